@@ -1,0 +1,158 @@
+//! The trained network's artefact, `ann.safetensors`, and other people's weights files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::architecture::Architecture;
+use crate::artefact::{self, ArtefactError, Contents, TensorF32};
+
+/// Format of the artefact's description; raised when its meaning changes.
+pub const FORMAT: u32 = 1;
+
+/// Where a trained network comes from and how good it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnnMetadata {
+    /// [`FORMAT`] of the program that wrote the file.
+    pub format: u32,
+    /// Version of the program that wrote the file.
+    pub quartic_version: String,
+    /// Everything the weights depend on: seed, backend, `[data]`, `[model]`, `[train]` and the data's checksum.
+    /// A file with the recipe that is asked for need not be made again.
+    pub recipe: Value,
+    /// The whole resolved configuration, as TOML text.
+    pub config: String,
+    /// Accuracy on the test set, in [0, 1].
+    pub test_accuracy: f64,
+    /// The epoch whose weights these are, from 1: the best one on the validation split with early stopping,
+    /// else the last.
+    pub epoch: usize,
+    /// One entry per epoch, as the command that trained wrote it.
+    pub history: Value,
+}
+
+/// A trained network: its weights and where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnnArtefact {
+    /// Weights `[n_out, n_in]` and biases `[n_out]`, named as [`crate::network::Network::tensors`] says.
+    pub tensors: BTreeMap<String, TensorF32>,
+    /// `None` if the file was made by something else.
+    pub metadata: Option<AnnMetadata>,
+    /// SHA-256 of the file, in hexadecimal.
+    pub checksum: String,
+}
+
+/// What to do about a file that is missing or damaged.
+const REMEDY: &str = "run `train` on this configuration first, or name a whole safetensors file with `--weights`";
+
+impl AnnArtefact {
+    /// Reads a weights file and checks that it fits the architecture.
+    ///
+    /// The file need not be Quartic's: names, shapes and finite values are all that is asked for.
+    ///
+    /// # Errors
+    /// [`ArtefactError`] if the file is missing, damaged, or its tensors are missing, left over, misshapen or
+    /// not finite; all of them are named.
+    pub fn read(path: &Path, architecture: &Architecture) -> Result<Self, ArtefactError> {
+        let Contents { tensors, metadata, checksum } = artefact::read(path, REMEDY)?;
+        let differences = differences(architecture, &tensors);
+        if differences.is_empty() {
+            Ok(Self { tensors, metadata, checksum })
+        } else {
+            Err(ArtefactError::Unfit { path: path.to_owned(), differences })
+        }
+    }
+}
+
+/// Shapes of the tensors that an architecture needs, by name.
+pub fn expected_tensors(architecture: &Architecture) -> BTreeMap<String, Vec<usize>> {
+    let mut expected = BTreeMap::new();
+    for layer in architecture.weighted() {
+        expected.insert(format!("{}.weight", layer.layer_idx), vec![layer.n_out, layer.n_in]);
+        expected.insert(format!("{}.bias", layer.layer_idx), vec![layer.n_out]);
+    }
+    expected
+}
+
+/// One line per tensor that does not fit; empty if all do.
+pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> String {
+    let expected = expected_tensors(architecture);
+    let mut text = String::new();
+    for (name, shape) in &expected {
+        match tensors.get(name) {
+            None => _ = writeln!(text, "  `{name}`: missing; the model needs it with shape {shape:?}"),
+            Some(tensor) if tensor.shape != *shape => {
+                _ = writeln!(text, "  `{name}`: found shape {:?}; the model needs {shape:?}", tensor.shape);
+            }
+            Some(tensor) => {
+                if let Some(position) = tensor.values.iter().position(|value| !value.is_finite()) {
+                    let value = tensor.values[position];
+                    _ = writeln!(text, "  `{name}`: value {value} at position {position}; train again with a lower learning rate");
+                }
+            }
+        }
+    }
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !expected.contains_key(*name)) {
+        _ = writeln!(text, "  `{name}`: left over, shape {:?}; rename it if it is one of the missing, else remove it", tensor.shape);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+    use crate::architecture::LayerKind;
+
+    fn architecture() -> Architecture {
+        Architecture::new([1, 1, 2], &[LayerKind::Flatten, LayerKind::Dense { units: 2 }]).unwrap()
+    }
+
+    /// Writes the tensors as another program would, with no description, and reads them back.
+    fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<AnnArtefact, ArtefactError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("foreign.safetensors");
+        let bytes: Vec<Vec<u8>> =
+            tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        AnnArtefact::read(&path, &architecture())
+    }
+
+    #[test]
+    fn weights_that_fit_are_accepted_whoever_wrote_them() {
+        let ann = write(&[("1.weight", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("1.bias", &[2], &[0.0, 1.0])]).unwrap();
+        assert_eq!(ann.tensors["1.weight"].values, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(ann.metadata, None);
+    }
+
+    #[test]
+    fn every_tensor_that_does_not_fit_is_named_at_once() {
+        let error = write(&[("1.weight", &[2, 1], &[1.0, 2.0]), ("fc.bias", &[2], &[0.0, 0.0])]).unwrap_err().to_string();
+        assert!(error.contains("`1.weight`: found shape [2, 1]; the model needs [2, 2]"), "{error}");
+        assert!(error.contains("`1.bias`: missing; the model needs it with shape [2]"), "{error}");
+        assert!(error.contains("`fc.bias`: left over"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_refused_with_their_place() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let error =
+                write(&[("1.weight", &[2, 2], &[1.0, 2.0, bad, 0.0]), ("1.bias", &[2], &[0.0; 2])]).unwrap_err().to_string();
+            assert!(error.contains("`1.weight`: value") && error.contains("position 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_get_one() {
+        let error = AnnArtefact::read(Path::new("nowhere/ann.safetensors"), &architecture()).unwrap_err().to_string();
+        assert!(error.starts_with("nowhere/ann.safetensors: ") && error.ends_with(REMEDY), "{error}");
+    }
+}

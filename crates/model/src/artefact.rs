@@ -1,0 +1,236 @@
+//! Reading and writing safetensors files: all or nothing, checked, with provenance.
+//!
+//! A file is written beside its destination and renamed, so a crash leaves the old file or none. Quartic's
+//! own description of the contents is one JSON text under the metadata key `quartic`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Metadata key of Quartic's own description.
+const METADATA_KEY: &str = "quartic";
+
+/// Largest file that is read, 4 GiB: a guard against reading the wrong file into memory.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+
+/// A tensor of 32-bit floats in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorF32 {
+    /// Sizes of its dimensions.
+    pub shape: Vec<usize>,
+    /// Values, row-major.
+    pub values: Vec<f32>,
+}
+
+/// What a safetensors file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contents<M> {
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, TensorF32>,
+    /// Quartic's description; `None` if the file was made by something else.
+    pub metadata: Option<M>,
+    /// SHA-256 of the file, in hexadecimal.
+    pub checksum: String,
+}
+
+/// A file could not be read or written.
+#[derive(Debug, Error)]
+pub enum ArtefactError {
+    /// The operating system refused.
+    #[error("{}: {source}; {remedy}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {found}; {remedy}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The tensors in the file are not those that the model needs; all differences in one text.
+    #[error("{}: the weights do not fit the model:\n{differences}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// One line per tensor that is missing, misshapen or not finite.
+        differences: String,
+    },
+}
+
+/// Writes `bytes` to `path` by way of a temporary file in the same folder, which is made if needed.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> {
+    let io_error = |source| ArtefactError::Io {
+        path: path.to_owned(),
+        source,
+        remedy: "check that the folder can be written to and has space",
+    };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(io_error)?;
+    let mut file = tempfile::Builder::new().prefix(".quartic-").tempfile_in(folder).map_err(io_error)?;
+    file.write_all(bytes).map_err(io_error)?;
+    // Readable like any other result, not by its owner alone as temporary files are.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(io_error)?;
+    }
+    file.as_file().sync_all().map_err(io_error)?;
+    file.persist(path).map_err(|error| io_error(error.error))?;
+    Ok(())
+}
+
+/// Writes tensors and Quartic's description to a safetensors file and returns the file's SHA-256.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
+pub fn write<M: Serialize>(
+    path: &Path,
+    tensors: &BTreeMap<String, TensorF32>,
+    metadata: &M,
+) -> Result<String, ArtefactError> {
+    let bytes: Vec<(&String, Vec<u8>, &[usize])> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            (name, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect(), tensor.shape.as_slice())
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, data, shape)| {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), data).expect("a tensor has as many values as its shape");
+        (name.as_str(), view)
+    });
+    let text = serde_json::to_string(metadata).expect("metadata has string keys only");
+    let metadata = Some([(METADATA_KEY.to_owned(), text)].into_iter().collect());
+    let file = safetensors::serialize(views, metadata).expect("views were checked when they were made");
+    write_atomically(path, &file)?;
+    Ok(sha256_hex(&file))
+}
+
+/// Reads a safetensors file of 32-bit floats.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is too large, not a
+/// safetensors file, truncated, holds other types than F32, or has a description that cannot be understood.
+pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Contents<M>, ArtefactError> {
+    let io_error = |source| ArtefactError::Io { path: path.to_owned(), source, remedy };
+    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy };
+    let size = fs::metadata(path).map_err(io_error)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(damaged(format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}")));
+    }
+    let bytes = fs::read(path).map_err(io_error)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(format!("not a whole safetensors file ({error})")))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(format!("damaged header ({error})")))?;
+    let metadata = match header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)) {
+        None => None,
+        Some(text) => Some(
+            serde_json::from_str(text).map_err(|error| damaged(format!("its description cannot be understood ({error})")))?,
+        ),
+    };
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(format!("tensor `{name}` has type {:?} where F32 is needed", view.dtype())));
+        }
+        let values = view.data().as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        tensors.insert(name, TensorF32 { shape: view.shape().to_vec(), values });
+    }
+    Ok(Contents { tensors, metadata, checksum: sha256_hex(&bytes) })
+}
+
+/// Reads Quartic's description of a safetensors file without its tensors; `None` if there is no such file or
+/// it has no description that can be understood (then it is to be made again).
+pub fn read_metadata<M: DeserializeOwned>(path: &Path) -> Option<M> {
+    read(path, "").ok().and_then(|contents| contents.metadata)
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of a file, in hexadecimal; `None` if it cannot be read.
+pub fn file_checksum(path: &Path) -> Option<String> {
+    fs::read(path).ok().map(|bytes| sha256_hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn tensors() -> BTreeMap<String, TensorF32> {
+        [
+            ("1.weight".to_owned(), TensorF32 { shape: vec![2, 3], values: vec![1.0, -2.5, 0.0, 3.0, f32::MIN_POSITIVE, 6.0] }),
+            ("1.bias".to_owned(), TensorF32 { shape: vec![2], values: vec![0.5, -0.25] }),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_the_same_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/folder/a.safetensors");
+        let checksum = write(&path, &tensors(), &json!({"seed": 7})).unwrap();
+        let contents: Contents<Value> = read(&path, "").unwrap();
+        assert_eq!(contents.tensors, tensors());
+        assert_eq!(contents.metadata, Some(json!({"seed": 7})));
+        assert_eq!(contents.checksum, checksum);
+        assert_eq!(file_checksum(&path), Some(checksum));
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        write(&path, &tensors(), &json!({})).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = read::<Value>(&path, "train again").unwrap_err().to_string();
+            assert!(error.contains("a.safetensors") && error.ends_with("train again"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        fs::create_dir(&path).unwrap();
+        assert!(write(&path, &tensors(), &json!({})).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file may stay behind");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.safetensors");
+            fs::write(&path, &bytes).unwrap();
+            prop_assert!(read::<Value>(&path, "").is_err());
+        }
+    }
+}

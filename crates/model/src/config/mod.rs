@@ -1,0 +1,621 @@
+//! One TOML file → a checked [`Experiment`].
+//!
+//! A file is read into a raw TOML table, changed by `--set KEY=VALUE` overrides, checked against the table of
+//! keys in [`schema`] and turned into types that cannot be invalid. Every problem is reported at once, with
+//! file, key and remedy. The resolved table, with all defaults filled in, goes into every artefact.
+
+mod layers;
+pub mod schema;
+mod sweep;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use thiserror::Error;
+use toml::{Table, Value};
+
+use crate::architecture::{Architecture, shape_text};
+use crate::backend::Backend;
+pub use sweep::{Axis, Cell, folder_name};
+
+/// A configuration that cannot be used, with everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", .problems.iter().map(|problem| format!("{}: {problem}", .file.display())).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong, at least one.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path of the key; empty for the file as a whole.
+    pub path: String,
+    /// What was found and what to do, in one line.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), message }
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `[train.sgd] momentum: found 2; use …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.rsplit_once('.') {
+            Some((section, name)) => write!(f, "[{section}] {name}: {}", self.message),
+            None if self.path.is_empty() => f.write_str(&self.message),
+            None => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// A checked experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// Name, fit for a folder.
+    pub name: String,
+    /// What it shows; may be empty.
+    pub description: String,
+    /// Training seed.
+    pub seed: u64,
+    /// burn backend of training, calibration and the dense engine.
+    pub backend: Backend,
+    /// `[data]`
+    pub data: DataConfig,
+    /// `[model]`
+    pub architecture: Architecture,
+    /// `[train]`
+    pub train: TrainConfig,
+    /// `[convert]`
+    pub convert: ConvertConfig,
+    /// `[simulate]`
+    pub simulate: SimulateConfig,
+    resolved: Table,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataConfig {
+    /// Name of the data set.
+    pub dataset: String,
+    /// Folder with its files; `None` is the data set's own default.
+    pub path: Option<PathBuf>,
+    /// Training samples set aside for validation.
+    pub validation_samples: usize,
+}
+
+/// `[train]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainConfig {
+    /// Passes over the training samples, at least 1.
+    pub epochs: usize,
+    /// Samples per step, at least 1.
+    pub batch_size: usize,
+    /// Epochs without a better validation loss before training ends; `None` never stops early.
+    pub patience: Option<usize>,
+    /// Initial step size, above 0.
+    pub learning_rate: f64,
+    /// Share of the last step kept in the next, in [0, 1).
+    pub momentum: f64,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+    /// L2 penalty, at least 0.
+    pub weight_decay: f64,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// By a factor every few epochs.
+    Step {
+        /// Epochs between reductions.
+        epochs: usize,
+        /// Factor of each, in (0, 1].
+        factor: f64,
+    },
+    /// Along half a cosine over all epochs.
+    Cosine {
+        /// Step size at the end.
+        final_learning_rate: f64,
+    },
+}
+
+/// Declares an enum of configuration words with its names, `FromStr` and `Display`.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every one, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in configurations.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|known| known.name() == word)
+                    .ok_or_else(|| format!("found `{word}`; use one of {}", [$($word),+].join(", ")))
+            }
+        }
+    };
+}
+
+words! {
+    /// How the thresholds λ are chosen.
+    Method {
+        /// λ = 1.
+        None = "none",
+        /// The largest activation that the weights allow, per layer.
+        Model = "model",
+        /// The layer's largest activation.
+        Max = "max",
+        /// A percentile of the layer's activations.
+        Percentile = "percentile",
+        /// A percentile of each neuron's activations.
+        ChannelPercentile = "channel-percentile",
+        /// A norm of each neuron's weights over κ.
+        Norm = "norm",
+        /// The measured standard deviation of each neuron's input current over κ.
+        Std = "std",
+        /// The λ of least squared quantisation error, per neuron.
+        Mmse = "mmse",
+    }
+}
+
+words! {
+    /// How pixels become input.
+    Encoding {
+        /// A spike at each step with the pixel's value as its probability.
+        Poisson = "poisson",
+        /// Evenly spaced spikes with a random phase.
+        Systematic = "systematic",
+        /// Evenly spaced spikes with phase ½.
+        Regular = "regular",
+        /// The pixel's value as a constant input current; no spikes.
+        Constant = "constant",
+    }
+}
+
+words! {
+    /// What a spike does to the membrane potential.
+    Reset {
+        /// The threshold is subtracted.
+        Subtract = "subtract",
+        /// The potential is set to zero.
+        Zero = "zero",
+    }
+}
+
+words! {
+    /// What the decision is read from.
+    Readout {
+        /// Membrane potential of output neurons that do not fire.
+        Potential = "potential",
+        /// Spike count of output neurons.
+        Spikes = "spikes",
+    }
+}
+
+words! {
+    /// What runs the spiking network.
+    EngineKind {
+        /// Event-driven, on the CPU.
+        Event = "event",
+        /// Dense tensors, on the burn backend.
+        Dense = "dense",
+    }
+}
+
+/// The noise-to-threshold ratio κ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kappa {
+    /// This value.
+    Value(f64),
+    /// The best of the grid on training samples.
+    Auto,
+}
+
+/// `[convert]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvertConfig {
+    /// The name given to this conversion; may be empty.
+    pub given_label: String,
+    /// How the thresholds are chosen.
+    pub method: Method,
+    /// Order of the norm, above 0; infinity is the largest magnitude.
+    pub p: f64,
+    /// Noise-to-threshold ratio of `norm` and `std`.
+    pub kappa: Kappa,
+    /// What `Kappa::Auto` tries.
+    pub kappa_grid: Vec<f64>,
+    /// Training samples that `Kappa::Auto` is judged on.
+    pub kappa_samples: usize,
+    /// Percentile, in (0, 100].
+    pub percentile: f64,
+    /// Whether zeros count in percentiles.
+    pub percentile_zeros: bool,
+    /// Factor on every hidden λ.
+    pub scale: f64,
+    /// Time steps that `mmse` and `Kappa::Auto` aim at.
+    pub target_steps: usize,
+    /// Training samples whose activations are measured.
+    pub calibration_samples: usize,
+    /// Whether the next layer undoes each layer's rescaling.
+    pub compensate: bool,
+    /// Membrane potential of hidden neurons before the first step, in thresholds.
+    pub initial_potential: f64,
+}
+
+/// `[simulate]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimulateConfig {
+    /// What runs the network.
+    pub engine: EngineKind,
+    /// How pixels become input.
+    pub encoding: Encoding,
+    /// What a spike does to the potential.
+    pub reset: Reset,
+    /// What the decision is read from.
+    pub readout: Readout,
+    /// Time steps T.
+    pub steps: usize,
+    /// Steps shown in tables, ascending, T last.
+    pub checkpoints: Vec<usize>,
+    /// Simulation seeds, at least one.
+    pub seeds: Vec<u64>,
+    /// Test samples, the first ones; `None` is all.
+    pub samples: Option<usize>,
+    /// Samples per batch of the dense engine.
+    pub batch_size: usize,
+    /// Test samples that are probed.
+    pub probe_samples: usize,
+    /// Test samples whose spikes are drawn.
+    pub raster_samples: usize,
+}
+
+/// A checked file: one experiment, and the combinations of its sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExperimentFile {
+    /// The experiment without its sweep.
+    pub base: Experiment,
+    /// The axes of `[sweep]`; empty without one.
+    pub axes: Vec<Axis>,
+    /// Every combination, the last axis varying fastest; one without a sweep.
+    pub cells: Vec<Cell>,
+}
+
+impl ExperimentFile {
+    /// Reads and checks an experiment file.
+    ///
+    /// - `overrides`: `KEY=VALUE`, each with a dotted path and a TOML value (a bare word is a text)
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem: an unreadable file, a syntax error, unknown keys, values out of
+    /// range, keys that contradict each other, overrides that match no key.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path, overrides),
+            Err(error) => Err(ConfigError {
+                file: path.to_owned(),
+                problems: vec![Problem::new("", format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"))],
+            }),
+        }
+    }
+
+    /// Checks the text of an experiment file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let fail = |problems| ConfigError { file: path.to_owned(), problems };
+        let mut raw: Table = match text.parse() {
+            Ok(raw) => raw,
+            Err(error) => return Err(fail(vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))])),
+        };
+        let mut problems = Vec::new();
+        for text in overrides {
+            override_key(&mut raw, text, &mut problems);
+        }
+        let axes = sweep::axes(&raw, &mut problems);
+        let base = experiment(&raw, &mut problems);
+        let Some(base) = base.filter(|_| problems.is_empty()) else { return Err(fail(problems)) };
+        raw.remove("sweep");
+        let cells = sweep::cells(&raw, &axes, &mut problems);
+        if problems.is_empty() { Ok(Self { base, axes, cells }) } else { Err(fail(problems)) }
+    }
+}
+
+impl Experiment {
+    /// The resolved configuration: every key with its value, defaults filled in.
+    pub fn resolved(&self) -> &Table {
+        &self.resolved
+    }
+
+    /// The resolved configuration as TOML text.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.resolved).expect("a table of TOML values")
+    }
+
+    /// The resolved configuration of some keys or sections, for an artefact's recipe.
+    pub fn excerpt(&self, paths: &[&str]) -> serde_json::Value {
+        let mut excerpt = Table::new();
+        for path in paths {
+            if let Some(value) = schema::lookup(&self.resolved, path) {
+                schema::insert(&mut excerpt, path, value.clone());
+            }
+        }
+        serde_json::to_value(excerpt).expect("TOML values without dates are JSON values")
+    }
+
+    /// Checks that the network fits the data set.
+    ///
+    /// # Errors
+    /// What does not fit, with the remedy.
+    pub fn check_fits(&self, shape: [usize; 3], n_classes: usize) -> Result<(), String> {
+        let dataset = &self.data.dataset;
+        let input = self.architecture.input();
+        if input != shape {
+            let (found, wanted) = (shape_text(&input), shape_text(&shape));
+            return Err(format!("[model] input: found {found}, but {dataset} has images of {wanted}; use input = {shape:?}"));
+        }
+        if self.architecture.n_classes() != n_classes {
+            return Err(format!(
+                "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}",
+                self.architecture.n_classes()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl ConvertConfig {
+    /// Name for tables and figures: the one given, or the method with its parameters.
+    pub fn label(&self) -> String {
+        if !self.given_label.is_empty() {
+            return self.given_label.clone();
+        }
+        let kappa = match self.kappa {
+            Kappa::Value(kappa) => kappa.to_string(),
+            Kappa::Auto => "auto".to_owned(),
+        };
+        let mut label = match self.method {
+            Method::Norm if self.p.is_infinite() => format!("norm p=∞ κ={kappa}"),
+            Method::Norm => format!("norm p={} κ={kappa}", self.p),
+            Method::Std => format!("std κ={kappa}"),
+            Method::Percentile | Method::ChannelPercentile => format!("{} {}", self.method, self.percentile),
+            method => method.to_string(),
+        };
+        if (self.scale - 1.0).abs() > f64::EPSILON {
+            label.push_str(&format!(" ×{}", self.scale));
+        }
+        if !self.compensate {
+            label.push_str(" uncompensated");
+        }
+        label
+    }
+}
+
+/// The first line of a TOML syntax error, with its place.
+fn syntax(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().replace('\n', ", ");
+    match error.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!("line {line}: {message}; correct it")
+        }
+        None => format!("{message}; correct it"),
+    }
+}
+
+fn override_key(raw: &mut Table, text: &str, problems: &mut Vec<Problem>) {
+    let Some((path, value)) = text.split_once('=') else {
+        problems.push(Problem::new("", format!("--set {text}: no `=`; write --set KEY=VALUE")));
+        return;
+    };
+    let (path, value) = (path.trim(), value.trim());
+    if !schema::is_key(path) {
+        let mut problem = schema::unknown(path);
+        problem.path = format!("--set {path}");
+        problems.push(problem);
+        return;
+    }
+    // A bare word is a text: --set convert.method=norm.
+    let value = schema::parse_value(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    schema::insert(raw, path, value);
+}
+
+/// Checks a raw table without its sweep.
+fn experiment(raw: &Table, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    let before = problems.len();
+    let resolved = schema::check(raw, problems);
+    let architecture =
+        resolved.get("model").and_then(Value::as_table).and_then(|model| layers::architecture(model, problems));
+    if problems.len() > before {
+        return None;
+    }
+    let experiment = Reader(&resolved).experiment(architecture?);
+    contradictions(&experiment, problems);
+    (problems.len() == before).then_some(experiment)
+}
+
+/// Keys that are valid alone but not together.
+fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
+    let Experiment { data, train, convert, simulate, .. } = experiment;
+    let mut refuse = |path: &str, message: String| problems.push(Problem::new(path, message));
+    if train.patience.is_some() && data.validation_samples == 0 {
+        refuse("train.patience", "early stopping needs a validation split; set data.validation_samples, or patience = 0".to_owned());
+    }
+    if train.nesterov && train.momentum == 0.0 {
+        refuse("train.sgd.nesterov", "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned());
+    }
+    if let Some(late) = simulate.checkpoints.iter().find(|&&step| step > simulate.steps) {
+        refuse("simulate.checkpoints", format!("step {late} is after the last; raise simulate.steps = {} or drop it", simulate.steps));
+    }
+    if convert.method == Method::Std && simulate.encoding == Encoding::Constant {
+        refuse(
+            "convert.method",
+            "`std` measures the variance of spiking input, but simulate.encoding = \"constant\" has none; use another method or encoding"
+                .to_owned(),
+        );
+    }
+    if convert.kappa == Kappa::Auto && !matches!(convert.method, Method::Norm | Method::Std) {
+        refuse("convert.kappa", format!("\"auto\" is for the methods norm and std, not `{}`; give a number", convert.method));
+    }
+}
+
+/// Reads values out of a table that [`schema::check`] has passed.
+struct Reader<'a>(&'a Table);
+
+impl Reader<'_> {
+    fn value(&self, path: &str) -> &Value {
+        schema::lookup(self.0, path).unwrap_or_else(|| panic!("`{path}` was checked and filled in"))
+    }
+
+    fn text(&self, path: &str) -> String {
+        self.value(path).as_str().expect("a checked text").to_owned()
+    }
+
+    fn bool(&self, path: &str) -> bool {
+        self.value(path).as_bool().expect("a checked bool")
+    }
+
+    fn integer(&self, path: &str) -> u64 {
+        self.value(path).as_integer().expect("a checked integer") as u64
+    }
+
+    fn count(&self, path: &str) -> usize {
+        self.integer(path) as usize
+    }
+
+    fn float(&self, path: &str) -> f64 {
+        number(self.value(path)).expect("a checked number")
+    }
+
+    fn integers(&self, path: &str) -> Vec<u64> {
+        let list = self.value(path).as_array().expect("a checked list");
+        list.iter().map(|item| item.as_integer().expect("a checked integer") as u64).collect()
+    }
+
+    fn word<T: FromStr>(&self, path: &str) -> T {
+        let word = self.text(path);
+        word.parse().unwrap_or_else(|_| panic!("`{path}`: the table of keys lists `{word}`, its type does not"))
+    }
+
+    /// Zero stands for "none" in counts.
+    fn optional_count(&self, path: &str) -> Option<usize> {
+        Some(self.count(path)).filter(|&count| count > 0)
+    }
+
+    fn experiment(&self, architecture: Architecture) -> Experiment {
+        Experiment {
+            name: self.text("name"),
+            description: self.text("description"),
+            seed: self.integer("seed"),
+            backend: self.word("backend"),
+            data: DataConfig {
+                dataset: self.text("data.dataset"),
+                path: schema::lookup(self.0, "data.path").and_then(Value::as_str).map(PathBuf::from),
+                validation_samples: self.count("data.validation_samples"),
+            },
+            architecture,
+            train: self.train(),
+            convert: self.convert(),
+            simulate: self.simulate(),
+            resolved: self.0.clone(),
+        }
+    }
+
+    fn train(&self) -> TrainConfig {
+        TrainConfig {
+            epochs: self.count("train.epochs"),
+            batch_size: self.count("train.batch_size"),
+            patience: self.optional_count("train.patience"),
+            learning_rate: self.float("train.sgd.learning_rate"),
+            momentum: self.float("train.sgd.momentum"),
+            nesterov: self.bool("train.sgd.nesterov"),
+            weight_decay: self.float("train.sgd.weight_decay"),
+            schedule: match self.text("train.sgd.schedule").as_str() {
+                "constant" => Schedule::Constant,
+                "step" => {
+                    Schedule::Step { epochs: self.count("train.sgd.step_epochs"), factor: self.float("train.sgd.step_factor") }
+                }
+                _ => Schedule::Cosine { final_learning_rate: self.float("train.sgd.final_learning_rate") },
+            },
+        }
+    }
+
+    fn convert(&self) -> ConvertConfig {
+        let list = self.value("convert.kappa_grid").as_array().expect("a checked list");
+        ConvertConfig {
+            given_label: self.text("convert.label"),
+            method: self.word("convert.method"),
+            p: number(self.value("convert.p")).unwrap_or(f64::INFINITY),
+            kappa: number(self.value("convert.kappa")).map_or(Kappa::Auto, Kappa::Value),
+            kappa_grid: list.iter().filter_map(number).collect(),
+            kappa_samples: self.count("convert.kappa_samples"),
+            percentile: self.float("convert.percentile"),
+            percentile_zeros: self.bool("convert.percentile_zeros"),
+            scale: self.float("convert.scale"),
+            target_steps: self.optional_count("convert.target_steps").unwrap_or_else(|| self.count("simulate.steps")),
+            calibration_samples: self.count("convert.calibration_samples"),
+            compensate: self.bool("convert.compensate"),
+            initial_potential: self.float("convert.initial_potential"),
+        }
+    }
+
+    fn simulate(&self) -> SimulateConfig {
+        let steps = self.count("simulate.steps");
+        let mut checkpoints: Vec<usize> = self.integers("simulate.checkpoints").into_iter().map(|step| step as usize).collect();
+        if checkpoints.is_empty() {
+            checkpoints = (0..).map(|power| 1 << power).take_while(|&step| step < steps).collect();
+        }
+        if checkpoints.iter().all(|&step| step < steps) {
+            checkpoints.push(steps);
+        }
+        checkpoints.sort_unstable();
+        SimulateConfig {
+            engine: self.word("simulate.engine"),
+            encoding: self.word("simulate.encoding"),
+            reset: self.word("simulate.reset"),
+            readout: self.word("simulate.readout"),
+            steps,
+            checkpoints,
+            seeds: self.integers("simulate.seeds"),
+            samples: self.optional_count("simulate.samples"),
+            batch_size: self.count("simulate.batch_size"),
+            probe_samples: self.count("simulate.probe_samples"),
+            raster_samples: self.count("simulate.raster_samples"),
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
+}
+
+#[cfg(test)]
+mod tests;

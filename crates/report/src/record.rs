@@ -1,0 +1,314 @@
+//! Plain result records: what the commands measure, as the report reads it.
+//!
+//! Data only: no computation, no files. Filled in by the commands, written to `results.json`, and turned
+//! into pages, tables and figures by the other modules of this crate. Every vector over time has one entry
+//! per time step, t = 1..=T, unless its documentation says otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// One experiment: everything a report page is made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentRecord {
+    /// The experiment's name, from its configuration.
+    pub name: String,
+    /// One or two sentences on what the experiment shows, from its configuration; may be empty.
+    pub description: String,
+    /// Version of the program that made the record.
+    pub quartic_version: String,
+    /// The resolved configuration (all defaults filled in), as TOML text.
+    pub config: String,
+    /// The data set.
+    pub dataset: DatasetRecord,
+    /// The trained networks, one per training seed (or per other swept training key).
+    pub networks: Vec<AnnRecord>,
+    /// One entry per network and conversion, in the order of the configuration.
+    pub runs: Vec<RunRecord>,
+}
+
+/// The data set that was used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetRecord {
+    /// Name as in the configuration: `digits`, `mnist`, `fashion-mnist`, `cifar10`.
+    pub name: String,
+    /// Image shape `[C, H, W]`.
+    pub shape: [usize; 3],
+    /// Names of the classes, in label order.
+    pub class_names: Vec<String>,
+    /// Number of training samples (before the validation split).
+    pub n_train: usize,
+    /// Number of test samples that were evaluated.
+    pub n_test: usize,
+}
+
+/// A trained non-spiking network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnnRecord {
+    /// Label that tells this network from the others, for example `seed 1`.
+    pub label: String,
+    /// Training seed.
+    pub seed: u64,
+    /// Short description of the architecture, for example `784-512-512-10`.
+    pub architecture: String,
+    /// Number of trainable parameters.
+    pub n_parameters: u64,
+    /// Multiply-accumulate operations for one sample.
+    pub macs_per_sample: u64,
+    /// Accuracy on the evaluated test samples, in [0, 1].
+    pub test_accuracy: f64,
+    /// Training history, one entry per epoch; empty when the weights were brought from elsewhere.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// One training epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch number, from 1.
+    pub epoch: usize,
+    /// Learning rate at the end of the epoch.
+    pub learning_rate: f64,
+    /// Mean training loss (cross entropy, nats).
+    pub train_loss: f64,
+    /// Training accuracy in [0, 1], measured while training (dropout active).
+    pub train_accuracy: f64,
+    /// Mean validation loss, when there is a validation split.
+    pub validation_loss: Option<f64>,
+    /// Validation accuracy in [0, 1], when there is a validation split.
+    pub validation_accuracy: Option<f64>,
+}
+
+/// One network, converted in one way, simulated with one or several seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Label of the conversion (and of other swept keys but the training ones), for example
+    /// `norm p=4 κ=0.4`. Runs that differ in nothing but the network share it.
+    pub label: String,
+    /// Label of the network, as in [`AnnRecord::label`].
+    pub network: String,
+    /// How the network was converted.
+    pub conversion: ConversionRecord,
+    /// What the spiking network did.
+    pub simulation: SimulationRecord,
+}
+
+/// How one network was converted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConversionRecord {
+    /// Method, as in the configuration: `none`, `model`, `max`, `percentile`, `channel-percentile`, `norm`, `std`, `mmse`.
+    pub method: String,
+    /// Norm order p for `norm`.
+    pub p: Option<f64>,
+    /// Noise-to-threshold ratio κ for `norm` and `std`; the chosen value when it was `auto`.
+    pub kappa: Option<f64>,
+    /// The grid that `kappa = "auto"` tried: κ and the accuracy on the calibration split.
+    pub kappa_search: Vec<KappaTrial>,
+    /// Whether the next layer undoes the rescaling (false: the function-changing ablation).
+    pub compensate: bool,
+    /// Membrane potential of the hidden neurons at step 0, in thresholds.
+    pub initial_potential: f64,
+    /// Number of calibration samples; 0 when the method uses no data.
+    pub n_calibration: usize,
+    /// One entry per layer of neurons, the readout last.
+    pub layers: Vec<LayerConversion>,
+}
+
+/// One value tried by `kappa = "auto"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KappaTrial {
+    /// The value of κ.
+    pub kappa: f64,
+    /// Accuracy of the converted network on the selection split, in [0, 1].
+    pub accuracy: f64,
+}
+
+/// Minimum, median and maximum over the neurons of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Smallest value.
+    pub min: f64,
+    /// Median.
+    pub median: f64,
+    /// Largest value.
+    pub max: f64,
+}
+
+/// What conversion did to one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerConversion {
+    /// Name, for example `dense 1`.
+    pub name: String,
+    /// Number of neurons.
+    pub n_neurons: usize,
+    /// Thresholds λ, in units of the ANN's activations.
+    pub lambda: Range,
+    /// `‖w̃‖₄` of the converted weights, in thresholds.
+    pub l4_norm: Range,
+    /// Step of the power-of-two grid that weights and biases were rounded to, in thresholds.
+    pub grid_step: f64,
+    /// Largest change of a weight or bias by that rounding, in thresholds.
+    pub rounding_change: f64,
+    /// Share of (calibration sample, neuron) pairs whose activation exceeds λ, in [0, 1];
+    /// `None` without calibration data and for the readout.
+    pub expected_saturation: Option<f64>,
+}
+
+/// What the spiking network did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SimulationRecord {
+    /// Engine: `event` or `dense`.
+    pub engine: String,
+    /// Input coding: `poisson`, `systematic`, `regular`, `constant`.
+    pub encoding: String,
+    /// Reset: `subtract` or `zero`.
+    pub reset: String,
+    /// Readout: `potential` or `spikes`.
+    pub readout: String,
+    /// Number of time steps T.
+    pub steps: usize,
+    /// Number of test samples.
+    pub n_samples: usize,
+    /// Time steps at which results are tabulated, ascending, the last equal to T.
+    pub checkpoints: Vec<usize>,
+    /// One entry per simulation seed.
+    pub seeds: Vec<SeedRecord>,
+    /// Activity per layer, the input first, the readout last; means over the samples of the first seed.
+    pub layers: Vec<LayerActivity>,
+    /// Input-current statistics per layer of spiking-input synapses (claim 3 of the paper).
+    pub variance: Vec<LayerVariance>,
+    /// ANN activation against SNN rate, per hidden layer.
+    pub rate_match: Vec<RateMatch>,
+    /// Spike rasters of a few samples.
+    pub rasters: Vec<SampleRaster>,
+    /// Energy estimate.
+    pub energy: EnergyRecord,
+}
+
+/// Results of one simulation seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeedRecord {
+    /// Simulation seed.
+    pub seed: u64,
+    /// Accuracy after each step, `[T]`, in [0, 1].
+    pub accuracy: Vec<f64>,
+    /// Share of samples whose decision equals the ANN's after each step, `[T]`, in [0, 1].
+    pub agreement: Vec<f64>,
+    /// Synaptic operations per sample up to and including each step, `[T]` (cumulative mean).
+    pub synaptic_operations: Vec<f64>,
+    /// Mean over samples of the first step from which the decision no longer changes.
+    pub mean_latency: f64,
+}
+
+/// Activity of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerActivity {
+    /// Name, for example `input`, `dense 1`.
+    pub name: String,
+    /// Number of neurons (pixels for the input).
+    pub n_neurons: usize,
+    /// Mean spikes per sample over all T steps.
+    pub spikes_per_sample: f64,
+    /// Mean spikes per neuron and step, in [0, 1].
+    pub mean_rate: f64,
+    /// Mean synaptic operations per sample caused by this layer's spikes.
+    pub synaptic_operations: f64,
+    /// Share of neurons that never fired for any sample, in [0, 1].
+    pub silent_share: f64,
+    /// Share of (sample, neuron) pairs that fired at every step, in [0, 1].
+    pub saturated_share: f64,
+    /// Pearson correlation of `a/λ` with the spike rate over probed samples and neurons; `None` where undefined.
+    pub rate_correlation: Option<f64>,
+    /// Mean membrane potential left at the end, in thresholds, over probed samples; `None` for input.
+    pub residual_potential: Option<f64>,
+}
+
+/// How the standard deviation of the input current relates to the norms of the weights, for one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerVariance {
+    /// Name of the layer whose neurons receive the current.
+    pub name: String,
+    /// One point per neuron: its L4-norm and the measured and predicted standard deviation.
+    pub neurons: Vec<NeuronVariance>,
+    /// How well each norm predicts the measured standard deviation.
+    pub norms: Vec<NormFit>,
+}
+
+/// One neuron's weights and current noise, in units of the ANN's activations (before division by λ).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NeuronVariance {
+    /// `‖w‖₄` over the neuron's incoming weights, the previous layer's λ multiplied in.
+    pub l4_norm: f64,
+    /// Measured standard deviation over time of the input current per step (root mean variance over samples).
+    pub sigma: f64,
+    /// The Bernoulli prediction `sqrt(mean over samples of Σ w² r(1−r))` from the measured rates r.
+    pub sigma_bernoulli: f64,
+}
+
+/// How well one norm order predicts the standard deviation of the current over a layer's neurons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NormFit {
+    /// Norm order as text: `1`, `2`, `3`, `4`, `6`, `∞`.
+    pub p: String,
+    /// Coefficient of variation over neurons of `σ/‖w‖_p`; smaller is a better predictor.
+    pub coefficient_of_variation: f64,
+    /// Pearson correlation of σ with `‖w‖_p`; `None` where undefined (all norms alike).
+    pub correlation: Option<f64>,
+}
+
+/// ANN activation against SNN rate, for one hidden layer: a subsample of (sample, neuron) pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateMatch {
+    /// Name of the layer.
+    pub name: String,
+    /// Pairs `[a/λ, spikes per step]`.
+    pub points: Vec<[f64; 2]>,
+}
+
+/// Spikes of one sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleRaster {
+    /// Index in the test set.
+    pub index: usize,
+    /// True class.
+    pub label: usize,
+    /// The ANN's decision.
+    pub ann_decision: usize,
+    /// The SNN's decision after each step, `[T]`.
+    pub decisions: Vec<usize>,
+    /// Image shape `[C, H, W]`.
+    pub shape: [usize; 3],
+    /// Pixels `[C·H·W]`, 0 (black) to 255 (white).
+    pub pixels: Vec<u8>,
+    /// Spikes of each layer, the input first.
+    pub layers: Vec<LayerRaster>,
+    /// Readout after each step, `[T][n_classes]`: membrane potential or spike count.
+    pub readout: Vec<Vec<f64>>,
+}
+
+/// Spikes of one layer for one sample, possibly of a subset of its neurons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRaster {
+    /// Name of the layer.
+    pub name: String,
+    /// Number of neurons in the layer.
+    pub n_neurons: usize,
+    /// Number of neurons shown (evenly spaced ones).
+    pub n_shown: usize,
+    /// Spikes as `[step (from 1), row (0..n_shown)]`.
+    pub events: Vec<[u32; 2]>,
+}
+
+/// Energy estimate per sample, with the constants it is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnergyRecord {
+    /// Energy of one 32-bit floating-point multiply-accumulate, pJ.
+    pub mac_pj: f64,
+    /// Energy of one 32-bit floating-point addition, pJ.
+    pub add_pj: f64,
+    /// Where the constants are from.
+    pub source: String,
+    /// Multiply-accumulates the SNN spends per sample (constant-current input only).
+    pub snn_macs_per_sample: f64,
+    /// ANN energy per sample, pJ.
+    pub ann_pj: f64,
+    /// SNN energy per sample after each step, pJ, `[T]`.
+    pub snn_pj: Vec<f64>,
+}
