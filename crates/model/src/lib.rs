@@ -7,6 +7,7 @@
 //! - [`ann`]: the trained network's artefact, `ann.safetensors`
 //! - [`artefact`]: reading and writing safetensors files safely
 //! - [`backend`]: the only place that names a concrete burn backend
+//! - [`cli`]: arguments that every command takes
 //!
 //! Never prints, never exits.
 
@@ -14,6 +15,7 @@ pub mod ann;
 pub mod architecture;
 pub mod artefact;
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod network;
 

@@ -1,0 +1,42 @@
+//! Command-line arguments that every command takes. Parses only: commands print and exit.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{ConfigError, ExperimentFile};
+
+/// The experiment, overrides of its keys, and where results go.
+#[derive(Debug, Clone, Args)]
+pub struct ExperimentArgs {
+    /// Experiment file, such as configs/quickstart.toml
+    #[arg(value_name = "CONFIG", required_unless_present = "keys")]
+    pub config: Option<PathBuf>,
+    /// Override a key of the experiment; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// burn backend (flex, ndarray, wgpu); short for --set backend=NAME
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// Folder for results; an experiment's are in RUNS/NAME
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Make results again even if they are there and unchanged
+    #[arg(long)]
+    pub force: bool,
+    /// List every key of an experiment file, then exit
+    #[arg(long)]
+    pub keys: bool,
+}
+
+impl ExperimentArgs {
+    /// Reads and checks the experiment file with its overrides.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn read(&self) -> Result<ExperimentFile, ConfigError> {
+        let mut overrides = self.overrides.clone();
+        overrides.extend(self.backend.iter().map(|name| format!("backend=\"{name}\"")));
+        ExperimentFile::read(self.config.as_deref().unwrap_or(std::path::Path::new("")), &overrides)
+    }
+}

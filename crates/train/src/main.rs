@@ -1,0 +1,43 @@
+//! `cargo run --release -p train -- CONFIG`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use model::cli::ExperimentArgs;
+use train::Options;
+
+/// Train the non-spiking network of an experiment and write RUNS/NAME/ann.safetensors.
+///
+/// A run that was interrupted goes on where it stopped. A [sweep] is not expanded; `reproduce` does that.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse().experiment;
+    if args.keys {
+        print!("{}", model::config::schema::reference());
+        return ExitCode::SUCCESS;
+    }
+    let experiment = match args.read() {
+        Ok(file) => file.base,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match train::run(&experiment, &args.runs.join(&experiment.name), Options { force: args.force, progress: true }) {
+        Ok(outcome) => {
+            let state = if outcome.reused { " (unchanged)" } else { "" };
+            println!("{}: test accuracy {:.2} %{state}", outcome.path.display(), 100.0 * outcome.metadata.test_accuracy);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
