@@ -1,61 +1,93 @@
 //! CIFAR-10's binary batches: per sample one byte of label, then 3×32×32 pixels, plane by plane.
+//!
+//! Reads batch files only; [`crate::images`] makes samples of them.
+//! Source: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version".
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use crate::{DatasetError, DatasetName, Split};
 
 const N_PIXELS: usize = 3 * 32 * 32;
-const N_CLASSES: usize = 10;
 
-/// Most samples of one batch file; the published ones have 10,000.
+/// Bytes of a sample in a batch file.
+const RECORD: u64 = 1 + N_PIXELS as u64;
+
+/// Most samples read of one batch file; the published ones have 10,000.
 const MAX_SAMPLES: u64 = 100_000;
 
 /// Pixels `[N, 3, 32, 32]` and labels `[N]` of one split.
 pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
+    if !folder.is_dir() {
+        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: DatasetName::Cifar10.remedy() });
+    }
     let inner = folder.join("cifar-10-batches-bin");
     let folder = if inner.is_dir() { &inner } else { folder };
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    let names = match split {
-        Split::Train => vec!["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
-        Split::Test => vec!["test_batch"],
+    let names: &[&str] = match split {
+        Split::Train => &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
+        Split::Test => &["test_batch"],
     };
+    let mut batches = Batches::default();
     for name in names {
-        read_batch(&folder.join(format!("{name}.bin")), &mut pixels, &mut labels)?;
+        let path = folder.join(format!("{name}.bin"));
+        let io_error = |source: std::io::Error| match source.kind() {
+            ErrorKind::NotFound => {
+                DatasetError::MissingFile { path: path.clone(), remedy: DatasetName::Cifar10.remedy() }
+            }
+            _ => DatasetError::Io { path: path.clone(), source },
+        };
+        let file = File::open(&path).map_err(io_error)?;
+        // The length is only a hint to avoid copies; reading checks what is really there.
+        let length = file.metadata().map_err(io_error)?.len();
+        batches.pixels.reserve_exact(length.min(MAX_SAMPLES * RECORD) as usize);
+        batches.read(&path, BufReader::new(file), MAX_SAMPLES)?;
     }
-    Ok((pixels, labels))
+    batches.pixels.shrink_to_fit();
+    Ok((batches.pixels, batches.labels))
 }
 
-fn read_batch(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u8>) -> Result<(), DatasetError> {
-    let io_error = |source: std::io::Error| match source.kind() {
-        ErrorKind::NotFound => DatasetError::Missing { path: path.to_owned(), remedy: DatasetName::Cifar10.remedy() },
-        _ => DatasetError::Io { path: path.to_owned(), source },
-    };
-    let record = (1 + N_PIXELS) as u64;
-    let limit = MAX_SAMPLES * record;
-    let mut bytes = Vec::new();
-    File::open(path).map_err(io_error)?.take(limit + 1).read_to_end(&mut bytes).map_err(io_error)?;
-    let found = bytes.len() as u64;
-    if found == 0 {
-        return Err(DatasetError::Empty { path: path.to_owned() });
-    }
-    if found > limit {
-        return Err(DatasetError::Oversized { path: path.to_owned(), expected: limit });
-    }
-    if !found.is_multiple_of(record) {
-        let expected = found.next_multiple_of(record);
-        return Err(DatasetError::Truncated { path: path.to_owned(), found, expected });
-    }
-    for (index, sample) in bytes.chunks_exact(1 + N_PIXELS).enumerate() {
-        let label = sample[0];
-        if usize::from(label) >= N_CLASSES {
-            return Err(DatasetError::LabelOutOfRange { path: path.to_owned(), index, label, n_classes: N_CLASSES });
+/// What has been read so far.
+#[derive(Default)]
+struct Batches {
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+impl Batches {
+    /// Appends the samples of one file, no more than `max_samples`.
+    fn read(&mut self, path: &Path, mut reader: impl Read, max_samples: u64) -> Result<(), DatasetError> {
+        let n_classes = DatasetName::Cifar10.n_classes();
+        let mut sample = Vec::with_capacity(RECORD as usize);
+        for index in 0.. {
+            sample.clear();
+            (&mut reader)
+                .take(RECORD)
+                .read_to_end(&mut sample)
+                .map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+            let found = index * RECORD + sample.len() as u64;
+            match sample.len() as u64 {
+                0 if index == 0 => return Err(DatasetError::Empty { path: path.to_owned() }),
+                0 => break,
+                RECORD => {}
+                _ => {
+                    let expected = (index + 1) * RECORD;
+                    return Err(DatasetError::Truncated { path: path.to_owned(), found, expected });
+                }
+            }
+            if index == max_samples {
+                return Err(DatasetError::TooLarge { path: path.to_owned(), found, limit: max_samples * RECORD });
+            }
+            let label = sample[0];
+            if usize::from(label) >= n_classes {
+                let (place, index) = (path.display().to_string(), index as usize);
+                return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
+            }
+            self.labels.push(label);
+            self.pixels.extend_from_slice(&sample[1..]);
         }
-        labels.push(label);
-        pixels.extend_from_slice(&sample[1..]);
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -64,47 +96,95 @@ mod tests {
 
     use super::*;
 
-    fn load_test_batch(bytes: &[u8], inner: bool) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
-        let folder = tempfile::tempdir().unwrap();
-        let batches = folder.path().join(if inner { "cifar-10-batches-bin" } else { "." });
-        std::fs::create_dir_all(&batches).unwrap();
-        std::fs::write(batches.join("test_batch.bin"), bytes).unwrap();
-        load(Split::Test, folder.path())
+    fn sample(label: u8, pixel: u8) -> Vec<u8> {
+        [vec![label], vec![pixel; N_PIXELS]].concat()
     }
 
-    fn samples() -> Vec<u8> {
-        [vec![3; 1 + N_PIXELS], vec![9; 1 + N_PIXELS]].concat()
+    fn read(bytes: &[u8]) -> Result<Batches, DatasetError> {
+        let mut batches = Batches::default();
+        batches.read(Path::new("test_batch.bin"), bytes, 3).map(|()| batches)
     }
 
     #[test]
-    fn labels_and_pixels_are_taken_apart_in_either_folder() {
-        for inner in [false, true] {
-            let (pixels, labels) = load_test_batch(&samples(), inner).unwrap();
-            assert_eq!(labels, [3, 9]);
-            assert_eq!(pixels, [vec![3; N_PIXELS], vec![9; N_PIXELS]].concat());
+    fn the_batches_of_a_split_are_joined_in_order_from_either_folder() {
+        for inner in [".", "cifar-10-batches-bin"] {
+            let folder = tempfile::tempdir().unwrap();
+            let batches = folder.path().join(inner);
+            std::fs::create_dir_all(&batches).unwrap();
+            for batch in 1..=5 {
+                let bytes = [sample(batch, 10 + batch), sample(9, batch)].concat();
+                std::fs::write(batches.join(format!("data_batch_{batch}.bin")), bytes).unwrap();
+            }
+            std::fs::write(batches.join("test_batch.bin"), sample(7, 70)).unwrap();
+
+            let (pixels, labels) = load(Split::Train, folder.path()).unwrap();
+            assert_eq!(labels, [1, 9, 2, 9, 3, 9, 4, 9, 5, 9]);
+            let expected: Vec<u8> =
+                (1..=5).flat_map(|batch| [[10 + batch; N_PIXELS], [batch; N_PIXELS]].concat()).collect();
+            assert_eq!(pixels, expected);
+            assert_eq!(load(Split::Test, folder.path()).unwrap(), (vec![70; N_PIXELS], vec![7]));
         }
     }
 
     #[test]
     fn damaged_batches_are_told_apart() {
-        assert!(matches!(load_test_batch(&samples()[1..], false), Err(DatasetError::Truncated { found: 6145, expected: 6146, .. })));
-        assert!(matches!(load_test_batch(&[], false), Err(DatasetError::Empty { .. })));
-        assert!(matches!(load_test_batch(&[10; 1 + N_PIXELS], false), Err(DatasetError::LabelOutOfRange { label: 10, .. })));
-        let huge = vec![0; (MAX_SAMPLES as usize + 1) * (1 + N_PIXELS)];
-        assert!(matches!(load_test_batch(&huge, false), Err(DatasetError::Oversized { .. })));
+        let two = [sample(3, 0), sample(9, 0)].concat();
+        assert!(matches!(read(&two[1..]), Err(DatasetError::Truncated { found: 6145, expected: 6146, .. })));
+        let trailing = [two, vec![0]].concat();
+        assert!(matches!(read(&trailing), Err(DatasetError::Truncated { found: 6147, expected: 9219, .. })));
+        assert!(matches!(read(&[]), Err(DatasetError::Empty { .. })));
+        let wrong = read(&[sample(9, 0), sample(10, 0)].concat());
+        assert!(matches!(wrong, Err(DatasetError::LabelOutOfRange { index: 1, label: 10, n_classes: 10, .. })));
     }
 
     #[test]
-    fn a_missing_batch_says_which_command_gets_it() {
+    fn an_endless_batch_is_left_at_the_limit() {
+        let endless = Batches::default().read(Path::new("test_batch.bin"), std::io::repeat(0), 3);
+        assert!(matches!(endless, Err(DatasetError::TooLarge { limit: 9219, .. })));
+        assert_eq!(read(&vec![0; 9219]).unwrap_or_default().labels, [0; 3]);
+    }
+
+    #[test]
+    fn a_missing_folder_or_batch_says_which_command_gets_it() {
         let error = load(Split::Train, Path::new("nowhere")).unwrap_err().to_string();
-        assert!(error.contains("nowhere/data_batch_1.bin: not found; run `scripts/fetch-data cifar10`"), "{error}");
+        assert_eq!(
+            error,
+            "nowhere: no such folder; run `scripts/fetch-data cifar10`, \
+             or set data.path to a folder that holds the CIFAR-10 binary batches"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let error = load(Split::Train, folder.path()).unwrap_err();
+        assert!(
+            matches!(&error, DatasetError::MissingFile { path, .. } if path.ends_with("data_batch_1.bin")),
+            "{error}"
+        );
+        assert!(error.to_string().contains("run `scripts/fetch-data cifar10`"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_batch_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("test_batch.bin")).unwrap();
+        assert!(matches!(load(Split::Test, folder.path()), Err(DatasetError::Io { .. })));
     }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..7000)) {
-            let whole = !bytes.is_empty() && bytes.len() % (1 + N_PIXELS) == 0;
-            prop_assert!(whole || load_test_batch(&bytes, false).is_err());
+        fn arbitrary_bytes_never_panic_and_whole_samples_alone_are_read(
+            label in any::<u8>(), n_bytes in 0..4 * RECORD as usize, noise in proptest::collection::vec(any::<u8>(), 1..50),
+        ) {
+            let mut bytes: Vec<u8> = noise.into_iter().cycle().take(n_bytes).collect();
+            bytes.iter_mut().step_by(RECORD as usize).for_each(|first| *first = label);
+            let whole = n_bytes > 0 && (n_bytes as u64).is_multiple_of(RECORD) && label < 10;
+            prop_assert_eq!(read(&bytes).is_ok(), whole);
+        }
+
+        #[test]
+        fn whole_samples_are_read_as_they_are(samples in proptest::collection::vec((0..10u8, any::<u8>()), 1..4)) {
+            let bytes: Vec<u8> = samples.iter().flat_map(|&(label, pixel)| sample(label, pixel)).collect();
+            let batches = read(&bytes).unwrap_or_default();
+            prop_assert_eq!(batches.labels, samples.iter().map(|&(label, _)| label).collect::<Vec<_>>());
+            prop_assert!(batches.pixels.chunks(N_PIXELS).zip(&samples).all(|(image, &(_, pixel))| image == [pixel; N_PIXELS]));
         }
     }
 }

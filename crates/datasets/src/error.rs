@@ -13,24 +13,43 @@ pub enum DatasetError {
         /// The name.
         found: String,
     },
-    /// A file is not where it should be.
-    #[error("{}: not found; {remedy}", path.display())]
-    Missing {
+    /// The folder of the data set is not there.
+    #[error("{}: no such folder; {remedy}", path.display())]
+    MissingFolder {
+        /// The folder that was looked for.
+        path: PathBuf,
+        /// How to get it.
+        remedy: String,
+    },
+    /// The folder is there, but not a file of the data set.
+    #[error("{}: not found, nor under another usual name; {remedy}", path.display())]
+    MissingFile {
         /// The file that was looked for.
         path: PathBuf,
         /// How to get it.
         remedy: String,
     },
     /// The operating system refused to read a file.
-    #[error("{}: {source}; check that it can be read and is whole", path.display())]
+    #[error("{}: {source}; check that it is a file and can be read", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
+    /// A gzip stream is broken off or damaged.
+    #[error("{}: damaged gzip stream ({source}); get the file again", path.display())]
+    DamagedGzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor said.
+        source: std::io::Error,
+    },
     /// A file does not begin as its format does.
-    #[error("{}: starts with {found:#010x} where {expected:#010x} is needed ({what}); it is not such a file, get it again", path.display())]
+    #[error(
+        "{}: starts with {found:#010x} where {expected:#010x} is needed ({what}); it is another kind of file, get it again",
+        path.display()
+    )]
     WrongMagic {
         /// The file.
         path: PathBuf,
@@ -41,26 +60,39 @@ pub enum DatasetError {
         /// What the format is.
         what: &'static str,
     },
-    /// A file ends before its header says, or inside its header.
-    #[error("{}: truncated: {found} bytes where {expected} are needed; get it again", path.display())]
+    /// A file ends inside its header, before the header says, or inside a sample.
+    #[error("{}: truncated: {found} bytes where {expected} are needed; get the file again", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Bytes after decompression.
+        /// Bytes in the file, after decompression.
         found: u64,
-        /// Bytes its header asks for.
+        /// Bytes that its header, or its last sample, needs.
         expected: u64,
     },
-    /// A file goes on after its header says, or is larger than any data set of its kind.
-    #[error("{}: more than {expected} bytes; it is damaged or not such a file, get it again", path.display())]
+    /// A file goes on after the end that its header says.
+    #[error("{}: more bytes than the {expected} its header declares; get the file again", path.display())]
     Oversized {
         /// The file.
         path: PathBuf,
-        /// Bytes its header, or the limit, allows.
+        /// Bytes that its header declares, after decompression.
         expected: u64,
     },
+    /// A file holds, or declares, more than this crate reads into memory.
+    #[error("{}: {found} bytes or more, above the limit of {limit}; get the file again, or use fewer samples", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes declared by the header, or seen before reading stopped.
+        found: u64,
+        /// Most bytes that are read.
+        limit: u64,
+    },
     /// Images have another size than the data set's.
-    #[error("{}: images of {} × {} where {} × {} are needed; use the files of this data set", path.display(), found[0], found[1], expected[0], expected[1])]
+    #[error(
+        "{}: images of {}×{} where {}×{} are needed; use the files of this data set",
+        path.display(), found[0], found[1], expected[0], expected[1]
+    )]
     WrongImageSize {
         /// The file.
         path: PathBuf,
@@ -70,7 +102,10 @@ pub enum DatasetError {
         expected: [u32; 2],
     },
     /// Images and labels do not belong together.
-    #[error("{}: {n_labels} labels for the {n_images} images of {}; get both files again", labels.display(), images.display())]
+    #[error(
+        "{}: {n_labels} labels for the {n_images} images of {}; get both files from one source",
+        labels.display(), images.display()
+    )]
     CountMismatch {
         /// The file of images.
         images: PathBuf,
@@ -82,10 +117,12 @@ pub enum DatasetError {
         n_labels: usize,
     },
     /// A label is no class.
-    #[error("{}: label {label} of sample {index} is not below {n_classes}; get the file again", path.display())]
+    #[error(
+        "{place}: label {label} of sample {index} (from 0) is not below {n_classes}; correct the label or get the file again"
+    )]
     LabelOutOfRange {
-        /// The file.
-        path: PathBuf,
+        /// The file, or `labels` where they came from no file.
+        place: String,
         /// Index of the sample, from 0.
         index: usize,
         /// The label.
@@ -93,11 +130,43 @@ pub enum DatasetError {
         /// Number of classes.
         n_classes: usize,
     },
-    /// There is nothing in it.
-    #[error("{}: no samples; get the file again", path.display())]
+    /// A file holds no sample.
+    #[error("{}: no samples where one or more are needed; get the file again", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// Shape, scale or number of classes that no image can have.
+    #[error(
+        "labelled images: shape {shape:?}, scale {scale}, {n_classes} classes; use sizes ≥ 1 whose product fits memory, scale ≥ 1 and 1 to 256 classes"
+    )]
+    InvalidKind {
+        /// Image shape `[C, H, W]`.
+        shape: [usize; 3],
+        /// Pixel value that stands for 1.
+        scale: u8,
+        /// Number of classes.
+        n_classes: usize,
+    },
+    /// Pixels and labels that are not of the same number of images.
+    #[error("labelled images: {n_pixels} pixels for {n_labels} labels; give {n_features} pixels per label")]
+    PixelCount {
+        /// Number of pixels.
+        n_pixels: usize,
+        /// Number of labels.
+        n_labels: usize,
+        /// Pixels of an image.
+        n_features: usize,
+    },
+    /// A pixel would be read as more than 1.
+    #[error("labelled images: pixel {pixel} of sample {index} (from 0) is above the scale {scale}; use a larger scale")]
+    PixelAboveScale {
+        /// Index of the sample, from 0.
+        index: usize,
+        /// The pixel value.
+        pixel: u8,
+        /// Pixel value that stands for 1.
+        scale: u8,
     },
     /// More validation samples are asked for than there are samples to spare.
     #[error("{n_validation} validation samples of {n_samples} leave none to train on; use fewer than {n_samples}")]
@@ -107,7 +176,4 @@ pub enum DatasetError {
         /// Samples there are.
         n_samples: usize,
     },
-    /// Parts that do not make labelled images.
-    #[error("labelled images: {0}")]
-    Parts(String),
 }

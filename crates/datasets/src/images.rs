@@ -1,22 +1,28 @@
 //! Labelled images in memory, as the bytes they are stored as.
+//!
+//! Checks what the readers ([`crate::idx`], [`crate::cifar`], [`crate::digits`]) or a caller give; reads no file
+//! itself. The commands take samples from here, by index or as a burn data set.
 
+use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::Path;
 
 use burn_dataset::Dataset;
-use rand::SeedableRng as _;
-use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{DatasetError, DatasetName, Split, cifar, digits, idx};
 
-/// Images of one shape with a class each. A pixel costs one byte, and is read as a number in [0, 1].
+/// Images of one shape with a class each.
+///
+/// A pixel costs one byte, and is divided by the data set's scale into [0, 1] when read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImages {
     shape: [usize; 3],
-    white: u8,
-    n_classes: usize,
+    scale: u8,
+    class_names: Vec<String>,
     pixels: Vec<u8>,
     labels: Vec<u8>,
 }
@@ -24,57 +30,68 @@ pub struct LabelledImages {
 /// One image with its class, as burn's data tools want it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelledImage {
-    /// Pixels `[C·H·W]`, in [0, 1].
+    /// Index in the data set.
+    pub index: usize,
+    /// Pixels `[C·H·W]`, row-major, in [0, 1].
     pub pixels: Vec<f32>,
     /// Class.
     pub label: u8,
 }
 
 impl LabelledImages {
-    /// Reads a data set.
+    /// Reads a split of a data set into memory: one byte per pixel and label.
     ///
-    /// - `path`: the folder with its files; `None` is the default folder. The embedded data set has none.
+    /// - `path`: the folder with its files; `None` is [`DatasetName::default_path`]. Unused for an embedded data set.
     ///
     /// # Errors
     /// [`DatasetError`] if files are missing, truncated, oversized, of another kind, or do not belong together.
     pub fn load(name: DatasetName, split: Split, path: Option<&Path>) -> Result<Self, DatasetError> {
         let folder = path.map_or_else(|| name.default_path(), Path::to_owned);
         let (pixels, labels) = match name {
-            DatasetName::Digits => digits::load(split)?,
+            DatasetName::Digits => digits::load(split),
             DatasetName::Mnist | DatasetName::FashionMnist => idx::load(name, split, &folder)?,
             DatasetName::Cifar10 => cifar::load(split, &folder)?,
         };
-        Self::from_parts(name.shape(), name.white(), name.class_names().len(), pixels, labels)
+        let samples = Self::from_parts(name.shape(), name.scale(), name.n_classes(), pixels, labels)?;
+        Ok(Self { class_names: name.class_names().iter().copied().map(str::to_owned).collect(), ..samples })
     }
 
-    /// Makes labelled images of their parts.
+    /// Makes labelled images of their parts; the classes are named by their numbers.
     ///
-    /// - `shape`: `[C, H, W]`
-    /// - `white`: pixel value that stands for 1.0
-    /// - `pixels`: `[N, C, H, W]`, row-major, none above `white`
+    /// - `shape`: `[C, H, W]`, each ≥ 1
+    /// - `scale`: pixel value that stands for 1, ≥ 1
+    /// - `n_classes`: 1 to 256
+    /// - `pixels`: `[N, C, H, W]`, row-major, none above `scale`
     /// - `labels`: `[N]`, each below `n_classes`
     ///
     /// # Errors
-    /// [`DatasetError::Parts`] if they do not fit.
+    /// [`DatasetError::InvalidKind`], [`DatasetError::PixelCount`], [`DatasetError::PixelAboveScale`] or
+    /// [`DatasetError::LabelOutOfRange`] if they are not so.
     pub fn from_parts(
         shape: [usize; 3],
-        white: u8,
+        scale: u8,
         n_classes: usize,
         pixels: Vec<u8>,
         labels: Vec<u8>,
     ) -> Result<Self, DatasetError> {
-        let n_features: usize = shape.iter().product();
-        let refuse = |problem: String| Err(DatasetError::Parts(problem));
-        if n_features == 0 || pixels.len() != n_features * labels.len() {
-            return refuse(format!("{} pixels do not make {} images of {shape:?}", pixels.len(), labels.len()));
+        let n_features = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)).unwrap_or(0);
+        if n_features == 0 || scale == 0 || !(1..=256).contains(&n_classes) {
+            return Err(DatasetError::InvalidKind { shape, scale, n_classes });
         }
-        if let Some(pixel) = pixels.iter().find(|&&pixel| pixel > white) {
-            return refuse(format!("a pixel of {pixel} is above the largest, {white}"));
+        let (n_pixels, n_labels) = (pixels.len(), labels.len());
+        if n_labels.checked_mul(n_features) != Some(n_pixels) {
+            return Err(DatasetError::PixelCount { n_pixels, n_labels, n_features });
         }
-        if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= n_classes) {
-            return refuse(format!("a label of {label} is not below {n_classes}"));
+        if let Some(position) = pixels.iter().position(|&pixel| pixel > scale) {
+            let (index, pixel) = (position / n_features, pixels[position]);
+            return Err(DatasetError::PixelAboveScale { index, pixel, scale });
         }
-        Ok(Self { shape, white, n_classes, pixels, labels })
+        if let Some(index) = labels.iter().position(|&label| usize::from(label) >= n_classes) {
+            let (place, label) = ("labels".to_owned(), labels[index]);
+            return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
+        }
+        let class_names = (0..n_classes).map(|class| class.to_string()).collect();
+        Ok(Self { shape, scale, class_names, pixels, labels })
     }
 
     /// Number of images.
@@ -99,7 +116,12 @@ impl LabelledImages {
 
     /// Number of classes.
     pub fn n_classes(&self) -> usize {
-        self.n_classes
+        self.class_names.len()
+    }
+
+    /// Names of the classes, in label order.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
     /// Class of an image.
@@ -107,19 +129,29 @@ impl LabelledImages {
         self.labels[index]
     }
 
-    /// Writes an image's pixels, in [0, 1].
-    ///
-    /// - `image`: `[C·H·W]`
-    pub fn write_image(&self, index: usize, image: &mut [f32]) {
-        let n_features = self.n_features();
-        let white = f32::from(self.white);
-        for (value, &pixel) in image.iter_mut().zip(&self.pixels[index * n_features..][..n_features]) {
-            *value = f32::from(pixel) / white;
-        }
+    /// Classes `[N]` of all images.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
     }
 
-    /// Pixels `[N, C·H·W]` of a range of images, in [0, 1].
-    pub fn images(&self, range: std::ops::Range<usize>) -> Vec<f32> {
+    /// Stored pixels `[C, H, W]` of an image, row-major, in 0 to [`Self::scale`].
+    pub fn raw(&self, index: usize) -> &[u8] {
+        let n_features = self.n_features();
+        &self.pixels[index * n_features..][..n_features]
+    }
+
+    /// Stored pixel value that stands for 1.
+    pub fn scale(&self) -> f32 {
+        f32::from(self.scale)
+    }
+
+    /// Pixels `[C, H, W]` of an image, row-major, in [0, 1].
+    pub fn image(&self, index: usize) -> Vec<f32> {
+        self.images(index..index + 1)
+    }
+
+    /// Pixels `[N, C, H, W]` of a range of images, row-major, in [0, 1].
+    pub fn images(&self, range: Range<usize>) -> Vec<f32> {
         let mut pixels = vec![0.0; range.len() * self.n_features()];
         for (image, index) in pixels.chunks_exact_mut(self.n_features()).zip(range) {
             self.write_image(index, image);
@@ -127,56 +159,101 @@ impl LabelledImages {
         pixels
     }
 
+    /// Writes an image's pixels, row-major, in [0, 1].
+    ///
+    /// - `image`: `[C·H·W]`; another length is a bug and panics
+    pub fn write_image(&self, index: usize, image: &mut [f32]) {
+        assert_eq!(image.len(), self.n_features(), "an image is written to a slice of its length");
+        let scale = self.scale();
+        for (value, &pixel) in image.iter_mut().zip(self.raw(index)) {
+            *value = f32::from(pixel) / scale;
+        }
+    }
+
     /// The images with the given indices, in that order.
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        let n_features = self.n_features();
+        let mut pixels = Vec::with_capacity(indices.len() * self.n_features());
+        for &index in indices {
+            pixels.extend_from_slice(self.raw(index));
+        }
+        let labels = indices.iter().map(|&index| self.labels[index]).collect();
+        Self { class_names: self.class_names.clone(), pixels, labels, ..*self }
+    }
+
+    /// The first `n` images, or all if there are fewer.
+    #[must_use]
+    pub fn take(&self, n: usize) -> Self {
+        let n = n.min(self.len());
         Self {
-            pixels: indices.iter().flat_map(|&index| &self.pixels[index * n_features..][..n_features]).copied().collect(),
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            class_names: self.class_names.clone(),
+            pixels: self.pixels[..n * self.n_features()].to_vec(),
+            labels: self.labels[..n].to_vec(),
             ..*self
         }
     }
 
-    /// Two parts without common images: the rest, and `n_validation` images drawn at random.
+    /// Two parts without common images: those to train on, and `n_validation` drawn uniformly at random.
     ///
-    /// The same seed gives the same parts on every machine.
+    /// Both keep the order of the images. The same seed gives the same parts on every machine and in every later
+    /// version (`ChaCha8`, with the draws made here), and a larger `n_validation` draws the same images and more.
     ///
     /// # Errors
-    /// [`DatasetError::SplitTooLarge`] if no image would be left in the first part.
+    /// [`DatasetError::SplitTooLarge`] if no image would be left to train on.
     pub fn split_validation(&self, n_validation: usize, seed: u64) -> Result<(Self, Self), DatasetError> {
         let n_samples = self.len();
         if n_validation >= n_samples {
             return Err(DatasetError::SplitTooLarge { n_validation, n_samples });
         }
         let mut order: Vec<usize> = (0..n_samples).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        shuffle_front(&mut order, n_validation, seed);
         let (validation, train) = order.split_at_mut(n_validation);
         validation.sort_unstable();
         train.sort_unstable();
         Ok((self.select(train), self.select(validation)))
     }
 
-    /// SHA-256 over shape, classes, pixels and labels, in hexadecimal: identifies the images.
+    /// SHA-256 over number, shape, classes, scale, pixels and labels, in hexadecimal: identifies the images.
+    ///
+    /// The sizes go in as little-endian 64-bit integers, pixels and labels as the bytes they are.
     pub fn checksum(&self) -> String {
         let mut hash = Sha256::new();
-        let sizes = [self.len(), self.shape[0], self.shape[1], self.shape[2], self.n_classes, usize::from(self.white)];
-        for size in sizes {
+        let [channels, height, width] = self.shape;
+        for size in [self.len(), channels, height, width, self.n_classes(), usize::from(self.scale)] {
             hash.update((size as u64).to_le_bytes());
         }
         hash.update(&self.pixels);
         hash.update(&self.labels);
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::with_capacity(64);
+        for byte in hash.finalize() {
+            write!(text, "{byte:02x}").expect("writing to a text cannot fail");
+        }
+        text
+    }
+}
+
+/// Moves `n` items drawn uniformly without replacement to the front (Fisher–Yates).
+///
+/// `ChaCha8` keyed with the seed's little-endian bytes. No sampling code of the `rand` crate takes part: its
+/// results may change from version to version.
+fn shuffle_front(items: &mut [usize], n: usize, seed: u64) {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut generator = ChaCha8Rng::from_seed(key);
+    for front in 0..n {
+        let n_left = (items.len() - front) as u64;
+        // Draws beyond the last whole multiple would favour some items: they are made again.
+        let n_fair = u64::MAX - u64::MAX % n_left;
+        let draw = std::iter::repeat_with(|| generator.next_u64()).find(|&draw| draw < n_fair);
+        let draw = draw.expect("the generator has no end") % n_left;
+        items.swap(front, front + draw as usize);
     }
 }
 
 impl Dataset<LabelledImage> for LabelledImages {
+    /// Panics beyond the end, as the trait asks; never an error, since all images are in memory.
     fn get(&self, index: usize) -> Result<LabelledImage, burn_dataset::DatasetError> {
-        let Some(&label) = self.labels.get(index) else {
-            let problem = format!("sample {index} of {}", self.labels.len());
-            return Err(burn_dataset::DatasetError::new(DatasetError::Parts(problem)));
-        };
-        Ok(LabelledImage { pixels: self.images(index..index + 1), label })
+        Ok(LabelledImage { index, pixels: self.image(index), label: self.labels[index] })
     }
 
     fn len(&self) -> usize {
@@ -186,56 +263,160 @@ impl Dataset<LabelledImage> for LabelledImages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn with_labels(labels: Vec<u8>) -> LabelledImages {
+        let pixels = labels.iter().flat_map(|&label| [2 * label, 2 * label + 1]).collect();
+        LabelledImages::from_parts([1, 1, 2], 16, 8, pixels, labels).unwrap()
+    }
+
     fn eight() -> LabelledImages {
-        let pixels = (0..16).collect();
-        LabelledImages::from_parts([1, 1, 2], 16, 8, pixels, (0..8).collect()).unwrap()
+        with_labels((0..8).collect())
     }
 
     #[test]
-    fn pixels_are_read_as_fractions_of_white() {
+    fn pixels_are_read_as_fractions_of_the_scale() {
         assert_eq!(eight().images(3..5), [6.0 / 16.0, 7.0 / 16.0, 8.0 / 16.0, 9.0 / 16.0]);
-        let item = Dataset::get(&eight(), 3).unwrap();
-        assert_eq!((item.pixels, item.label), (vec![6.0 / 16.0, 7.0 / 16.0], 3));
-        assert!(Dataset::get(&eight(), 8).unwrap_err().to_string().contains("sample 8 of 8"));
+        assert_eq!((eight().raw(3), eight().scale()), ([6, 7].as_slice(), 16.0));
+        let white = LabelledImages::from_parts([1, 1, 1], 255, 1, vec![255], vec![0]).unwrap();
+        assert_eq!(white.image(0), [1.0]);
     }
 
     #[test]
-    fn a_validation_split_is_disjoint_complete_and_fixed_by_its_seed() {
-        let (train, validation) = eight().split_validation(3, 5).unwrap();
-        let mut labels: Vec<u8> = train.labels.iter().chain(&validation.labels).copied().collect();
-        labels.sort_unstable();
-        assert_eq!((validation.len(), labels), (3, (0..8).collect()));
-        assert_eq!(eight().split_validation(3, 5).unwrap(), (train, validation.clone()));
-        assert!((0..20).any(|seed| eight().split_validation(3, seed).unwrap().1 != validation));
-        assert!(matches!(eight().split_validation(8, 5), Err(DatasetError::SplitTooLarge { .. })));
+    fn burn_gets_the_same_images() {
+        let samples = eight();
+        let items: Vec<LabelledImage> = Dataset::iter(&samples).collect::<Result<_, _>>().unwrap();
+        assert_eq!(items.len(), Dataset::<LabelledImage>::len(&samples));
+        for (index, item) in items.into_iter().enumerate() {
+            assert_eq!(item, LabelledImage { index, pixels: samples.image(index), label: samples.label(index) });
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn burn_asking_beyond_the_end_is_a_bug() {
+        let _: Result<LabelledImage, _> = Dataset::get(&eight(), 8);
+    }
+
+    #[test]
+    fn selected_images_keep_their_labels_and_the_given_order() {
+        let selected = eight().select(&[5, 0, 5]);
+        assert_eq!(selected.labels(), [5, 0, 5]);
+        assert_eq!((selected.raw(0), selected.raw(1)), ([10, 11].as_slice(), [0, 1].as_slice()));
+        assert_eq!(eight().take(2), eight().select(&[0, 1]));
+        assert_eq!(eight().take(9), eight());
+        assert!(eight().take(0).is_empty());
+    }
+
+    #[test]
+    fn a_loaded_data_set_has_its_class_names() {
+        let digits = LabelledImages::load(DatasetName::Digits, Split::Test, None).unwrap();
+        assert_eq!((digits.class_names()[9].as_str(), digits.n_classes(), digits.n_features()), ("9", 10, 64));
+    }
+
+    /// The first draws, by an implementation of `ChaCha8` and of the draws in another language.
+    #[test]
+    fn the_draws_of_a_seed_never_change() {
+        let drawn = |n_items, n, seed| {
+            let mut items: Vec<usize> = (0..n_items).collect();
+            shuffle_front(&mut items, n, seed);
+            items.truncate(n);
+            items
+        };
+        assert_eq!(drawn(8, 8, 0), [6, 0, 1, 3, 4, 5, 7, 2]);
+        assert_eq!(drawn(60_000, 10, 7), [54099, 31324, 32254, 11562, 52651, 54686, 5369, 11445, 20973, 20510]);
+        assert_eq!(drawn(60_000, 5, u64::MAX), [7047, 43984, 37798, 30984, 15784]);
+    }
+
+    #[test]
+    fn every_image_is_drawn_equally_often() {
+        let mut counts = [0_u32; 8];
+        for seed in 0..1000 {
+            for &label in eight().split_validation(3, seed).unwrap().1.labels() {
+                counts[usize::from(label)] += 1;
+            }
+        }
+        // Binomial with n = 1000, p = 3/8: mean 375, standard deviation 15.3; five of them either way.
+        assert!(counts.iter().all(|count| (299..=451).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_split_that_leaves_nothing_to_train_on_is_refused() {
+        let error = eight().split_validation(8, 5).unwrap_err();
+        assert!(matches!(error, DatasetError::SplitTooLarge { n_validation: 8, n_samples: 8 }));
+        assert_eq!(eight().split_validation(0, 5).unwrap(), (eight(), eight().take(0)));
     }
 
     #[test]
     fn the_checksum_changes_with_every_part() {
         let base = eight().checksum();
-        let with = |shape, white, n_classes, pixel, label| {
+        let with = |shape, scale, n_classes, pixel, label| {
             let mut pixels: Vec<u8> = (0..16).collect();
             let mut labels: Vec<u8> = (0..8).collect();
             (pixels[0], labels[0]) = (pixel, label);
-            LabelledImages::from_parts(shape, white, n_classes, pixels, labels).unwrap().checksum()
+            LabelledImages::from_parts(shape, scale, n_classes, pixels, labels).unwrap().checksum()
         };
         assert_eq!(with([1, 1, 2], 16, 8, 0, 0), base);
-        for other in [with([1, 2, 1], 16, 8, 0, 0), with([1, 1, 2], 17, 8, 0, 0), with([1, 1, 2], 16, 9, 0, 0), with([1, 1, 2], 16, 8, 1, 0), with([1, 1, 2], 16, 8, 0, 1)] {
+        for other in [
+            with([1, 2, 1], 16, 8, 0, 0),
+            with([1, 1, 2], 17, 8, 0, 0),
+            with([1, 1, 2], 16, 9, 0, 0),
+            with([1, 1, 2], 16, 8, 1, 0),
+            with([1, 1, 2], 16, 8, 0, 1),
+            eight().take(7).checksum(),
+        ] {
             assert_ne!(other, base);
         }
     }
 
     #[test]
     fn parts_that_do_not_fit_are_refused() {
-        for (pixels, labels, message) in [
-            (vec![0; 3], vec![0, 1], "3 pixels do not make 2 images"),
-            (vec![0, 0, 0, 17], vec![0, 1], "17 is above the largest, 16"),
-            (vec![0; 4], vec![0, 8], "8 is not below 8"),
-        ] {
-            let error = LabelledImages::from_parts([1, 1, 2], 16, 8, pixels, labels).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
+        let make = |shape, scale, n_classes, pixels: &[u8], labels: &[u8]| {
+            LabelledImages::from_parts(shape, scale, n_classes, pixels.to_vec(), labels.to_vec()).unwrap_err()
+        };
+        let pair = [1, 1, 2];
+        assert!(matches!(
+            make(pair, 16, 8, &[0; 3], &[0, 1]),
+            DatasetError::PixelCount { n_pixels: 3, n_features: 2, .. }
+        ));
+        assert!(matches!(
+            make(pair, 16, 8, &[0, 0, 0, 17], &[0, 1]),
+            DatasetError::PixelAboveScale { index: 1, pixel: 17, .. }
+        ));
+        assert!(matches!(
+            make(pair, 16, 8, &[0; 4], &[0, 8]),
+            DatasetError::LabelOutOfRange { index: 1, label: 8, .. }
+        ));
+        for (shape, scale, n_classes) in
+            [([0, 1, 2], 16, 8), ([usize::MAX, 2, 1], 16, 8), (pair, 0, 8), (pair, 16, 0), (pair, 16, 257)]
+        {
+            assert!(matches!(make(shape, scale, n_classes, &[], &[]), DatasetError::InvalidKind { .. }));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_validation_split_is_disjoint_complete_ordered_and_fixed_by_its_seed(
+            labels in proptest::collection::vec(0..8u8, 2..40), part in 0.0..1.0, seed in any::<u64>(),
+        ) {
+            let n_validation = (labels.len() as f64 * part) as usize;
+            // Each image is its own index, so that the parts show which images they hold.
+            let indices: Vec<u8> = (0..labels.len() as u8).collect();
+            let samples = LabelledImages::from_parts([1, 1, 1], 255, 8, indices.clone(), labels).unwrap();
+            let (train, validation) = samples.split_validation(n_validation, seed).unwrap();
+            prop_assert_eq!(validation.len(), n_validation);
+            prop_assert!(train.pixels.is_sorted() && validation.pixels.is_sorted());
+            let mut all = [train.pixels.as_slice(), &validation.pixels].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, indices);
+            for part in [&train, &validation] {
+                prop_assert!((0..part.len()).all(|i| part.label(i) == samples.label(usize::from(part.raw(i)[0]))));
+            }
+            prop_assert_eq!(samples.split_validation(n_validation, seed).unwrap(), (train, validation.clone()));
+            let fewer = samples.split_validation(n_validation / 2, seed).unwrap().1;
+            prop_assert!(fewer.pixels.iter().all(|index| validation.pixels.contains(index)));
         }
     }
 }

@@ -1,2 +1,25 @@
-//! stub
+//! Result records as a page, figures and tables.
+//!
+//! [`record`] holds what was measured; everything else turns an [`ExperimentRecord`](record::ExperimentRecord)
+//! into something to read: one self-contained HTML page ([`html`]), figures for a README ([`figures`]), and
+//! tables for a terminal, Markdown and CSV. Every sentence that interprets is computed from the numbers.
+//! No files are written and no other part of Quartic is used.
+
+mod canvas;
+mod chart;
+mod comparison;
+mod diagnosis;
+mod error;
+mod figure;
+mod method;
+mod number;
+mod page;
+mod palette;
 pub mod record;
+mod statistic;
+mod table;
+
+pub use error::ReportError;
+pub use figure::{Figure, Theme, figures};
+pub use page::html;
+pub use table::{Align, Column, Table, accuracy_table, csv, markdown, terminal, tidy_csv};

@@ -1,0 +1,94 @@
+//! The numbers that the page opens with.
+
+use maud::{Markup, html};
+
+use super::table;
+use crate::comparison::leader;
+use crate::method::{Method, ann_accuracy, checkpoints, last_step};
+use crate::number::{MISSING, accuracy_decimals, fixed, integer, list, percent_summary};
+use crate::record::ExperimentRecord;
+use crate::table::{Column, Table};
+
+/// Losses, in percentage points, whose first step is reported.
+pub(super) const LOSSES: [f64; 2] = [1.0, 0.5];
+
+pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Markup {
+    let decimals = accuracy_decimals(record.dataset.n_test);
+    let mut seeds: Vec<u64> = methods.iter().flat_map(|m| m.observations.iter().map(|o| o.key.1)).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let mut architectures: Vec<&str> = record.networks.iter().map(|n| n.architecture.as_str()).collect();
+    architectures.dedup();
+    html! {
+        dl.facts {
+            div { dt { "ANN accuracy, %" } dd { (percent_summary(ann_accuracy(record), decimals)) } }
+            div { dt { "Data set" } dd { (record.dataset.name) small { (integer(record.dataset.n_test as u64)) " test samples" } } }
+            div { dt { "Network" } dd { @if let [one] = architectures[..] { (one) } @else { (architectures.len()) " architectures" } small { (record.networks.len()) " trained" } } }
+            div { dt { "Simulation" } dd { "T = " (last_step(record)) small { (methods.len()) " methods, " (seeds.len()) (if seeds.len() == 1 { " seed" } else { " seeds" }) } } }
+        }
+        @if architectures.len() > 1 {
+            p.caution { "The networks differ in more than their seed; means over them mix different architectures. The table of networks lists each." }
+        }
+        div.pair {
+            (table(&leaders(record, methods, decimals)))
+            (table(&first_steps(methods)))
+        }
+        p.note { "± is one standard deviation over networks × simulation seeds. Methods are compared on the same network and seed; a difference whose 95 % interval (Student’s t over " (unit(record)) ", each comparison by itself) holds zero is a tie. The choice of test samples is not part of that interval." }
+    }
+}
+
+fn unit(record: &ExperimentRecord) -> &'static str {
+    if record.networks.len() > 1 { "networks" } else { "seeds" }
+}
+
+/// The highest mean at each checkpoint, with what cannot be told from it.
+fn leaders(record: &ExperimentRecord, methods: &[Method<'_>], decimals: usize) -> Table {
+    let rows = checkpoints(record)
+        .into_iter()
+        .filter_map(|step| {
+            let leader = leader(methods, step)?;
+            let label = |i: &usize| methods[*i].label;
+            let best = &methods[leader.best];
+            let others = if !leader.tied.is_empty() {
+                format!("tie with {}", list(&leader.tied.iter().map(label).collect::<Vec<_>>()))
+            } else if !leader.unknown.is_empty() {
+                "no spread to judge by".to_owned()
+            } else if methods.len() == 1 {
+                "only method".to_owned()
+            } else {
+                "ahead of all others".to_owned()
+            };
+            let accuracy = percent_summary(best.accuracy(step), decimals);
+            Some(vec![step.to_string(), best.label.to_owned(), accuracy, others])
+        })
+        .collect();
+    Table {
+        title: "Highest mean accuracy at each checkpoint".to_owned(),
+        columns: vec![
+            Column::number("T"),
+            Column::text("highest mean"),
+            Column::number("accuracy, %"),
+            Column::text("verdict"),
+        ],
+        rows,
+    }
+}
+
+/// First step within each loss of the ANN, and what is left at the end.
+fn first_steps(methods: &[Method<'_>]) -> Table {
+    let mut columns = vec![Column::text("method")];
+    columns.extend(LOSSES.iter().map(|loss| Column::number(format!("first T within {} points", fixed(*loss, 1)))));
+    columns.push(Column::number("loss at the last T, points"));
+    let rows = methods
+        .iter()
+        .map(|m| {
+            let mut row = vec![m.label.to_owned()];
+            row.extend(
+                LOSSES.iter().map(|l| m.first_step_within(*l).map_or_else(|| MISSING.to_owned(), |t| t.to_string())),
+            );
+            row.push(m.gap(m.steps()).map_or_else(|| MISSING.to_owned(), |gap| fixed(-gap * 100.0, 2)));
+            row
+        })
+        .collect();
+    Table { title: "How soon each method comes near its ANN".to_owned(), columns, rows }
+}

@@ -1,0 +1,175 @@
+//! The report page: one HTML file that needs nothing else, no script among it.
+//!
+//! Reads [`crate::method`], [`crate::comparison`] and [`crate::diagnosis`]; figures are from [`crate::chart`].
+//! Text goes through `maud`, which escapes it; the only markup put in as is are our own SVGs and style sheet.
+
+mod accuracy;
+mod energy;
+mod headline;
+mod layers;
+mod provenance;
+mod raster;
+mod rates;
+mod search;
+mod training;
+mod variance;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::chart::{Chart, line_swatch, svg, swatch};
+use crate::error::ReportError;
+use crate::method::{Method, methods};
+use crate::palette::{DARK_COLOURS, Ink, LIGHT_COLOURS, page_rules};
+use crate::record::ExperimentRecord;
+use crate::table::{Align, Table};
+
+/// Layout and typography; colours come from [`crate::palette`].
+const STYLE: &str = include_str!("page.css");
+
+/// Natural size of a chart that shares its row with one other, in pixels.
+const HALF: (u32, u32) = (440, 310);
+/// Natural size of a chart among small multiples, in pixels.
+const SMALL: (u32, u32) = (220, 214);
+
+/// One section of the page.
+struct Section {
+    /// Fragment that the contents list links to.
+    id: &'static str,
+    /// Heading.
+    title: &'static str,
+    /// Everything below the heading.
+    body: Markup,
+}
+
+/// The whole report as one self-contained HTML page.
+///
+/// Opens offline, without scripts and without other files; follows the reader's light or dark scheme. Sections
+/// for which the record holds nothing are left out. Missing and non-finite values are shown as a dash.
+///
+/// # Errors
+/// [`ReportError::Draw`] if the plotting library fails.
+pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
+    let methods = methods(record);
+    let sections: Vec<Section> = [
+        Some(accuracy::against_steps(record, &methods)?),
+        accuracy::against_cost(record, &methods)?,
+        variance::section(record)?,
+        rates::section(&methods)?,
+        raster::section(record)?,
+        layers::section(&methods),
+        energy::section(record, &methods)?,
+        search::section(&methods)?,
+        training::section(record)?,
+        Some(provenance::section(record)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="generator" content=(format!("Quartic {}", record.quartic_version));
+                title { (record.name) " – Quartic report" }
+                style { (PreEscaped(style_sheet())) }
+            }
+            body {
+                header {
+                    p.kicker { "Quartic report" }
+                    h1 { (record.name) }
+                    @if !record.description.trim().is_empty() { p.lead { (record.description) } }
+                }
+                main {
+                    (headline::section(record, &methods))
+                    nav aria-label="Contents" {
+                        ol { @for s in &sections { li { a href={ "#" (s.id) } { (s.title) } } } }
+                    }
+                    @for s in &sections {
+                        section id=(s.id) aria-labelledby={ (s.id) "-title" } {
+                            h2 id={ (s.id) "-title" } { (s.title) }
+                            (s.body)
+                        }
+                    }
+                }
+                footer { p { "Made by Quartic " (record.quartic_version) " from the record of this experiment. Every sentence that interprets is computed from the numbers shown." } }
+            }
+        }
+    };
+    Ok(page.into_string())
+}
+
+fn style_sheet() -> String {
+    let (light, dark) = (LIGHT_COLOURS.properties(), DARK_COLOURS.properties());
+    format!(":root{{{light}}}@media (prefers-color-scheme:dark){{@media screen{{:root{{{dark}}}}}}}{}{STYLE}", page_rules())
+}
+
+/// How a section is to be read.
+fn reading(text: &str) -> Markup {
+    html! { p.reading { (text) } }
+}
+
+/// What the numbers of a section show, one sentence per item.
+fn findings(sentences: &[String]) -> Markup {
+    html! {
+        @if !sentences.is_empty() {
+            div.findings {
+                h3 { "What this shows" }
+                ul { @for s in sentences { li { (s) } } }
+            }
+        }
+    }
+}
+
+/// A figure of one or more charts with a caption.
+fn figure(charts: &[Chart], size: (u32, u32), class: &str, legend: &Markup, caption: &str) -> Result<Markup, ReportError> {
+    let images = charts
+        .iter()
+        .map(|chart| {
+            let title = if chart.title.is_empty() { caption } else { &chart.title };
+            svg(chart, size, &format!("{title}: {} against {}", chart.y_title(), chart.x_title()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(html! {
+        figure {
+            (legend)
+            div class=(class) { @for image in &images { (PreEscaped(image)) } }
+            figcaption { (caption) }
+        }
+    })
+}
+
+/// The legend of a figure with one series per method.
+fn method_legend(methods: &[Method<'_>], with_ann: bool) -> Markup {
+    html! {
+        ul.legend {
+            @if with_ann { li { (PreEscaped(line_swatch(Ink::Ann, 0))) "ANN" } }
+            @for (i, m) in methods.iter().enumerate() { li { (PreEscaped(swatch(i, true))) (m.label) } }
+        }
+    }
+}
+
+/// A table in a container that scrolls sideways on narrow screens.
+fn table(table: &Table) -> Markup {
+    let class = |i: usize| table.columns.get(i).filter(|c| c.align == Align::Right).map(|_| "n");
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(table.title) {
+            table {
+                caption { (table.title) }
+                thead { tr { @for (i, c) in table.columns.iter().enumerate() { th scope="col" class=[class(i)] { (c.name) } } } }
+                tbody {
+                    @for row in &table.rows {
+                        tr {
+                            @for (i, cell) in row.iter().enumerate() {
+                                @if i == 0 { th scope="row" { (cell) } }
+                                @else { td class=[class(i)] { (cell) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Standard deviation of the input current against the norms of the weights: claim 3 of the paper.
+
+use maud::{PreEscaped, html};
+
+use super::{HALF, Section, figure, findings, reading, table};
+use crate::chart::{Axis, Chart, Mark, line_swatch};
+use crate::error::ReportError;
+use crate::number::{fixed, fixed_or_missing, list, significant};
+use crate::palette::Ink;
+use crate::record::{ExperimentRecord, LayerVariance, NormFit, RunRecord};
+use crate::table::{Column, Table};
+
+/// Points drawn per panel; more only thicken the cloud.
+const MAX_POINTS: usize = 500;
+/// Coefficients of variation closer than this share of the smallest are not told apart: over a few hundred neurons
+/// their own sampling error is about 1/√(2n), some 3 to 7 %.
+const EQUAL_SHARE: f64 = 0.05;
+
+pub(super) fn section(record: &ExperimentRecord) -> Result<Option<Section>, ReportError> {
+    let Some(run) = record
+        .networks
+        .iter()
+        .flat_map(|n| record.runs.iter().filter(|r| r.network == n.label))
+        .chain(&record.runs)
+        .find(|r| !r.simulation.variance.is_empty())
+    else {
+        return Ok(None);
+    };
+    let charts: Vec<Chart> = run.simulation.variance.iter().map(panel).collect();
+    let caption = format!(
+        "One dot per neuron{}, from the run {} on network {}: standard deviation of the input current per time step \
+         against the L4-norm of the incoming weights (in units of the ANN’s activations). Rings are what independent \
+         Bernoulli inputs with the measured rates would give. The line is the best proportional fit to the dots.",
+        if run.simulation.variance.iter().any(|l| l.neurons.len() > MAX_POINTS) {
+            format!(" (at most {MAX_POINTS} per panel, evenly spaced)")
+        } else {
+            String::new()
+        },
+        run.label,
+        run.network
+    );
+    let legend = html! {
+        ul.legend {
+            li { (PreEscaped(key(false))) "measured" }
+            li { (PreEscaped(key(true))) "Bernoulli prediction" }
+            li { (PreEscaped(line_swatch(Ink::Ann, 0))) "σ proportional to the L4-norm" }
+        }
+    };
+    Ok(Some(Section {
+        id: "variance",
+        title: "Input noise against the L4-norm",
+        body: html! {
+            (reading("If the standard deviation σ is proportional to a norm of the weights, the dots lie on a line through the origin and σ/‖w‖ varies little from neuron to neuron. The norm with the smallest coefficient of variation of σ/‖w‖ predicts the noise best."))
+            blockquote.claim {
+                p { strong { "The paper’s statement (abstract, claim 3): " } "the standard deviation of the pre-firing membrane potential is proportional to the L4-norm of the weight vector." }
+                p { strong { "Our reading: " } "for independent inputs with small rates r, Var = Σ w²r = ‖w‖₄² ‖r‖₂ cos φ, where φ is the angle between w∘w and r; so σ follows the L4-norm as far as φ is alike across neurons. If rates were independent of the weights, the L2-norm would be the exact predictor. What is measured here is the input current per step, not the potential after several." }
+            }
+            (figure(&charts, HALF, "charts two", &legend, &caption)?)
+            (findings(&sentences(record, run)))
+            (table(&norm_table(run)))
+        },
+    }))
+}
+
+/// A dot or a ring for the legend.
+fn key(ring: bool) -> String {
+    let shape = if ring {
+        format!(r#"<circle cx="6" cy="6" r="3.5" fill="none" class="s{}" stroke-width="1.2"/>"#, Ink::Series(1).code())
+    } else {
+        format!(r#"<circle cx="6" cy="6" r="3" class="f{}"/>"#, Ink::Series(0).code())
+    };
+    format!(r#"<svg class="swatch" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">{shape}</svg>"#)
+}
+
+fn panel(layer: &LayerVariance) -> Chart {
+    let every = layer.neurons.len().div_ceil(MAX_POINTS).max(1);
+    let finite = || layer.neurons.iter().filter(|n| n.l4_norm.is_finite() && n.sigma.is_finite());
+    let shown: Vec<_> = layer.neurons.iter().step_by(every).collect();
+    let x = Axis::fit(shown.iter().map(|n| n.l4_norm), 5, "L4-norm of the weights");
+    let y = Axis::fit(shown.iter().flat_map(|n| [n.sigma, n.sigma_bernoulli]), 5, "σ of the input current per step");
+    let mut marks = Vec::new();
+    let (product, square) =
+        finite().fold((0.0, 0.0), |(p, s), n| (p + n.l4_norm * n.sigma, s + n.l4_norm * n.l4_norm));
+    if square > 0.0 {
+        let slope = product / square;
+        let (from, to) = x.ends();
+        marks.push(Mark::Line {
+            points: vec![[from, slope * from], [to, slope * to]],
+            ink: Ink::Ann,
+            dash: 0,
+            width_px: 1.2,
+        });
+    }
+    marks.push(Mark::Rings {
+        points: shown.iter().map(|n| [n.l4_norm, n.sigma_bernoulli]).collect(),
+        ink: Ink::Series(1),
+        radius_px: 2.2,
+    });
+    marks.push(Mark::Dots {
+        points: shown.iter().map(|n| [n.l4_norm, n.sigma]).collect(),
+        ink: Ink::Series(0),
+        radius_px: 1.6,
+        opacity: 0.8,
+    });
+    Chart { title: format!("Into {}", layer.name), x, y, marks }
+}
+
+/// The norms that predict best: the smallest coefficient of variation, and what cannot be told from it.
+fn best(norms: &[NormFit]) -> Vec<&NormFit> {
+    let smallest =
+        norms.iter().map(|n| n.coefficient_of_variation).filter(|c| c.is_finite()).fold(f64::INFINITY, f64::min);
+    norms.iter().filter(|n| n.coefficient_of_variation <= smallest * (1.0 + EQUAL_SHARE)).collect()
+}
+
+fn norm_table(run: &RunRecord) -> Table {
+    let mut orders: Vec<&str> = Vec::new();
+    for fit in run.simulation.variance.iter().flat_map(|l| &l.norms) {
+        if !orders.contains(&fit.p.as_str()) {
+            orders.push(&fit.p);
+        }
+    }
+    let mut columns = vec![Column::text("into layer"), Column::text("measure")];
+    columns.extend(orders.iter().map(|p| Column::number(format!("p = {p}"))));
+    let mut rows = Vec::new();
+    for layer in &run.simulation.variance {
+        let best = best(&layer.norms);
+        let row = |measure: &str, cell: &dyn Fn(&NormFit) -> String| {
+            let mut row = vec![layer.name.clone(), measure.to_owned()];
+            row.extend(orders.iter().map(|p| layer.norms.iter().find(|n| n.p == **p).map(cell).unwrap_or_default()));
+            row
+        };
+        rows.push(row("variation of σ/‖w‖ₚ", &|n| {
+            let mark = if best.iter().any(|b| b.p == n.p) { "★ " } else { "" };
+            format!("{mark}{}", significant(n.coefficient_of_variation))
+        }));
+        rows.push(row("correlation of σ, ‖w‖ₚ", &|n| fixed_or_missing(n.correlation, 3)));
+    }
+    let title = "How well each norm predicts σ (★ smallest coefficient of variation, and any within 5 % of it)";
+    Table { title: title.to_owned(), columns, rows }
+}
+
+fn sentences(record: &ExperimentRecord, run: &RunRecord) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for layer in &run.simulation.variance {
+        let best = best(&layer.norms);
+        let names: Vec<String> = best.iter().map(|n| format!("p = {}", n.p)).collect();
+        let Some(smallest) = best.iter().map(|n| n.coefficient_of_variation).reduce(f64::min) else { continue };
+        let four = layer.norms.iter().find(|n| n.p == "4");
+        let mut text = format!("Into {}: {} predicts best", layer.name, list(&names));
+        if names.len() > 1 {
+            text = format!("Into {}: a tie of {}", layer.name, list(&names));
+        }
+        text += &format!(" (coefficient of variation {})", significant(smallest));
+        if let Some(four) = four.filter(|n| !best.iter().any(|b| b.p == n.p)) {
+            text += &format!("; p = 4 has {}", significant(four.coefficient_of_variation));
+            if smallest > 0.0 {
+                text += &format!(", {} times as much", fixed(four.coefficient_of_variation / smallest, 1));
+            }
+        }
+        text.push('.');
+        let others: Vec<&LayerVariance> = record
+            .runs
+            .iter()
+            .filter(|r| !std::ptr::eq(*r, run))
+            .filter_map(|r| r.simulation.variance.iter().find(|l| l.name == layer.name))
+            .collect();
+        if !others.is_empty() {
+            let agreeing = others
+                .iter()
+                .filter(|l| self::best(&l.norms).iter().any(|n| best.iter().any(|b| b.p == n.p)))
+                .count();
+            text += &format!(" {agreeing} of the {} other runs that measured it agree.", others.len());
+        }
+        sentences.push(text);
+    }
+    sentences
+}
