@@ -94,7 +94,13 @@ impl<'a> Canvas<'a> {
         let _ = writeln!(self.out, r#" d="{}"/>"#, batch.path);
     }
 
-    fn polyline(&mut self, kind: Kind, colour: BackendColor, points: impl IntoIterator<Item = BackendCoord>, end: &str) {
+    fn polyline(
+        &mut self,
+        kind: Kind,
+        colour: BackendColor,
+        points: impl IntoIterator<Item = BackendCoord>,
+        end: &str,
+    ) {
         let path = self.path(kind, colour);
         let mut n_points = 0;
         for (x, y) in points {

@@ -58,6 +58,8 @@ pub(crate) struct Axis {
     range: (f64, f64),
     /// Places (after [`Scale::place`]) and labels of the ticks.
     ticks: Vec<(f64, String)>,
+    /// Whether grid lines stand at the ticks.
+    grid: bool,
     title: String,
 }
 
@@ -67,13 +69,19 @@ impl Axis {
         let (lo, hi) = widen(lo, hi);
         let rough = (hi - lo) / n_ticks.max(1) as f64;
         let decade = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].iter().map(|m| m * decade).find(|s| *s >= rough).unwrap_or(decade * 10.0);
-        let decimals = usize::try_from(-(step.log10().floor() as i32)).unwrap_or(0);
         // A thousandth of a step lets a tick that falls on the end of the axis survive rounding.
-        let slack = step * 1e-3;
-        let (first, last) = (((lo - slack) / step).ceil() as i64, ((hi + slack) / step).floor() as i64);
+        let ends = |step: f64| (((lo / step) - 1e-3).ceil() as i64, ((hi / step) + 1e-3).floor() as i64);
+        let steps = [0.5, 1.0, 2.0, 5.0, 10.0].map(|m| m * decade);
+        let mut choice = steps.iter().position(|s| *s >= rough).unwrap_or(steps.len() - 1);
+        // A single tick gives no scale.
+        while choice > 0 && ends(steps[choice]).1 <= ends(steps[choice]).0 {
+            choice -= 1;
+        }
+        let step = steps[choice];
+        let decimals = usize::try_from(-(step.log10().floor() as i32)).unwrap_or(0);
+        let (first, last) = ends(step);
         let ticks = (first..=last).map(|i| i as f64 * step).map(|v| (v, fixed(v, decimals))).collect();
-        Self { scale: Scale::Linear, range: (lo, hi), ticks, title: title.into() }
+        Self { scale: Scale::Linear, range: (lo, hi), ticks, grid: true, title: title.into() }
     }
 
     /// A linear axis that holds all finite values, and zero if they reach more than half-way down to it.
@@ -102,7 +110,7 @@ impl Axis {
             }
             ticks.push((hi, last.to_string()));
         }
-        Self { scale: Scale::Log2, range: (-0.03 * hi, 1.03 * hi), ticks, title: title.into() }
+        Self { scale: Scale::Log2, range: (-0.03 * hi, 1.03 * hi), ticks, grid: true, title: title.into() }
     }
 
     /// A decimal logarithmic axis that holds all positive finite values.
@@ -120,17 +128,23 @@ impl Axis {
         };
         let choices: [&[f64]; 4] = [&[1.0], &[1.0, 3.0], &[1.0, 2.0, 5.0], &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0]];
         let ticks = choices.iter().map(|c| ticks_at(c)).find(|t| t.len() >= 3).unwrap_or_else(|| ticks_at(choices[3]));
-        Self { scale: Scale::Log10, range, ticks, title: title.into() }
+        Self { scale: Scale::Log10, range, ticks, grid: true, title: title.into() }
     }
 
     /// An axis without ticks, for rows that have no numbers.
     pub fn bare(lo: f64, hi: f64) -> Self {
-        Self { scale: Scale::Linear, range: widen(lo, hi), ticks: Vec::new(), title: String::new() }
+        Self { scale: Scale::Linear, range: widen(lo, hi), ticks: Vec::new(), grid: true, title: String::new() }
     }
 
     /// The same axis with other tick labels than its own; none are drawn for an empty list.
     pub fn with_ticks(mut self, ticks: Vec<(f64, String)>) -> Self {
         self.ticks = ticks;
+        self
+    }
+
+    /// The same axis without grid lines.
+    pub fn without_grid(mut self) -> Self {
+        self.grid = false;
         self
     }
 
@@ -143,6 +157,17 @@ impl Axis {
         // A millionth of the range: the ends belong to it whatever the rounding.
         let slack = 1e-6 * (self.range.1 - self.range.0);
         place >= self.range.0 - slack && place <= self.range.1 + slack
+    }
+
+    /// Ends of a linear axis.
+    pub fn ends(&self) -> (f64, f64) {
+        debug_assert_eq!(self.scale, Scale::Linear, "the ends of a logarithmic axis are logarithms");
+        self.range
+    }
+
+    /// Whether a value lies on the axis.
+    pub fn contains(&self, value: f64) -> bool {
+        self.place(value).is_some_and(|place| self.holds(place))
     }
 
     fn label(&self, place: f64) -> String {
@@ -214,7 +239,7 @@ pub(crate) enum Mark {
     Dots { points: Vec<[f64; 2]>, ink: Ink, radius_px: f64, opacity: f64 },
     /// Small rings.
     Rings { points: Vec<[f64; 2]>, ink: Ink, radius_px: f64 },
-    /// Horizontal line over the whole chart, with a label above its left end.
+    /// Horizontal line over the whole chart, with a label at its left end.
     Level { y: f64, label: String },
     /// Upright ticks of one row's height, for spikes: `[x, row]`, `width` in x.
     Spikes { points: Vec<[f64; 2]>, ink: Ink, width: f64 },
@@ -230,6 +255,18 @@ pub(crate) struct Chart {
     pub y: Axis,
     /// Marks, drawn in order.
     pub marks: Vec<Mark>,
+}
+
+impl Chart {
+    /// What the chart shows, in words: its heading and what is drawn against what.
+    pub fn description(&self) -> String {
+        let axes = match (self.y.title.as_str(), self.x.title.as_str()) {
+            ("", x) => x.to_owned(),
+            (y, "") => y.to_owned(),
+            (y, x) => format!("{y} against {x}"),
+        };
+        if self.title.is_empty() { axes } else { format!("{}: {axes}", self.title) }
+    }
 }
 
 /// One chart as an `svg` element that scales with its container; `label` says to those who cannot see it what it shows.
@@ -324,12 +361,15 @@ pub(crate) fn draw(chart: &Chart, area: &Area<'_, '_>) -> Result<(), Failure> {
         .margin_left(px(1.0))
         .set_label_area_size(LabelAreaPosition::Left, left)
         .set_label_area_size(LabelAreaPosition::Bottom, px(6.0) + px(16.0) * rows as i32)
-        .build_cartesian_2d(
-            Placed::new(&chart.x),
-            Placed::new(&chart.y),
-        )?;
-    plot.configure_mesh()
-        .bold_line_style(style(Ink::Grid, UNIT as u32))
+        .build_cartesian_2d(Placed::new(&chart.x), Placed::new(&chart.y))?;
+    let mut mesh = plot.configure_mesh();
+    if !chart.x.grid {
+        mesh.disable_x_mesh();
+    }
+    if !chart.y.grid {
+        mesh.disable_y_mesh();
+    }
+    mesh.bold_line_style(style(Ink::Grid, UNIT as u32))
         .axis_style(style(Ink::Axis, UNIT as u32))
         .label_style(words(Ink::Text, false))
         .x_label_formatter(&|v| chart.x.label(*v))
@@ -391,15 +431,18 @@ fn draw_mark(
         }
         Mark::Rings { points, ink, radius_px } => {
             for at in inside(points) {
-                surface.draw(&Circle::new(at, px(*radius_px), line(*ink, 0, 1.0)))?;
+                surface.draw(&Circle::new(at, px(*radius_px), line(*ink, 0, 0.75)))?;
             }
         }
         Mark::Level { y, label } => {
             if let Some(y) = chart.y.place(*y).filter(|y| chart.y.holds(*y)) {
                 let (from, to) = (pixel(chart.x.range.0, y), pixel(chart.x.range.1, y));
                 surface.draw(&PathElement::new(vec![from, to], line(Ink::Ann, 0, 1.2)))?;
-                let above = words(Ink::Ann, false).pos(Pos::new(HPos::Left, VPos::Bottom));
-                surface.draw(&Text::new(label.clone(), (from.0 + px(4.0), from.1 - px(1.0)), above))?;
+                // Below the line where there is no room above it.
+                let above = from.1 > px(f64::from(FONT_SIZE) + 4.0);
+                let (side, gap) = if above { (VPos::Bottom, px(-1.0)) } else { (VPos::Top, px(4.0)) };
+                let text = words(Ink::Ann, false).pos(Pos::new(HPos::Left, side));
+                surface.draw(&Text::new(label.clone(), (from.0 + px(4.0), from.1 + gap), text))?;
             }
         }
         Mark::Spikes { points, ink, width } => {

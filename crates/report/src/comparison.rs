@@ -21,10 +21,8 @@ pub(crate) enum Verdict {
 
 /// Compares paired observations.
 pub(crate) fn compare(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Verdict {
-    let differences: Vec<(&str, f64)> = a
-        .iter()
-        .filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (key.0, x - y)))
-        .collect();
+    let differences: Vec<(&str, f64)> =
+        a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (key.0, x - y))).collect();
     let mut networks: Vec<&str> = differences.iter().map(|(network, _)| *network).collect();
     networks.sort_unstable();
     networks.dedup();

@@ -10,7 +10,7 @@ use crate::record::{LayerActivity, LayerConversion, RunRecord};
 /// cannot show a larger activation at any T; percentile conversion gives up about 0.1 % on purpose, so 5 % is far
 /// beyond what any method means to lose.
 const SATURATED_SHARE_LIMIT: f64 = 0.05;
-/// Share of neurons that never fire for any sample, above which silence is flagged. Some units of a ReLU network are
+/// Share of neurons that never fire for any sample, above which silence is flagged. Some units of a `ReLU` network are
 /// dead or rare; if most of a layer says nothing, charge does not get through.
 const SILENT_SHARE_LIMIT: f64 = 0.5;
 /// Correlation of `a/λ` with the spike rate below which rates are flagged as not following the ANN: at 0.8 a third
@@ -21,6 +21,20 @@ const EXPECTED_SATURATION_LIMIT: f64 = 0.05;
 /// Largest rounding change of a weight or bias, in thresholds, that passes: a hundredth of a threshold per spike,
 /// with the signs mixed, stays below one threshold over thousands of spikes.
 const ROUNDING_LIMIT: f64 = 0.01;
+
+/// The limits, as one sentence for the reader.
+pub(crate) fn limits() -> String {
+    format!(
+        "Named are hidden layers with more than {} % silent neurons, more than {} % saturated pairs, or a correlation of \
+         spike rates with activations below {}; and layers with more than {} % of calibration activations above their \
+         threshold, or a rounding change above {} thresholds.",
+        percent(SILENT_SHARE_LIMIT, 0),
+        percent(SATURATED_SHARE_LIMIT, 0),
+        fixed(RATE_CORRELATION_LIMIT, 1),
+        percent(EXPECTED_SATURATION_LIMIT, 0),
+        fixed(ROUNDING_LIMIT, 2)
+    )
+}
 
 /// One finding about one layer.
 #[derive(Debug, Clone, PartialEq)]

@@ -109,10 +109,8 @@ impl<'a> Method<'a> {
     /// Mean over networks and seeds of the accuracy minus that of the own ANN; negative when accuracy is lost.
     pub fn gap(&self, step: usize) -> Option<f64> {
         let idx = step.checked_sub(1)?;
-        summarise(
-            self.observations.iter().filter_map(|o| Some(o.seed.accuracy.get(idx).copied()? - o.ann_accuracy?)),
-        )
-        .map(|s| s.mean)
+        summarise(self.observations.iter().filter_map(|o| Some(o.seed.accuracy.get(idx).copied()? - o.ann_accuracy?)))
+            .map(|s| s.mean)
     }
 
     /// First step at which the mean accuracy is at most `points` percentage points below the ANN's.

@@ -84,7 +84,12 @@ pub(crate) fn count_summary(summary: Option<Summary>) -> String {
     for (unit, name) in [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, "")] {
         if summary.mean.abs() >= unit {
             let mean = summary.mean / unit;
-            let decimals = usize::try_from(2 - mean.abs().log10().floor() as i32).unwrap_or(0);
+            let mut decimals = usize::try_from(2 - mean.abs().log10().floor() as i32).unwrap_or(0);
+            // Up to two more digits where the spread would else be shown as none.
+            let sd_digit = -(sd / unit).log10().floor();
+            if sd_digit.is_finite() && sd_digit > decimals as f64 {
+                decimals = decimals.max((decimals + 2).min(sd_digit as usize));
+            }
             return format!("{} ± {}{name}", fixed(mean, decimals), fixed(sd / unit, decimals));
         }
     }
@@ -186,7 +191,15 @@ mod tests {
         assert_eq!(count(45_120.0), "45.1 k");
         assert_eq!(count(1_234_000.0), "1.23 M");
         assert_eq!(energy(3_075_000.0), "3.08 µJ");
-        assert_eq!(count_summary(Some(Summary { mean: 1_234_000.0, sd: Some(15_000.0), n: 3 })), "1.23 ± 0.01 M");
+    }
+
+    #[test]
+    fn a_small_spread_gets_up_to_two_more_digits() {
+        let text = |sd| count_summary(Some(Summary { mean: 1_234_000.0, sd: Some(sd), n: 3 }));
+        assert_eq!(text(15_000.0), "1.23 ± 0.01 M");
+        assert_eq!(text(2_000.0), "1.234 ± 0.002 M");
+        assert_eq!(text(1.0), "1.2340 ± 0.0000 M");
+        assert_eq!(text(0.0), "1.23 ± 0.00 M");
     }
 
     #[test]

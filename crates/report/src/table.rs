@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::ReportError;
 use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
-use crate::number::{MISSING, accuracy_decimals, count_summary, percent_summary};
+use crate::number::{MISSING, accuracy_decimals, count_summary, integer, percent_summary};
 use crate::record::ExperimentRecord;
 
 /// A table of text cells, each row as long as `columns`.
@@ -57,7 +57,7 @@ pub fn accuracy_table(record: &ExperimentRecord) -> Table {
     let ann = percent_summary(ann_accuracy(record), decimals);
     let mut table = checkpoint_table(
         record,
-        format!("Accuracy in % on {} test samples", record.dataset.n_test),
+        format!("Accuracy in % on {} test samples", integer(record.dataset.n_test as u64)),
         |method, step| percent_summary(method.accuracy(step), decimals),
     );
     table.columns.push(Column::number(format!("syn. ops / sample, T={}", last_step(record))));
@@ -128,9 +128,8 @@ pub fn markdown(table: &Table) -> String {
     let escape = |cell: &str| cell.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ");
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(table.columns.iter().map(|c| escape(&c.name)).collect());
-    text += &line(
-        table.columns.iter().map(|c| if c.align == Align::Left { "---" } else { "---:" }.to_owned()).collect(),
-    );
+    text +=
+        &line(table.columns.iter().map(|c| if c.align == Align::Left { "---" } else { "---:" }.to_owned()).collect());
     for row in &table.rows {
         text += &line(row.iter().map(|cell| escape(cell)).collect());
     }

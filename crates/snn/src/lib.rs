@@ -1,1 +1,30 @@
-//! stub
+//! The spiking network that a trained network is converted to, and the engines that run it.
+//!
+//! - [`network`]: layers of integrate-and-fire neurons
+//! - [`grid`]: the exact grid that weights lie on, which makes every engine give the same spikes
+//! - [`philox`]: random numbers that depend on what they are for, not on when they are drawn
+//! - [`encoder`]: pixels to spikes or to a constant current
+//! - [`spikes`]: spike trains as bits
+//! - [`engine`]: event-driven on the CPU, and dense on any burn backend
+//! - [`probe`]: statistics of input currents
+//! - [`artefact`]: `snn.safetensors`
+//!
+//! One time step of a neuron with membrane potential v, weights W̃ and bias b̃ (in thresholds):
+//!
+//! `u = v + W̃ s + b̃`, a spike if `u ≥ 1`, then `v = u − 1` (reset by subtraction) or `v = 0` (reset to zero).
+//!
+//! The last layer integrates and never fires (readout `potential`) or fires like the others (readout `spikes`).
+//! Never prints, never exits.
+
+pub mod artefact;
+pub mod encoder;
+pub mod engine;
+pub mod grid;
+pub mod network;
+pub mod philox;
+pub mod probe;
+pub mod spikes;
+
+pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sample, SampleTrace};
+pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
+pub use spikes::SpikeTrain;

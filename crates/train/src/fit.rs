@@ -1,6 +1,7 @@
 //! Stochastic gradient descent, epoch by epoch.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
 use burn::module::Module as _;
@@ -10,7 +11,6 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use datasets::LabelledImages;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::Experiment;
 use model::config::TrainConfig;
 use model::network::{Network, values};
@@ -21,6 +21,7 @@ use report::record::EpochRecord;
 use serde_json::Value;
 
 use crate::checkpoint::{self, Progress};
+use crate::progress::Display;
 use crate::schedule::learning_rate;
 use crate::{Data, Options};
 
@@ -53,14 +54,13 @@ pub fn fit(
     let config = &experiment.train;
     let architecture = &experiment.architecture;
     let training_device = device.clone().autodiff();
-    let fresh = || {
-        training_device.seed(stream_seed(experiment.seed, 0));
-        (Network::new(architecture, &training_device), optimizer(config))
-    };
+    let _turn = turn();
+    let fresh = || (initial_network(experiment, &training_device), optimizer(config));
     if options.force {
         checkpoint::remove(folder)?;
     }
-    let resumed = checkpoint::load(folder, recipe, fresh, |best| Network::with_tensors(architecture, &best.tensors, device));
+    let resumed =
+        checkpoint::load(folder, recipe, fresh, |best| Network::with_tensors(architecture, &best.tensors, device));
     let (mut network, mut optimizer, mut progress, mut best) = match resumed {
         Some(checkpoint) => (checkpoint.network, checkpoint.optimizer, checkpoint.progress, checkpoint.best),
         None => {
@@ -68,13 +68,15 @@ pub fn fit(
             (network, optimizer, Progress { recipe: recipe.clone(), history: Vec::new(), best: None }, None)
         }
     };
-    let bar = progress_bar(config.epochs, data.train.len(), progress.history.len(), options);
+    let n_resumed = progress.history.len();
+    let display = Display::new(config.epochs, data.train.len(), &progress.history, options.progress);
     while progress.history.len() < config.epochs && !out_of_patience(&progress, config) {
         let epoch = progress.history.len() + 1;
         let loss;
-        (network, loss) = train_epoch(experiment, data, &training_device, network, &mut optimizer, epoch, &bar)?;
+        (network, loss) = train_epoch(experiment, data, &training_device, network, &mut optimizer, epoch, &display);
         let inference = network.valid();
         let validation = data.validation.as_ref().map(|samples| evaluate(&inference, samples, device));
+        refuse_divergence(config, epoch, &[Some(loss), validation], &inference)?;
         if let Some(Score { loss, .. }) = validation
             && config.patience.is_some()
             && progress.best.is_none_or(|(_, lowest)| loss < lowest)
@@ -92,14 +94,14 @@ pub fn fit(
             validation_accuracy: validation.map(|score| score.accuracy),
         });
         checkpoint::save(folder, &progress, &network, &optimizer, best.as_ref())?;
-        bar.set_message(summary(&progress.history[epoch - 1]));
+        display.epoch(&progress.history[epoch - 1]);
     }
-    bar.finish();
     let last = progress.history.len();
     let (network, epoch) = match (best, progress.best) {
         (Some(best), Some((epoch, _))) => (best, epoch),
         _ => (network.valid(), last),
     };
+    display.finish(&progress.history, epoch, (last - n_resumed) * data.train.len());
     Ok(Fitted { network, epoch, history: progress.history })
 }
 
@@ -122,14 +124,12 @@ fn train_epoch(
     mut network: Network,
     optimizer: &mut ModuleOptimizer,
     epoch: usize,
-    bar: &ProgressBar,
-) -> Result<(Network, Score)> {
+    display: &Display,
+) -> (Network, Score) {
     let config = &experiment.train;
-    let seed = stream_seed(experiment.seed, epoch);
     // Dropout draws from the device's generator, which other work may have used since the last epoch.
-    device.seed(seed);
-    let mut order: Vec<usize> = (0..data.train.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    device.seed(stream_seed(experiment.seed, epoch));
+    let order = sample_order(data.train.len(), experiment.seed, epoch);
     let steps_per_epoch = steps_per_epoch(config, data);
     let loss_function = CrossEntropyLossConfig::new().init(device);
     let mut total = Total::new(device);
@@ -140,18 +140,9 @@ fn train_epoch(
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         let rate = learning_rate(config, (epoch - 1) * steps_per_epoch + step, steps_per_epoch);
         network = optimizer.step(rate, network, gradients);
-        bar.inc(samples.len() as u64);
+        display.advance(samples.len());
     }
-    let score = total.score();
-    if !score.loss.is_finite() {
-        bail!(
-            "training diverged: the loss is {} after epoch {epoch}; lower train.sgd.learning_rate = {} or train.sgd.momentum = {}",
-            score.loss,
-            config.learning_rate,
-            config.momentum
-        );
-    }
-    Ok((network, score))
+    (network, total.score())
 }
 
 fn evaluate(network: &Network, samples: &LabelledImages, device: &Device) -> Score {
@@ -244,6 +235,42 @@ fn steps_per_epoch(config: &TrainConfig, data: &Data) -> usize {
     data.train.len().div_ceil(config.batch_size)
 }
 
+/// A network with the experiment's initial weights.
+fn initial_network(experiment: &Experiment, device: &Device) -> Network {
+    device.seed(stream_seed(experiment.seed, 0));
+    Network::new(&experiment.architecture, device)
+}
+
+/// The order in which an epoch goes through the samples.
+fn sample_order(n_samples: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n_samples).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(stream_seed(seed, epoch)));
+    order
+}
+
+/// Held by whoever trains: a burn backend has one generator per process, and two trainings at once would draw
+/// from each other's numbers.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The weights are looked at as well: the last step of an epoch can spoil them after its loss was taken.
+fn refuse_divergence(config: &TrainConfig, epoch: usize, scores: &[Option<Score>], network: &Network) -> Result<()> {
+    let found = if let Some(score) = scores.iter().flatten().find(|score| !score.loss.is_finite()) {
+        format!("the loss is {}", score.loss)
+    } else if network.tensors().values().flat_map(|tensor| &tensor.values).any(|value| !value.is_finite()) {
+        "weights are not finite".to_owned()
+    } else {
+        return Ok(());
+    };
+    let TrainConfig { learning_rate, momentum, .. } = config;
+    bail!(
+        "training diverged: {found} after epoch {epoch}; lower train.sgd.learning_rate = {learning_rate} or \
+         train.sgd.momentum = {momentum}"
+    )
+}
+
 /// Seed of an independent stream: 0 for the initial weights, then one per epoch.
 fn stream_seed(seed: u64, stream: usize) -> u64 {
     // Odd multiplier of 2⁶⁴/φ: different (seed, stream) pairs of practical size never meet.
@@ -257,16 +284,172 @@ fn out_of_patience(progress: &Progress, config: &TrainConfig) -> bool {
     }
 }
 
-fn progress_bar(n_epochs: usize, n_samples: usize, n_done: usize, options: Options) -> ProgressBar {
-    let target = if options.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("train    {wide_bar} {percent}% {elapsed} (left {eta}) {msg}").expect("a valid template");
-    let bar = ProgressBar::with_draw_target(Some((n_epochs * n_samples) as u64), target).with_style(style);
-    bar.set_position((n_done * n_samples) as u64);
-    bar.reset_eta();
-    bar
-}
+#[cfg(test)]
+mod tests {
+    use std::array::from_fn;
+    use std::path::PathBuf;
 
-fn summary(epoch: &EpochRecord) -> String {
-    let validation = epoch.validation_accuracy.map_or_else(String::new, |accuracy| format!(", validation {:.2} %", 100.0 * accuracy));
-    format!("epoch {}: loss {:.4}, training {:.2} %{validation}", epoch.epoch, epoch.train_loss, 100.0 * epoch.train_accuracy)
+    use model::Backend;
+    use model::config::ExperimentFile;
+
+    use super::*;
+
+    /// f32 against f64 over 12 steps on numbers near 1: some dozens of roundings of 6e-8.
+    const TOLERANCE: f64 = 5e-6;
+
+    const N_CLASSES: usize = 3;
+
+    /// Five samples with two pixels, in batches of two: the last batch of an epoch holds one.
+    fn five() -> Data {
+        let pixels = vec![0, 16, 4, 12, 16, 8, 2, 2, 10, 0];
+        let train = LabelledImages::from_parts([1, 1, 2], 16, N_CLASSES, pixels, vec![0, 1, 2, 1, 0]).unwrap();
+        Data { test: train.clone(), train, validation: None, checksum: String::new() }
+    }
+
+    fn experiment(backend: Backend, keys: &[&str]) -> Experiment {
+        let text = format!(
+            r#"
+            name = "textbook"
+            backend = "{backend}"
+            data.dataset = "digits"
+            model = {{ input = [1, 1, 2], layers = [{{ kind = "flatten" }}, {{ kind = "dense", units = {N_CLASSES} }}] }}
+            train = {{ epochs = 4, batch_size = 2, sgd = {{ learning_rate = 0.5, momentum = 0.0 }} }}
+            "#
+        );
+        let overrides: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        ExperimentFile::parse(&text, &PathBuf::from("textbook.toml"), &overrides).unwrap().base
+    }
+
+    fn fit_in_new_folder(experiment: &Experiment, data: &Data) -> Result<Fitted> {
+        let folder = tempfile::tempdir().unwrap();
+        let device = experiment.backend.device().unwrap();
+        fit(experiment, data, &device, folder.path(), &Value::Null, Options::default())
+    }
+
+    /// Weights, then biases.
+    type Parameters = [f64; 3 * N_CLASSES];
+
+    fn parameters(network: &Network) -> Parameters {
+        let tensors = network.tensors();
+        let values: Vec<f32> =
+            [&tensors["1.weight"], &tensors["1.bias"]].into_iter().flat_map(|t| t.values.clone()).collect();
+        from_fn(|i| f64::from(values[i]))
+    }
+
+    /// Gradient of the mean cross entropy of softmax regression: `∂/∂W = mean (p − y) xᵀ`, `∂/∂b = mean (p − y)`.
+    fn gradient(parameters: &Parameters, data: &LabelledImages, batch: &[usize]) -> Parameters {
+        let mut gradient = [0.0; 3 * N_CLASSES];
+        for &sample_idx in batch {
+            let image = data.image(sample_idx);
+            let x: [f64; 2] = from_fn(|i| f64::from(image[i]));
+            let exp: [f64; N_CLASSES] = from_fn(|j| {
+                (parameters[2 * j] * x[0] + parameters[2 * j + 1] * x[1] + parameters[2 * N_CLASSES + j]).exp()
+            });
+            for j in 0..N_CLASSES {
+                let target = f64::from(u8::from(usize::from(data.label(sample_idx)) == j));
+                let error = (exp[j] / exp.iter().sum::<f64>() - target) / batch.len() as f64;
+                gradient[2 * j] += error * x[0];
+                gradient[2 * j + 1] += error * x[1];
+                gradient[2 * N_CLASSES + j] += error;
+            }
+        }
+        gradient
+    }
+
+    /// Sutskever et al. 2013 as `PyTorch` writes it: `g ← ∇ + d·θ`, `v ← μ·v + g` (v = g at first),
+    /// `θ ← θ − η·(g + μ·v)` with Nesterov's momentum, else `θ ← θ − η·v`.
+    fn textbook(experiment: &Experiment, data: &LabelledImages, initial: &Parameters) -> Parameters {
+        let TrainConfig { momentum, nesterov, weight_decay, batch_size, epochs, .. } = experiment.train;
+        let steps_per_epoch = data.len().div_ceil(batch_size);
+        let (mut theta, mut v, mut step) = (*initial, [0.0; 3 * N_CLASSES], 0);
+        for epoch in 1..=epochs {
+            for batch in sample_order(data.len(), experiment.seed, epoch).chunks(batch_size) {
+                let rate = learning_rate(&experiment.train, step, steps_per_epoch);
+                let gradient = gradient(&theta, data, batch);
+                for i in 0..theta.len() {
+                    let g = gradient[i] + weight_decay * theta[i];
+                    v[i] = momentum * v[i] + g;
+                    theta[i] -= rate * if nesterov { g + momentum * v[i] } else { v[i] };
+                }
+                step += 1;
+            }
+        }
+        theta
+    }
+
+    #[test]
+    fn every_step_is_the_textbook_s() {
+        let data = five();
+        for backend in Backend::built_in() {
+            let mut ends: Vec<Parameters> = Vec::new();
+            for keys in [
+                &[][..],
+                &["train.sgd.momentum=0.9"],
+                &["train.sgd.momentum=0.9", "train.sgd.nesterov=true"],
+                &["train.sgd.momentum=0.8", "train.sgd.nesterov=true", "train.sgd.weight_decay=0.05"],
+                &["train.sgd.weight_decay=0.05", "train.sgd.schedule=step", "train.sgd.step_epochs=2"],
+            ] {
+                let experiment = experiment(backend, keys);
+                let initial = {
+                    let _turn = turn();
+                    parameters(&initial_network(&experiment, &backend.device().unwrap()))
+                };
+                let found = parameters(&fit_in_new_folder(&experiment, &data).unwrap().network);
+                let expected = textbook(&experiment, &data.train, &initial);
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((found - expected).abs() < TOLERANCE, "{backend} {keys:?}: {found} is not {expected}");
+                }
+                // The variants differ by far more than the tolerance, so that one cannot pass for another.
+                assert!(ends.iter().all(|end| end.iter().zip(found).any(|(a, b)| (a - b).abs() > 1e3 * TOLERANCE)));
+                ends.push(found);
+            }
+        }
+    }
+
+    #[test]
+    fn an_epoch_goes_through_every_sample_once_in_an_order_of_its_own() {
+        let orders: Vec<_> = [(7, 1), (7, 2), (8, 1)].map(|(seed, epoch)| sample_order(100, seed, epoch)).into();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..100));
+        }
+        assert!(orders[0] != orders[1] && orders[0] != orders[2] && orders[1] != orders[2]);
+        assert_eq!(sample_order(100, 7, 1), orders[0]);
+    }
+
+    #[test]
+    fn divergence_is_an_error_that_names_the_keys_to_lower() {
+        for backend in Backend::built_in() {
+            // Each step multiplies the weights by 1 − 100·1.
+            let experiment =
+                experiment(backend, &["train.sgd.learning_rate=100", "train.sgd.weight_decay=1", "train.epochs=20"]);
+            let error = fit_in_new_folder(&experiment, &five()).unwrap_err().to_string();
+            assert!(error.starts_with("training diverged: "), "{error}");
+            assert!(error.ends_with("lower train.sgd.learning_rate = 100 or train.sgd.momentum = 0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_spoilt_by_the_last_step_are_divergence_too() {
+        let experiment = experiment(Backend::built_in()[0], &[]);
+        let device = experiment.backend.device().unwrap();
+        let _turn = turn();
+        let mut tensors = initial_network(&experiment, &device).tensors();
+        let check = |tensors: &_| {
+            let network = Network::with_tensors(&experiment.architecture, tensors, &device);
+            refuse_divergence(&experiment.train, 1, &[Some(Score { loss: 0.5, accuracy: 0.5 }), None], &network)
+        };
+        check(&tensors).unwrap();
+        tensors.get_mut("1.bias").unwrap().values[1] = f32::NAN;
+        let error = check(&tensors).unwrap_err().to_string();
+        assert!(error.contains("weights are not finite after epoch 1"), "{error}");
+    }
+
+    #[test]
+    fn seeds_and_streams_do_not_meet() {
+        let seeds: std::collections::BTreeSet<u64> =
+            (0..100).flat_map(|seed| (0..100).map(move |stream| stream_seed(seed, stream))).collect();
+        assert_eq!(seeds.len(), 100 * 100);
+    }
 }

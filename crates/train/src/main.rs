@@ -32,7 +32,11 @@ fn main() -> ExitCode {
     match train::run(&experiment, &args.runs.join(&experiment.name), Options { force: args.force, progress: true }) {
         Ok(outcome) => {
             let state = if outcome.reused { " (unchanged)" } else { "" };
-            println!("{}: test accuracy {:.2} %{state}", outcome.path.display(), 100.0 * outcome.metadata.test_accuracy);
+            println!(
+                "{}: test accuracy {:.2} %{state}",
+                outcome.path.display(),
+                100.0 * outcome.metadata.test_accuracy
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {

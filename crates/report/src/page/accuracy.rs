@@ -10,27 +10,47 @@ use crate::figure::{accuracy_charts, cost_charts};
 use crate::method::{Method, checkpoints};
 use crate::number::{accuracy_decimals, count, count_summary, fixed, list, percent, percent_summary};
 use crate::record::ExperimentRecord;
-use crate::table::{accuracy_table, checkpoint_table};
+use crate::statistic::summarise;
+use crate::table::{Column, Table, accuracy_table, checkpoint_table};
 
-pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Section, ReportError> {
+pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
+    if methods.iter().all(|m| (1..=m.steps()).all(|t| m.accuracy(t).is_none())) {
+        return Ok(None);
+    }
     let decimals = accuracy_decimals(record.dataset.n_test);
     let agreement = checkpoint_table(record, "Agreement with the ANN’s decision, in %".to_owned(), |m, t| {
         percent_summary(m.agreement(t), decimals)
     });
     let caption = "Mean accuracy over networks and simulation seeds after each time step (binary logarithmic axis). \
-                   Markers stand at the checkpoints, whiskers are one standard deviation. Left: all of it. Right: the \
-                   last points below the ANN.";
-    Ok(Section {
+                   Markers stand at the checkpoints, whiskers are one standard deviation. \
+                   The second panel enlarges the last points below the ANN.";
+    Ok(Some(Section {
         id: "steps",
         title: "Accuracy against time steps",
         body: html! {
-            (reading("A curve further left needs fewer steps. Follow a method from the left panel, where few steps collapse, to the right one, which shows what is still lost."))
+            (reading("A curve further left needs fewer steps. The full range shows which methods collapse at few steps, the enlarged one what is still lost later."))
             (figure(&accuracy_charts(record, methods), HALF, "charts two", &method_legend(methods, true), caption)?)
             (findings(&step_findings(record, methods)))
             (table(&accuracy_table(record)))
-            details { summary { "Agreement with the ANN" } (table(&agreement)) }
+            details { summary { "Agreement with the ANN, and latency" } (table(&agreement)) (table(&latency(methods))) }
         },
-    })
+    }))
+}
+
+/// Mean over the samples of the first step from which the decision no longer changes.
+fn latency(methods: &[Method<'_>]) -> Table {
+    let rows = methods
+        .iter()
+        .map(|m| {
+            let seeds = summarise(m.observations.iter().map(|o| o.seed.mean_latency));
+            vec![m.label.to_owned(), count_summary(seeds)]
+        })
+        .collect();
+    Table {
+        title: "Latency, mean over samples".to_owned(),
+        columns: vec![Column::text("method"), Column::number("step from which the decision stays")],
+        rows,
+    }
 }
 
 fn step_findings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<String> {
@@ -90,16 +110,12 @@ fn reached(methods: &[Method<'_>], loss: f64) -> Option<String> {
     })
 }
 
-pub(super) fn against_cost(
-    record: &ExperimentRecord,
-    methods: &[Method<'_>],
-) -> Result<Option<Section>, ReportError> {
+pub(super) fn against_cost(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     if methods.iter().all(|m| m.operations(m.steps()).is_none_or(|s| s.mean <= 0.0)) {
         return Ok(None);
     }
-    let operations = checkpoint_table(record, "Synaptic operations per sample".to_owned(), |m, t| {
-        count_summary(m.operations(t))
-    });
+    let operations =
+        checkpoint_table(record, "Synaptic operations per sample".to_owned(), |m, t| count_summary(m.operations(t)));
     let caption = "Mean accuracy against the synaptic operations spent so far (decimal logarithmic axis), one point per \
                    time step; markers and whiskers as above.";
     let mut sentences: Vec<String> = LOSSES.iter().filter_map(|&loss| cheapest(methods, loss)).collect();

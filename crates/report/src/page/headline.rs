@@ -18,23 +18,30 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Mark
     seeds.sort_unstable();
     seeds.dedup();
     let mut architectures: Vec<&str> = record.networks.iter().map(|n| n.architecture.as_str()).collect();
+    architectures.sort_unstable();
     architectures.dedup();
     html! {
         dl.facts {
             div { dt { "ANN accuracy, %" } dd { (percent_summary(ann_accuracy(record), decimals)) } }
             div { dt { "Data set" } dd { (record.dataset.name) small { (integer(record.dataset.n_test as u64)) " test samples" } } }
             div { dt { "Network" } dd { @if let [one] = architectures[..] { (one) } @else { (architectures.len()) " architectures" } small { (record.networks.len()) " trained" } } }
-            div { dt { "Simulation" } dd { "T = " (last_step(record)) small { (methods.len()) " methods, " (seeds.len()) (if seeds.len() == 1 { " seed" } else { " seeds" }) } } }
+            div { dt { "Simulation" } dd { "T = " (last_step(record)) small { (number_of(methods.len(), "method")) ", " (number_of(seeds.len(), "seed")) } } }
         }
         @if architectures.len() > 1 {
             p.caution { "The networks differ in more than their seed; means over them mix different architectures. The table of networks lists each." }
         }
-        div.pair {
-            (table(&leaders(record, methods, decimals)))
-            (table(&first_steps(methods)))
+        @if !methods.is_empty() {
+            div.pair {
+                (table(&leaders(record, methods, decimals)))
+                (table(&first_steps(methods)))
+            }
+            p.note { "± is one standard deviation over networks × simulation seeds. Methods are compared on the same network and seed; a difference whose 95 % interval (Student’s t over " (unit(record)) ", each comparison by itself) holds zero is a tie. The choice of test samples is not part of that interval." }
         }
-        p.note { "± is one standard deviation over networks × simulation seeds. Methods are compared on the same network and seed; a difference whose 95 % interval (Student’s t over " (unit(record)) ", each comparison by itself) holds zero is a tie. The choice of test samples is not part of that interval." }
     }
+}
+
+fn number_of(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 fn unit(record: &ExperimentRecord) -> &'static str {

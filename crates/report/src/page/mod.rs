@@ -27,9 +27,11 @@ use crate::table::{Align, Table};
 const STYLE: &str = include_str!("page.css");
 
 /// Natural size of a chart that shares its row with one other, in pixels.
-const HALF: (u32, u32) = (440, 310);
+const HALF: (u32, u32) = (420, 300);
 /// Natural size of a chart among small multiples, in pixels.
-const SMALL: (u32, u32) = (220, 214);
+const SMALL: (u32, u32) = (200, 200);
+/// Width of a chart that shares its row with two others, in pixels; its height follows what it shows.
+const THIRD: u32 = 300;
 
 /// One section of the page.
 struct Section {
@@ -51,12 +53,12 @@ struct Section {
 pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
     let methods = methods(record);
     let sections: Vec<Section> = [
-        Some(accuracy::against_steps(record, &methods)?),
+        accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
         variance::section(record)?,
         rates::section(&methods)?,
-        raster::section(record)?,
-        layers::section(&methods),
+        raster::section(record, &methods)?,
+        layers::section(&methods)?,
         energy::section(record, &methods)?,
         search::section(&methods)?,
         training::section(record)?,
@@ -103,7 +105,10 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
 
 fn style_sheet() -> String {
     let (light, dark) = (LIGHT_COLOURS.properties(), DARK_COLOURS.properties());
-    format!(":root{{{light}}}@media (prefers-color-scheme:dark){{@media screen{{:root{{{dark}}}}}}}{}{STYLE}", page_rules())
+    format!(
+        ":root{{{light}}}@media (prefers-color-scheme:dark){{@media screen{{:root{{{dark}}}}}}}{}{STYLE}",
+        page_rules()
+    )
 }
 
 /// How a section is to be read.
@@ -117,21 +122,26 @@ fn findings(sentences: &[String]) -> Markup {
         @if !sentences.is_empty() {
             div.findings {
                 h3 { "What this shows" }
-                ul { @for s in sentences { li { (s) } } }
+                ul { @for s in sentences { li { (unbroken(s)) } } }
             }
         }
     }
 }
 
+/// The text with spaces that do not break inside its quantities: `T = 8`, `κ = 0.3`, `12 %`.
+fn unbroken(text: &str) -> String {
+    text.replace(" = ", "\u{a0}=\u{a0}").replace(" %", "\u{a0}%").replace(" / ", "\u{a0}/ ")
+}
+
 /// A figure of one or more charts with a caption.
-fn figure(charts: &[Chart], size: (u32, u32), class: &str, legend: &Markup, caption: &str) -> Result<Markup, ReportError> {
-    let images = charts
-        .iter()
-        .map(|chart| {
-            let title = if chart.title.is_empty() { caption } else { &chart.title };
-            svg(chart, size, &format!("{title}: {} against {}", chart.y_title(), chart.x_title()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+fn figure(
+    charts: &[Chart],
+    size: (u32, u32),
+    class: &str,
+    legend: &Markup,
+    caption: &str,
+) -> Result<Markup, ReportError> {
+    let images = charts.iter().map(|chart| svg(chart, size, &chart.description())).collect::<Result<Vec<_>, _>>()?;
     Ok(html! {
         figure {
             (legend)
@@ -157,13 +167,13 @@ fn table(table: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(table.title) {
             table {
-                caption { (table.title) }
-                thead { tr { @for (i, c) in table.columns.iter().enumerate() { th scope="col" class=[class(i)] { (c.name) } } } }
+                caption { span { (table.title) } }
+                thead { tr { @for (i, c) in table.columns.iter().enumerate() { th scope="col" class=[class(i)] { (unbroken(&c.name)) } } } }
                 tbody {
                     @for row in &table.rows {
                         tr {
                             @for (i, cell) in row.iter().enumerate() {
-                                @if i == 0 { th scope="row" { (cell) } }
+                                @if i == 0 { th scope="row" class=[class(0)] { (cell) } }
                                 @else { td class=[class(i)] { (cell) } }
                             }
                         }

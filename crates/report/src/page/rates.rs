@@ -92,12 +92,7 @@ fn panel(series: usize, layer: &RateMatch) -> Chart {
                 radius_px: 1.5,
                 opacity: 0.55,
             },
-            Mark::Line {
-                points: vec![[0.0, 0.0], [1.0, 1.0], [end, 1.0]],
-                ink: Ink::Ann,
-                dash: 2,
-                width_px: 1.1,
-            },
+            Mark::Line { points: vec![[0.0, 0.0], [1.0, 1.0], [end, 1.0]], ink: Ink::Ann, dash: 2, width_px: 1.1 },
         ],
     }
 }

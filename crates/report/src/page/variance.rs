@@ -1,5 +1,7 @@
 //! Standard deviation of the input current against the norms of the weights: claim 3 of the paper.
 
+use std::fmt::Write as _;
+
 use maud::{PreEscaped, html};
 
 use super::{HALF, Section, figure, findings, reading, table};
@@ -28,7 +30,7 @@ pub(super) fn section(record: &ExperimentRecord) -> Result<Option<Section>, Repo
     };
     let charts: Vec<Chart> = run.simulation.variance.iter().map(panel).collect();
     let caption = format!(
-        "One dot per neuron{}, from the run {} on network {}: standard deviation of the input current per time step \
+        "One dot per neuron{}, from the run “{}” on network “{}”: standard deviation of the input current per time step \
          against the L4-norm of the incoming weights (in units of the ANN’s activations). Rings are what independent \
          Bernoulli inputs with the measured rates would give. The line is the best proportional fit to the dots.",
         if run.simulation.variance.iter().any(|l| l.neurons.len() > MAX_POINTS) {
@@ -79,8 +81,7 @@ fn panel(layer: &LayerVariance) -> Chart {
     let x = Axis::fit(shown.iter().map(|n| n.l4_norm), 5, "L4-norm of the weights");
     let y = Axis::fit(shown.iter().flat_map(|n| [n.sigma, n.sigma_bernoulli]), 5, "σ of the input current per step");
     let mut marks = Vec::new();
-    let (product, square) =
-        finite().fold((0.0, 0.0), |(p, s), n| (p + n.l4_norm * n.sigma, s + n.l4_norm * n.l4_norm));
+    let (product, square) = finite().fold((0.0, 0.0), |(p, s), n| (p + n.l4_norm * n.sigma, s + n.l4_norm * n.l4_norm));
     if square > 0.0 {
         let slope = product / square;
         let (from, to) = x.ends();
@@ -99,8 +100,8 @@ fn panel(layer: &LayerVariance) -> Chart {
     marks.push(Mark::Dots {
         points: shown.iter().map(|n| [n.l4_norm, n.sigma]).collect(),
         ink: Ink::Series(0),
-        radius_px: 1.6,
-        opacity: 0.8,
+        radius_px: 1.8,
+        opacity: 0.85,
     });
     Chart { title: format!("Into {}", layer.name), x, y, marks }
 }
@@ -150,11 +151,11 @@ fn sentences(record: &ExperimentRecord, run: &RunRecord) -> Vec<String> {
         if names.len() > 1 {
             text = format!("Into {}: a tie of {}", layer.name, list(&names));
         }
-        text += &format!(" (coefficient of variation {})", significant(smallest));
+        let _ = write!(text, " (coefficient of variation {})", significant(smallest));
         if let Some(four) = four.filter(|n| !best.iter().any(|b| b.p == n.p)) {
-            text += &format!("; p = 4 has {}", significant(four.coefficient_of_variation));
+            let _ = write!(text, "; p = 4 has {}", significant(four.coefficient_of_variation));
             if smallest > 0.0 {
-                text += &format!(", {} times as much", fixed(four.coefficient_of_variation / smallest, 1));
+                let _ = write!(text, ", {} times as much", fixed(four.coefficient_of_variation / smallest, 1));
             }
         }
         text.push('.');
@@ -165,11 +166,9 @@ fn sentences(record: &ExperimentRecord, run: &RunRecord) -> Vec<String> {
             .filter_map(|r| r.simulation.variance.iter().find(|l| l.name == layer.name))
             .collect();
         if !others.is_empty() {
-            let agreeing = others
-                .iter()
-                .filter(|l| self::best(&l.norms).iter().any(|n| best.iter().any(|b| b.p == n.p)))
-                .count();
-            text += &format!(" {agreeing} of the {} other runs that measured it agree.", others.len());
+            let agreeing =
+                others.iter().filter(|l| self::best(&l.norms).iter().any(|n| best.iter().any(|b| b.p == n.p))).count();
+            let _ = write!(text, " {agreeing} of the {} other runs that measured it agree.", others.len());
         }
         sentences.push(text);
     }

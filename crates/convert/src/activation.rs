@@ -1,0 +1,103 @@
+//! Activations of the trained network on calibration samples, all of them kept.
+//!
+//! Statistics are taken over whole matrices, so the order and size of batches do not matter.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use datasets::LabelledImages;
+use model::network::{Network, values};
+
+/// Samples per forward pass.
+const BATCH: usize = 256;
+
+/// Activations of one layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Activations {
+    /// Number of neurons.
+    pub n_neurons: usize,
+    /// `[n_samples, n_neurons]`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Activations {
+    /// The activations of one neuron, sample by sample.
+    pub fn of_neuron(&self, neuron: usize) -> impl Iterator<Item = f64> {
+        self.values.iter().skip(neuron).step_by(self.n_neurons).map(|&value| f64::from(value))
+    }
+
+    /// The largest activation of any neuron; 0 if none is positive.
+    pub fn largest(&self) -> f64 {
+        self.values.iter().fold(0.0, |largest: f64, &value| largest.max(f64::from(value)))
+    }
+
+    /// Share of (sample, neuron) pairs whose activation exceeds the neuron's threshold.
+    pub fn share_above(&self, thresholds: &[f64]) -> f64 {
+        let pairs = self.values.chunks_exact(self.n_neurons).flat_map(|row| row.iter().zip(thresholds));
+        let n_above = pairs.filter(|(value, threshold)| f64::from(**value) > **threshold).count();
+        n_above as f64 / self.values.len().max(1) as f64
+    }
+}
+
+/// Runs the trained network on samples; one entry per weighted layer, the logits last.
+pub fn measure(network: &Network, samples: &LabelledImages, device: &Device) -> Vec<Activations> {
+    let mut layers: Vec<Activations> = Vec::new();
+    for first in (0..samples.len()).step_by(BATCH) {
+        let range = first..samples.len().min(first + BATCH);
+        let shape = [range.len(), samples.n_features()];
+        let images = Tensor::from_data(TensorData::new(samples.images(range), shape), device);
+        for (idx, tensor) in network.forward_with_activations(images).into_iter().enumerate() {
+            if layers.len() == idx {
+                layers.push(Activations { n_neurons: tensor.dims()[1], values: Vec::new() });
+            }
+            layers[idx].values.extend(values(tensor));
+        }
+    }
+    layers
+}
+
+/// Nearest-rank percentile: the smallest value that at least `percent` % of the values do not exceed.
+///
+/// - `percent`: in (0, 100]
+/// - returns `None` if there are no values
+pub fn percentile(mut values: Vec<f64>, percent: f64) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let n = values.len();
+    // Rounding of percent/100·n must not push a whole rank up by one.
+    let rank = (percent / 100.0 * n as f64 - 1e-9).ceil() as usize;
+    let (_, &mut value, _) = values.select_nth_unstable_by(rank.clamp(1, n) - 1, f64::total_cmp);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn percentiles_of_ten_values_are_those_counted_by_hand() {
+        let values = || (1..=10).rev().map(f64::from).collect::<Vec<_>>();
+        for (percent, expected) in [(100.0, 10.0), (99.9, 10.0), (90.0, 9.0), (90.1, 10.0), (50.0, 5.0), (1.0, 1.0)] {
+            assert_eq!(percentile(values(), percent), Some(expected), "{percent}");
+        }
+        assert_eq!(percentile(Vec::new(), 50.0), None);
+    }
+
+    #[test]
+    fn shares_and_columns_are_those_counted_by_hand() {
+        let activations = Activations { n_neurons: 2, values: vec![0.0, 3.0, 1.0, 1.0, 2.0, -1.0] };
+        assert_eq!(activations.of_neuron(1).collect::<Vec<_>>(), [3.0, 1.0, -1.0]);
+        assert_eq!(activations.largest(), 3.0);
+        assert!((activations.share_above(&[0.5, 1.0]) - 3.0 / 6.0).abs() < 1e-12);
+    }
+
+    proptest! {
+        #[test]
+        fn a_percentile_leaves_its_share_at_or_below(values in proptest::collection::vec(0.0..9.0_f64, 1..200), percent in 0.1..100.0_f64) {
+            let found = percentile(values.clone(), percent).unwrap();
+            let share = |keep: &dyn Fn(f64) -> bool| values.iter().filter(|v| keep(**v)).count() as f64 / values.len() as f64;
+            prop_assert!(share(&|v| v <= found) >= percent / 100.0 - 1e-9);
+            prop_assert!(share(&|v| v < found) < percent / 100.0);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The conversion methods: firing thresholds λ from weights and calibration statistics.
+//!
+//! Pure functions on slices: no burn, no files. Reads [`crate::activation`]; feeds [`crate::rescale`].
+
+use model::config::{Method, Readout};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::activation::{Activations, percentile};
+use crate::layer::AnnLayer;
+
+/// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, as in
+/// Li et al. 2021.
+const MMSE_CANDIDATES: usize = 100;
+
+/// No thresholds can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ThresholdError {
+    /// All incoming weights of a neuron are zero, so it has no norm to divide by.
+    #[error(
+        "layer {layer}: all weights of neuron {neuron} are zero, so `{method}` gives it no threshold; remove the neuron, \
+         or use a method that does not divide by each neuron's weights (max, percentile)"
+    )]
+    SilentNeuron {
+        /// Name of the layer.
+        layer: String,
+        /// Index of the neuron, from 0.
+        neuron: usize,
+        /// The method.
+        method: Method,
+    },
+    /// No calibration sample makes any neuron of a layer active.
+    #[error(
+        "layer {layer}: no calibration sample activates any neuron, so `{method}` gives no threshold; raise \
+         convert.calibration_samples, check the weights, or use convert.method = \"norm\""
+    )]
+    SilentLayer {
+        /// Name of the layer.
+        layer: String,
+        /// The method.
+        method: Method,
+    },
+    /// The input current of a layer never varies, so it has no standard deviation.
+    #[error(
+        "layer {layer}: no input spikes vary over time, so `std` gives no threshold; raise simulate.steps, or use \
+         convert.method = \"norm\""
+    )]
+    SteadyInput {
+        /// Name of the layer.
+        layer: String,
+    },
+}
+
+/// What decides the thresholds, apart from the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The method.
+    pub method: Method,
+    /// Order of the norm.
+    pub p: f64,
+    /// Noise-to-threshold ratio κ of `norm` and `std`.
+    pub kappa: f64,
+    /// Percentile, in (0, 100].
+    pub percentile: f64,
+    /// Whether zeros count in percentiles.
+    pub percentile_zeros: bool,
+    /// Factor on every hidden λ.
+    pub scale: f64,
+    /// Time steps that `mmse` aims at.
+    pub target_steps: usize,
+    /// Initial potential of hidden neurons: what `mmse` rounds with.
+    pub initial_potential: f64,
+    /// Whether layers undo the rescaling of the one before.
+    pub compensate: bool,
+    /// Where the decision is read from.
+    pub readout: Readout,
+}
+
+/// Whether a method needs calibration samples.
+pub fn needs_data(method: Method) -> bool {
+    !matches!(method, Method::None | Method::Model | Method::Norm)
+}
+
+/// Measures the standard deviation of each neuron's input current per step, for [`Method::Std`].
+///
+/// Given a layer's index and the thresholds of all layers before it; returns `[n_out]`, in units of activations.
+pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64>> + 'a;
+
+/// Thresholds λ of every layer, in units of the trained network's activations.
+///
+/// - `layers`: the trained network
+/// - `activations`: one per layer, the logits last; needed if [`needs_data`] says so
+/// - returns `[n_out]` per layer, each > 0. The last layer's are 1 for a readout from potentials. A readout from spikes
+///   takes the largest that the method gives any output neuron, for all of them: one factor on all logits, which
+///   leaves the decision as it is.
+///
+/// | method | λ of a hidden neuron j |
+/// |---|---|
+/// | `none` | 1 |
+/// | `model` | largest over the layer of `Σ_i max(0, w_ji) λ_i + max(0, b_j)` (Diehl et al. 2015) |
+/// | `max` | largest activation of the layer (Diehl et al. 2015) |
+/// | `percentile` | percentile of the layer's activations (Rueckauer et al. 2017) |
+/// | `channel-percentile` | percentile of the neuron's own (Kim et al. 2020); the layer's for a neuron never active |
+/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021) |
+/// | `std` | measured standard deviation of the input current / κ; the layer's median where it is zero |
+/// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a neuron never active |
+///
+/// # Errors
+/// [`ThresholdError`] if a method gives no threshold, or what `noise` fails with.
+pub fn choose(
+    layers: &[AnnLayer],
+    activations: Option<&[Activations]>,
+    choice: &Choice,
+    noise: &MeasureNoise<'_>,
+) -> anyhow::Result<Vec<Vec<f64>>> {
+    let last = layers.len() - 1;
+    // Without the factor `scale`, which would pile up from layer to layer where λ is computed from the λ before.
+    let mut bases: Vec<Vec<f64>> = Vec::new();
+    let mut thresholds: Vec<Vec<f64>> = Vec::new();
+    for (idx, layer) in layers.iter().enumerate() {
+        if idx == last && choice.readout == Readout::Potential {
+            thresholds.push(vec![1.0; layer.n_out()]);
+            break;
+        }
+        let ones = vec![1.0; layer.n_in];
+        let before = if choice.compensate { bases.last().unwrap_or(&ones) } else { &ones };
+        let measured = || &activations.expect("methods that need data are given data")[idx];
+        let mut base = match choice.method {
+            Method::None => vec![1.0; layer.n_out()],
+            Method::Model => vec![largest_possible(layer, before); layer.n_out()],
+            Method::Max => vec![measured().largest(); layer.n_out()],
+            Method::Percentile => vec![layer_percentile(measured(), choice); layer.n_out()],
+            Method::ChannelPercentile => channel_percentiles(measured(), choice),
+            Method::Norm => norms(layer, before, choice)?,
+            Method::Std => deviations(layer, noise(idx, &thresholds)?, choice)?,
+            Method::Mmse => least_squares(measured(), choice),
+        };
+        if base.iter().any(|threshold| *threshold <= 0.0) {
+            return Err(ThresholdError::SilentLayer { layer: layer.name.clone(), method: choice.method }.into());
+        }
+        if idx == last {
+            let largest = base.iter().copied().fold(0.0, f64::max);
+            base.fill(largest);
+            thresholds.push(base);
+        } else {
+            thresholds.push(base.iter().map(|threshold| threshold * choice.scale).collect());
+            bases.push(base);
+        }
+    }
+    Ok(thresholds)
+}
+
+/// `‖x‖_p = (Σ |x_i|^p)^(1/p)`, summed in f64; the largest magnitude for p = ∞.
+pub fn norm(values: impl Iterator<Item = f64> + Clone, p: f64) -> f64 {
+    let largest = values.clone().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 || p.is_infinite() {
+        return largest;
+    }
+    // Divided by the largest, so that no power over- or underflows for all terms.
+    largest * values.map(|value| (value.abs() / largest).powf(p)).sum::<f64>().powf(1.0 / p)
+}
+
+fn norms(layer: &AnnLayer, before: &[f64], choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
+    let of = |(neuron, row): (usize, &[f64])| {
+        let norm = norm(row.iter().zip(before).map(|(weight, lambda)| weight * lambda), choice.p);
+        if norm > 0.0 { Ok(norm / choice.kappa) } else { Err(silent_neuron(layer, neuron, choice.method)) }
+    };
+    layer.rows().enumerate().map(of).collect()
+}
+
+fn silent_neuron(layer: &AnnLayer, neuron: usize, method: Method) -> ThresholdError {
+    ThresholdError::SilentNeuron { layer: layer.name.clone(), neuron, method }
+}
+
+fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
+    if let Some(neuron) = layer.rows().position(|row| row.iter().all(|weight| *weight == 0.0)) {
+        return Err(silent_neuron(layer, neuron, choice.method));
+    }
+    let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
+    let median = percentile(positive, 50.0).ok_or_else(|| ThresholdError::SteadyInput { layer: layer.name.clone() })?;
+    Ok(sigmas.into_iter().map(|sigma| if sigma > 0.0 { sigma } else { median } / choice.kappa).collect())
+}
+
+fn largest_possible(layer: &AnnLayer, before: &[f64]) -> f64 {
+    let of = |(row, bias): (&[f64], &f64)| {
+        row.iter().zip(before).map(|(weight, lambda)| weight.max(0.0) * lambda).sum::<f64>() + bias.max(0.0)
+    };
+    layer.rows().zip(&layer.biases).map(of).fold(0.0, f64::max)
+}
+
+fn counts_in_percentile(value: f64, choice: &Choice) -> bool {
+    value > 0.0 || choice.percentile_zeros
+}
+
+/// Negative values, which only logits have, count as zero: a neuron cannot fire for them.
+fn layer_percentile(activations: &Activations, choice: &Choice) -> f64 {
+    let values = activations.values.iter().map(|&value| f64::from(value).max(0.0));
+    percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile).unwrap_or(0.0)
+}
+
+fn channel_percentiles(activations: &Activations, choice: &Choice) -> Vec<f64> {
+    let layer = layer_percentile(activations, choice);
+    (0..activations.n_neurons)
+        .into_par_iter()
+        .map(|neuron| {
+            let values = activations.of_neuron(neuron).map(|value| value.max(0.0));
+            let own = percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile);
+            own.filter(|own| *own > 0.0).unwrap_or(layer)
+        })
+        .collect()
+}
+
+fn least_squares(activations: &Activations, choice: &Choice) -> Vec<f64> {
+    let layer = activations.largest();
+    (0..activations.n_neurons)
+        .into_par_iter()
+        .map(|neuron| {
+            let values: Vec<f64> = activations.of_neuron(neuron).map(|value| value.max(0.0)).collect();
+            let largest = values.iter().copied().fold(0.0, f64::max);
+            if largest == 0.0 {
+                return layer;
+            }
+            let candidates = (1..=MMSE_CANDIDATES).map(|k| largest * k as f64 / MMSE_CANDIDATES as f64);
+            let error = |lambda: f64| values.iter().map(|&a| quantisation_error(a, lambda, choice).powi(2)).sum::<f64>();
+            let scored = candidates.map(|lambda| (error(lambda), lambda));
+            scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1
+        })
+        .collect()
+}
+
+/// What is lost of an activation that T steps of a neuron with threshold λ and steady input stand for.
+fn quantisation_error(activation: f64, lambda: f64, choice: &Choice) -> f64 {
+    let n_steps = choice.target_steps as f64;
+    let count = (activation * n_steps / lambda + choice.initial_potential).floor().clamp(0.0, n_steps);
+    activation - count * lambda / n_steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounding of a few f64 operations.
+    const ROUNDING: f64 = 1e-12;
+
+    fn choice(method: Method) -> Choice {
+        Choice {
+            method,
+            p: 4.0,
+            kappa: 0.5,
+            percentile: 50.0,
+            percentile_zeros: false,
+            scale: 1.0,
+            target_steps: 4,
+            initial_potential: 0.5,
+            compensate: true,
+            readout: Readout::Potential,
+        }
+    }
+
+    fn layers() -> Vec<AnnLayer> {
+        vec![
+            AnnLayer { name: "dense 1".to_owned(), n_in: 2, weights: vec![3.0, -4.0, 1.0, 1.0], biases: vec![0.5, -9.0] },
+            AnnLayer { name: "dense 2".to_owned(), n_in: 2, weights: vec![1.0, -2.0], biases: vec![0.0] },
+        ]
+    }
+
+    fn activations() -> Vec<Activations> {
+        vec![
+            Activations { n_neurons: 2, values: vec![1.0, 0.0, 2.0, 8.0, 0.0, 4.0] },
+            Activations { n_neurons: 1, values: vec![-2.0, 5.0, 3.0] },
+        ]
+    }
+
+    fn chosen(choice: &Choice) -> Vec<Vec<f64>> {
+        choose(&layers(), Some(&activations()), choice, &|_, _| Ok(vec![0.25, 0.0])).unwrap()
+    }
+
+    #[test]
+    fn thresholds_are_those_computed_by_hand() {
+        let fourth_root = |x: f64| x.powf(0.25);
+        let cases = [
+            (Method::None, [1.0, 1.0]),
+            (Method::Model, [3.5, 3.5]),
+            (Method::Max, [8.0, 8.0]),
+            // Of the layer's 1, 2, 4, 8 the second; of the neurons' 1, 2 and 4, 8 the first.
+            (Method::Percentile, [2.0, 2.0]),
+            (Method::ChannelPercentile, [1.0, 4.0]),
+            (Method::Norm, [fourth_root(81.0 + 256.0) / 0.5, fourth_root(2.0) / 0.5]),
+            (Method::Std, [0.5, 0.5]),
+        ];
+        for (method, expected) in cases {
+            let thresholds = chosen(&choice(method));
+            for (found, expected) in thresholds[0].iter().zip(expected) {
+                assert!((found - expected).abs() < ROUNDING, "{method}: {thresholds:?}");
+            }
+            assert_eq!(thresholds[1], [1.0], "{method}");
+        }
+        let with_zeros = Choice { percentile_zeros: true, ..choice(Method::Percentile) };
+        assert_eq!(chosen(&with_zeros)[0], [1.0, 1.0]);
+    }
+
+    #[test]
+    fn norms_of_all_orders_are_those_computed_by_hand() {
+        let of = |p| norm([3.0, -4.0].into_iter(), p);
+        assert!((of(1.0) - 7.0).abs() < ROUNDING && (of(2.0) - 5.0).abs() < ROUNDING);
+        assert!((of(f64::INFINITY) - 4.0).abs() < ROUNDING);
+        assert!((norm([1e200, 1e200].into_iter(), 4.0) / 1e200 - 2_f64.powf(0.25)).abs() < ROUNDING);
+        assert_eq!(norm([0.0, 0.0].into_iter(), 4.0), 0.0);
+    }
+
+    #[test]
+    fn mmse_finds_the_threshold_that_represents_its_values_exactly() {
+        // Multiples of ¼ of 2 are exact with λ = 2 and T = 4; any other λ on the grid of candidates loses something.
+        let values = vec![0.5, 1.0, 1.5, 2.0];
+        let activations = [Activations { n_neurons: 1, values }];
+        let layer = AnnLayer { name: "x".to_owned(), n_in: 1, weights: vec![1.0], biases: vec![0.0] };
+        let two = [layer.clone(), layer];
+        let found = choose(&two, Some(&activations), &choice(Method::Mmse), &|_, _| Ok(Vec::new())).unwrap();
+        assert_eq!(found[0], [2.0]);
+    }
+
+    #[test]
+    fn mmse_is_no_worse_than_the_maximum() {
+        let choice = choice(Method::Mmse);
+        let error = |thresholds: &[f64]| -> f64 {
+            let activations = &activations()[0];
+            let of = |neuron| activations.of_neuron(neuron).map(|a| quantisation_error(a, thresholds[neuron], &choice).powi(2)).sum::<f64>();
+            (0..2).map(of).sum()
+        };
+        assert!(error(&chosen(&choice)[0]) <= error(&[2.0, 8.0]));
+    }
+
+    #[test]
+    fn a_norm_sees_the_thresholds_of_the_layer_before_only_when_they_are_undone() {
+        let spikes = Choice { readout: Readout::Spikes, ..choice(Method::Norm) };
+        let before = &chosen(&spikes)[0];
+        let expected = norm([before[0], -2.0 * before[1]].into_iter(), 4.0) / 0.5;
+        assert!((chosen(&spikes)[1][0] - expected).abs() < ROUNDING);
+        let uncompensated = Choice { compensate: false, ..spikes };
+        assert!((chosen(&uncompensated)[1][0] - 17_f64.powf(0.25) / 0.5).abs() < ROUNDING);
+    }
+
+    #[test]
+    fn scale_multiplies_hidden_thresholds_once_and_leaves_the_readout() {
+        for method in [Method::Max, Method::Norm, Method::Model] {
+            let spikes = Choice { readout: Readout::Spikes, ..choice(method) };
+            let (plain, scaled) = (chosen(&spikes), chosen(&Choice { scale: 0.5, ..spikes }));
+            assert_eq!(scaled[0], plain[0].iter().map(|x| x / 2.0).collect::<Vec<_>>(), "{method}");
+            assert_eq!(scaled[1], plain[1], "{method}");
+        }
+    }
+
+    #[test]
+    fn output_neurons_that_fire_share_one_threshold() {
+        for method in Method::ALL.iter().filter(|method| **method != Method::Std) {
+            let mut layers = layers();
+            layers[1] = AnnLayer { name: "dense 2".to_owned(), n_in: 2, weights: vec![1.0, -2.0, 0.1, 7.0], biases: vec![0.0; 2] };
+            let mut activations = activations();
+            activations[1] = Activations { n_neurons: 2, values: vec![-2.0, 5.0, 3.0, 1.0] };
+            let choice = Choice { readout: Readout::Spikes, ..choice(*method) };
+            let found = choose(&layers, Some(&activations), &choice, &|_, _| Ok(Vec::new())).unwrap();
+            assert!(found[1][0] > 0.0 && found[1][0] == found[1][1], "{method}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_neuron_is_refused_by_name_where_its_weights_are_divided_by() {
+        let mut layers = layers();
+        layers[0].weights[2..].fill(0.0);
+        for method in [Method::Norm, Method::Std] {
+            let error = choose(&layers, None, &choice(method), &|_, _| Ok(vec![1.0, 0.0])).unwrap_err().to_string();
+            assert!(error.contains("layer dense 1: all weights of neuron 1 are zero"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_silent_layer_is_refused_by_name() {
+        let mut activations = activations();
+        activations[0].values.fill(0.0);
+        for method in [Method::Max, Method::Percentile, Method::ChannelPercentile, Method::Mmse] {
+            let error = choose(&layers(), Some(&activations), &choice(method), &|_, _| Ok(Vec::new())).unwrap_err().to_string();
+            assert!(error.contains("layer dense 1: no calibration sample activates"), "{error}");
+        }
+        let error = choose(&layers(), None, &choice(Method::Std), &|_, _| Ok(vec![0.0; 2])).unwrap_err().to_string();
+        assert!(error.contains("no input spikes vary"), "{error}");
+    }
+}

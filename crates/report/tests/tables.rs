@@ -1,0 +1,119 @@
+//! The tables of a small hand-made record, in every form.
+
+use report::record::{
+    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
+};
+use report::{accuracy_table, csv, markdown, terminal, tidy_csv};
+
+fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord {
+    let seeds = accuracies
+        .iter()
+        .zip(1..)
+        .map(|(accuracy, seed)| SeedRecord {
+            seed,
+            accuracy: accuracy.to_vec(),
+            agreement: vec![0.75, f64::NAN],
+            synaptic_operations: operations.to_vec(),
+            mean_latency: 1.5,
+        })
+        .collect();
+    RunRecord {
+        label: label.to_owned(),
+        network: "seed 1".to_owned(),
+        conversion: ConversionRecord {
+            method: "norm".to_owned(),
+            p: Some(4.0),
+            kappa: Some(0.4),
+            kappa_search: Vec::new(),
+            compensate: true,
+            initial_potential: 0.5,
+            n_calibration: 0,
+            layers: Vec::new(),
+        },
+        simulation: SimulationRecord {
+            engine: "event".to_owned(),
+            encoding: "poisson".to_owned(),
+            reset: "subtract".to_owned(),
+            readout: "potential".to_owned(),
+            steps: 2,
+            n_samples: 1000,
+            checkpoints: vec![1, 2],
+            seeds,
+            layers: Vec::new(),
+            variance: Vec::new(),
+            rate_match: Vec::new(),
+            rasters: Vec::new(),
+            energy: EnergyRecord {
+                mac_pj: 4.6,
+                add_pj: 0.9,
+                source: String::new(),
+                snn_macs_per_sample: 0.0,
+                ann_pj: 460.0,
+                snn_pj: vec![90.0, 180.0],
+            },
+        },
+    }
+}
+
+/// One network; a method with two seeds whose means and spreads are easily checked by hand, and one with one seed.
+fn small() -> ExperimentRecord {
+    ExperimentRecord {
+        name: "small".to_owned(),
+        description: String::new(),
+        quartic_version: "0.1.0".to_owned(),
+        config: String::new(),
+        dataset: DatasetRecord {
+            name: "digits".to_owned(),
+            shape: [1, 8, 8],
+            class_names: Vec::new(),
+            n_train: 3823,
+            n_test: 1000,
+        },
+        networks: vec![AnnRecord {
+            label: "seed 1".to_owned(),
+            seed: 1,
+            architecture: "64-10".to_owned(),
+            n_parameters: 650,
+            macs_per_sample: 640,
+            test_accuracy: 0.95,
+            epochs: Vec::new(),
+        }],
+        runs: vec![
+            // Means 0.60 and 0.91; standard deviations √2 · 0.02 and √2 · 0.01.
+            run("norm p=4 κ=0.4", &[[0.58, 0.90], [0.62, 0.92]], [1200.0, 2400.0]),
+            run("max | own", &[[0.1, 0.945]], [300.0, 650.0]),
+        ],
+    }
+}
+
+#[test]
+fn accuracy_table_in_a_terminal() {
+    insta::assert_snapshot!(terminal(&accuracy_table(&small())));
+}
+
+#[test]
+fn accuracy_table_in_markdown() {
+    insta::assert_snapshot!(markdown(&accuracy_table(&small())));
+}
+
+#[test]
+fn accuracy_table_as_csv() {
+    insta::assert_snapshot!(csv(&accuracy_table(&small())).unwrap());
+}
+
+#[test]
+fn tidy_table_has_one_row_per_seed_and_step_and_leaves_missing_values_empty() {
+    let text = tidy_csv(&small()).unwrap();
+    let rows: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        rows,
+        [
+            "small,seed 1,norm p=4 κ=0.4,1,1,0.58,0.75,1200",
+            "small,seed 1,norm p=4 κ=0.4,1,2,0.9,,2400",
+            "small,seed 1,norm p=4 κ=0.4,2,1,0.62,0.75,1200",
+            "small,seed 1,norm p=4 κ=0.4,2,2,0.92,,2400",
+            "small,seed 1,max | own,1,1,0.1,0.75,300",
+            "small,seed 1,max | own,1,2,0.945,,650",
+        ]
+    );
+}

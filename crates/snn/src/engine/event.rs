@@ -1,0 +1,264 @@
+//! The event-driven engine: work is done only where a spike arrives.
+//!
+//! Samples run in parallel; a sample's layers one after another, each over all T steps. Weights are packed in
+//! blocks of a few SIMD registers' width, one row per input, so a block's potentials stay in registers while the
+//! rows of the inputs that spiked are added to them. The SIMD level is chosen at run time.
+
+use model::config::Reset;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample, neurons,
+};
+use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::spikes::SpikeTrain;
+
+/// SIMD registers that hold a block's potentials.
+const REGISTERS: usize = 4;
+
+/// Runs a network event by event on the CPU.
+#[derive(Debug)]
+pub struct EventEngine {
+    network: SpikingNetwork,
+    packed: Vec<PackedLayer>,
+    arch: Arch,
+}
+
+impl EventEngine {
+    /// Packs a network's weights for the machine's widest SIMD level.
+    pub fn new(network: &SpikingNetwork) -> Self {
+        Self::with_arch(network, Arch::new())
+    }
+
+    /// The same with the level given; every level gives the same spikes.
+    fn with_arch(network: &SpikingNetwork, arch: Arch) -> Self {
+        let width = arch.dispatch(BlockWidth);
+        let packed = network.layers().iter().map(|layer| PackedLayer::new(layer, width)).collect();
+        Self { network: network.clone(), packed, arch }
+    }
+
+    fn run_sample(&self, sample: &Sample<'_>, settings: &RunSettings, neurons: &[Neurons]) -> SampleTrace {
+        let mut spikes = vec![encode_sample(sample, settings)];
+        let mut residual = Vec::with_capacity(self.packed.len());
+        let mut readout = Vec::new();
+        for (idx, (layer, packed)) in self.network.layers().iter().zip(&self.packed).enumerate() {
+            let constant = idx == 0 && settings.encoding == model::config::Encoding::Constant;
+            let currents = if constant { layer.drive(sample.pixels) } else { layer.biases().to_vec() };
+            let input = spikes.last().expect("the input is there");
+            let output = packed.run(self.arch, input, &currents, layer.initial_potential(), neurons[idx]);
+            residual.push(output.potentials);
+            match output.result {
+                LayerResult::Spikes(train) => spikes.push(train),
+                LayerResult::Potentials(potentials) => readout = potentials,
+            }
+        }
+        if readout.is_empty() {
+            readout = cumulative_counts(spikes.last().expect("the last layer fires"));
+        }
+        SampleTrace { spikes, readout, residual, n_classes: self.network.n_classes() }
+    }
+}
+
+impl Engine for EventEngine {
+    fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
+        check_sizes(&self.network, samples)?;
+        let neurons = neurons(&self.network, settings);
+        Ok(samples.par_iter().map(|sample| self.run_sample(sample, settings, &neurons)).collect())
+    }
+}
+
+/// Number of neurons in a block.
+struct BlockWidth;
+
+impl WithSimd for BlockWidth {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        REGISTERS * S::F32_LANES
+    }
+}
+
+/// Weights in blocks: `[n_blocks, n_in, width]`, the last block padded with zeros.
+#[derive(Debug)]
+struct PackedLayer {
+    n_in: usize,
+    n_out: usize,
+    width: usize,
+    weights: Vec<f32>,
+}
+
+/// What one layer did.
+struct LayerOutput {
+    /// Membrane potentials after the last step, `[n_out]`.
+    potentials: Vec<f32>,
+    result: LayerResult,
+}
+
+enum LayerResult {
+    Spikes(SpikeTrain),
+    /// After each step, `[T, n_out]`.
+    Potentials(Vec<f32>),
+}
+
+impl PackedLayer {
+    fn new(layer: &SpikingLayer, width: usize) -> Self {
+        let (n_in, n_out) = (layer.n_in(), layer.n_out());
+        let mut weights = vec![0.0; n_out.div_ceil(width) * n_in * width];
+        for (neuron, row) in layer.weights().chunks_exact(n_in).enumerate() {
+            let block = &mut weights[neuron / width * n_in * width..][..n_in * width];
+            for (input, &weight) in row.iter().enumerate() {
+                block[input * width + neuron % width] = weight;
+            }
+        }
+        Self { n_in, n_out, width, weights }
+    }
+
+    fn run(&self, arch: Arch, input: &SpikeTrain, currents: &[f32], initial_potential: f32, neurons: Neurons) -> LayerOutput {
+        let Self { n_in, n_out, width, .. } = *self;
+        let n_steps = input.n_steps();
+        let events = Events::new(input);
+        let mut potentials = vec![initial_potential; n_out.next_multiple_of(width)];
+        let mut result = match neurons.fires {
+            Some(_) => LayerResult::Spikes(SpikeTrain::silent(n_out, n_steps)),
+            None => LayerResult::Potentials(vec![0.0; n_steps * n_out]),
+        };
+        // Padding neurons get no current, and must not start at the threshold.
+        potentials[n_out..].fill(0.0);
+        let mut padded = currents.to_vec();
+        padded.resize(potentials.len(), 0.0);
+        let mut output = vec![0.0; n_steps * width];
+        let blocks = self.weights.chunks_exact(n_in * width).zip(padded.chunks_exact(width));
+        for (block_idx, ((rows, currents), potentials)) in blocks.zip(potentials.chunks_exact_mut(width)).enumerate() {
+            arch.dispatch(BlockPass { rows, currents, potentials, events: &events, neurons, output: &mut output });
+            let first = block_idx * width;
+            let n_real = width.min(n_out - first);
+            for (step, values) in output.chunks_exact(width).enumerate() {
+                match &mut result {
+                    LayerResult::Spikes(train) => {
+                        let bits = values[..n_real].iter().rev().fold(0, |bits, &value| bits << 1 | u64::from(value != 0.0));
+                        train.add_bits(step, first, bits);
+                    }
+                    LayerResult::Potentials(all) => {
+                        all[step * n_out + first..][..n_real].copy_from_slice(&values[..n_real]);
+                    }
+                }
+            }
+        }
+        potentials.truncate(n_out);
+        LayerOutput { potentials, result }
+    }
+}
+
+/// The inputs that spike, step by step.
+struct Events {
+    inputs: Vec<u32>,
+    /// Where each step's inputs end.
+    ends: Vec<usize>,
+}
+
+impl Events {
+    fn new(train: &SpikeTrain) -> Self {
+        let mut events = Self { inputs: Vec::new(), ends: Vec::with_capacity(train.n_steps()) };
+        for step in 0..train.n_steps() {
+            events.inputs.extend(train.neurons(step).map(|input| input as u32));
+            events.ends.push(events.inputs.len());
+        }
+        events
+    }
+}
+
+/// All steps of one block of neurons.
+struct BlockPass<'a> {
+    /// `[n_in, width]`
+    rows: &'a [f32],
+    /// Added at each step, `[width]`.
+    currents: &'a [f32],
+    /// `[width]`
+    potentials: &'a mut [f32],
+    events: &'a Events,
+    neurons: Neurons,
+    /// After each step, `[T, width]`: 1 for a spike, or the potential of neurons that only integrate.
+    output: &'a mut [f32],
+}
+
+impl WithSimd for BlockPass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.neurons.fires {
+            None => self.pass(simd, |_, u| (u, None)),
+            Some(Reset::Subtract) => self.pass(simd, |simd, u| {
+                let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+                let spike = simd.select_f32s(simd.less_than_or_equal_f32s(one, u), one, zero);
+                (simd.sub_f32s(u, spike), Some(spike))
+            }),
+            Some(Reset::Zero) => self.pass(simd, |simd, u| {
+                let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+                let fired = simd.less_than_or_equal_f32s(one, u);
+                (simd.select_f32s(fired, zero, u), Some(simd.select_f32s(fired, one, zero)))
+            }),
+        }
+    }
+}
+
+impl BlockPass<'_> {
+    /// - `fire`: the potential before firing to the potential after it, and 1 for a spike where neurons fire
+    #[inline(always)]
+    fn pass<S: Simd>(self, simd: S, fire: impl Fn(S, S::f32s) -> (S::f32s, Option<S::f32s>)) {
+        let (rows, currents) = (registers::<S>(self.rows), registers::<S>(self.currents)[0]);
+        let potentials = &mut registers_mut::<S>(self.potentials)[0];
+        let output = registers_mut::<S>(self.output);
+        // A limit of infinity changes nothing.
+        let limit = self.neurons.limit.unwrap_or(f32::INFINITY);
+        let (lowest, highest) = (simd.splat_f32s(-limit), simd.splat_f32s(limit));
+        let mut v = *potentials;
+        let mut first = 0;
+        for (&end, output) in self.events.ends.iter().zip(output) {
+            let mut u = [
+                simd.add_f32s(v[0], currents[0]),
+                simd.add_f32s(v[1], currents[1]),
+                simd.add_f32s(v[2], currents[2]),
+                simd.add_f32s(v[3], currents[3]),
+            ];
+            for &input in &self.events.inputs[first..end] {
+                let row = &rows[input as usize];
+                u = [
+                    simd.add_f32s(u[0], row[0]),
+                    simd.add_f32s(u[1], row[1]),
+                    simd.add_f32s(u[2], row[2]),
+                    simd.add_f32s(u[3], row[3]),
+                ];
+            }
+            first = end;
+            for register in 0..REGISTERS {
+                let (after, spike) = fire(simd, u[register]);
+                v[register] = simd.max_f32s(simd.min_f32s(after, highest), lowest);
+                output[register] = spike.unwrap_or(v[register]);
+            }
+        }
+        *potentials = v;
+    }
+}
+
+#[inline(always)]
+fn registers<S: Simd>(values: &[f32]) -> &[[S::f32s; REGISTERS]] {
+    S::as_simd_f32s(values).0.as_chunks().0
+}
+
+#[inline(always)]
+fn registers_mut<S: Simd>(values: &mut [f32]) -> &mut [[S::f32s; REGISTERS]] {
+    S::as_mut_simd_f32s(values).0.as_chunks_mut().0
+}
+
+#[cfg(test)]
+pub(super) fn every_simd_level(network: &SpikingNetwork) -> Vec<EventEngine> {
+    let mut levels = vec![Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    levels.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    if !matches!(Arch::new(), Arch::Scalar) {
+        levels.push(Arch::new());
+    }
+    levels.into_iter().map(|arch| EventEngine::with_arch(network, arch)).collect()
+}

@@ -1,0 +1,157 @@
+//! What runs a spiking network: the common interface, and what a run gives.
+//!
+//! [`EventEngine`] and [`DenseEngine`] give the same [`SampleTrace`]s, bit for bit, for any batch size and number
+//! of threads; the tests of this module hold them to it.
+
+mod dense;
+mod event;
+
+use model::config::{Encoding, Readout, Reset, SimulateConfig};
+use thiserror::Error;
+
+use crate::encoder::encode;
+use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::spikes::SpikeTrain;
+
+pub use dense::DenseEngine;
+pub use event::EventEngine;
+
+/// How a network is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunSettings {
+    /// How pixels become input.
+    pub encoding: Encoding,
+    /// What a spike does to the membrane potential.
+    pub reset: Reset,
+    /// What the decision is read from.
+    pub readout: Readout,
+    /// Number of time steps T.
+    pub n_steps: usize,
+    /// Simulation seed: key of the input's random numbers.
+    pub seed: u64,
+}
+
+impl RunSettings {
+    /// The settings of a configuration, for one of its seeds.
+    pub fn new(config: &SimulateConfig, seed: u64) -> Self {
+        let SimulateConfig { encoding, reset, readout, steps, .. } = *config;
+        Self { encoding, reset, readout, n_steps: steps, seed }
+    }
+}
+
+/// One input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample<'a> {
+    /// Index in its data set; part of the key of its random numbers.
+    pub index: u32,
+    /// Pixels `[n_in]`, each in [0, 1].
+    pub pixels: &'a [f32],
+}
+
+/// What a network did with one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleTrace {
+    /// Spikes of the input, then of each layer that fires: all but the last, and the last too with readout `spikes`.
+    pub spikes: Vec<SpikeTrain>,
+    /// After each step, `[T, n_classes]`, row-major: membrane potential, or spikes so far.
+    pub readout: Vec<f32>,
+    /// Membrane potential left in each layer after the last step, in thresholds.
+    pub residual: Vec<Vec<f32>>,
+    n_classes: usize,
+}
+
+impl SampleTrace {
+    /// Number of time steps T.
+    pub fn n_steps(&self) -> usize {
+        self.readout.len() / self.n_classes
+    }
+
+    /// Number of classes.
+    pub fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// The decision after each step, `[T]`: the class with the highest readout, the first one among equals.
+    pub fn decisions(&self) -> Vec<usize> {
+        self.readout.chunks_exact(self.n_classes).map(first_largest).collect()
+    }
+}
+
+/// Index of the largest value, the first one among equals.
+pub fn first_largest(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, idx| if values[idx] > values[best] { idx } else { best })
+}
+
+/// A run that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EngineError {
+    /// A sample does not fit the network.
+    #[error("sample {index} has {found} pixels, but the network has {expected} inputs; use the data set it was trained on")]
+    WrongSize {
+        /// Index of the sample.
+        index: u32,
+        /// Its number of pixels.
+        found: usize,
+        /// The network's number of inputs.
+        expected: usize,
+    },
+}
+
+/// Runs a spiking network.
+pub trait Engine: Sync {
+    /// Runs samples independently of each other.
+    ///
+    /// - returns one trace per sample, in order
+    ///
+    /// # Errors
+    /// [`EngineError::WrongSize`] if a sample does not fit the network.
+    fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError>;
+}
+
+fn check_sizes(network: &SpikingNetwork, samples: &[Sample<'_>]) -> Result<(), EngineError> {
+    match samples.iter().find(|sample| sample.pixels.len() != network.n_in()) {
+        None => Ok(()),
+        Some(sample) => {
+            Err(EngineError::WrongSize { index: sample.index, found: sample.pixels.len(), expected: network.n_in() })
+        }
+    }
+}
+
+/// What the neurons of a layer do in one run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Neurons {
+    /// What a spike does; `None` if they only integrate.
+    fires: Option<Reset>,
+    /// Potentials are kept within ± this.
+    limit: Option<f32>,
+}
+
+/// One entry per layer.
+fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
+    let last = network.layers().len() - 1;
+    let of = |(idx, layer): (usize, &SpikingLayer)| Neurons {
+        fires: (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset),
+        limit: layer.potential_limit(settings.n_steps),
+    };
+    network.layers().iter().enumerate().map(of).collect()
+}
+
+fn encode_sample(sample: &Sample<'_>, settings: &RunSettings) -> SpikeTrain {
+    encode(settings.encoding, settings.seed, sample.index, sample.pixels, settings.n_steps)
+}
+
+/// Spikes so far after each step, `[T, n]`.
+fn cumulative_counts(train: &SpikeTrain) -> Vec<f32> {
+    let mut sums = vec![0.0; train.n_neurons()];
+    let mut counts = Vec::with_capacity(train.n_steps() * train.n_neurons());
+    for step in 0..train.n_steps() {
+        for neuron in train.neurons(step) {
+            sums[neuron] += 1.0;
+        }
+        counts.extend_from_slice(&sums);
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The exact grid: why every engine gives the same spikes, bit for bit.
+//!
+//! Weights, biases and initial potentials of a layer are whole multiples of one power of two, 2⁻ᵍ thresholds.
+//! A 32-bit float holds every multiple up to 2²⁴·2⁻ᵍ exactly, so as long as no partial sum goes beyond that,
+//! additions do not round, and their order (lists, matrix products, SIMD of any width, threads, GPU) does not
+//! matter. g is the largest for which the layer's bound keeps that promise.
+
+/// 2²⁴, the whole numbers that a 32-bit float holds without a gap.
+const EXACT: f64 = 16_777_216.0;
+
+/// Finest grid that is used; the rounding is then below that of a 32-bit float next to the threshold.
+const FINEST: i32 = 22;
+
+/// Grid below which accuracy could suffer (2⁻¹⁰ thresholds, a thousandth of one). Runs so long that their worst
+/// case needs a coarser one get this one and saturating potentials instead.
+const COARSEST_FOR_LENGTH: i32 = 10;
+
+/// A layer's grid and the potentials that stay exact on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    /// g: the step of the grid is 2⁻ᵍ thresholds.
+    pub exponent: i32,
+    /// Potentials are kept within ± this many thresholds; a multiple of the step.
+    pub potential_limit: f32,
+    /// Number of time steps for which no potential can reach the limit, whatever the input.
+    pub free_steps: usize,
+}
+
+impl Grid {
+    /// The step, in thresholds.
+    pub fn step(self) -> f64 {
+        (-f64::from(self.exponent)).exp2()
+    }
+
+    /// The nearest multiple of the step, halves to even.
+    ///
+    /// - `value`: in thresholds, within the exact range
+    pub fn round(self, value: f64) -> f32 {
+        ((value / self.step()).round_ties_even() * self.step()) as f32
+    }
+
+    /// Whether a value lies on the grid.
+    pub fn holds(self, value: f32) -> bool {
+        (f64::from(value) / self.step()).fract() == 0.0
+    }
+
+    /// The finest grid on which `n_steps` steps of a layer are exact; `None` if not even one step is.
+    ///
+    /// - `weights`: `[n_out, n_in]`, row-major, in thresholds, finite; `biases`: `[n_out]`
+    /// - `initial_potential`: in thresholds
+    ///
+    /// The bound: inputs are in [0, 1], so one step adds at most the sum of a neuron's positive weights and bias,
+    /// or of its negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that
+    /// bound would make the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
+    pub fn finest(weights: &[f64], biases: &[f64], initial_potential: f64, n_steps: usize) -> Option<Self> {
+        (0..=FINEST).rev().find_map(|exponent| {
+            let grid = Self::with_exponent(exponent, weights, biases, initial_potential)?;
+            (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
+        })
+    }
+
+    /// The limits of a grid of a given step for a layer; `None` if not even one step is exact.
+    ///
+    /// Arguments as for [`Self::finest`].
+    pub fn with_exponent(exponent: i32, weights: &[f64], biases: &[f64], initial_potential: f64) -> Option<Self> {
+        if !(0..=FINEST).contains(&exponent) {
+            return None;
+        }
+        let scale = f64::from(exponent).exp2();
+        let units = |value: f64| (value * scale).round_ties_even();
+        let n_in = weights.len().checked_div(biases.len()).unwrap_or(0);
+        // Largest change of a potential in one step, in units of the grid. The sums are of whole numbers, so f64
+        // is exact far beyond the range of interest.
+        let mut swing = 0.0_f64;
+        for (neuron, &bias) in biases.iter().enumerate() {
+            let all = weights[neuron * n_in..][..n_in].iter().chain([&bias]).map(|&value| units(value));
+            let (up, down) = all.fold((0.0, 0.0), |(up, down), unit| (up + unit.max(0.0), down - unit.min(0.0)));
+            swing = swing.max(up).max(down);
+        }
+        // A constant current is rounded once more, by half a unit at most.
+        swing += 1.0;
+        let start = units(initial_potential).abs();
+        // What is left for the potential between steps; one threshold must fit, or nothing would ever fire.
+        let limit = EXACT - swing;
+        if limit < scale.max(start) {
+            return None;
+        }
+        let free_steps = ((limit - start) / swing).floor() as usize;
+        Some(Self { exponent, potential_limit: (limit / scale) as f32, free_steps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_finest_grid_is_the_one_computed_by_hand() {
+        // One step adds at most 3: 2²⁴ / (4·3 and a little) gives 2²⁰ units per threshold, not 2²¹.
+        let grid = Grid::finest(&[1.0, 1.5, -2.0], &[0.5], 0.5, 4).unwrap();
+        assert_eq!((grid.exponent, grid.free_steps), (20, 4));
+        assert_eq!(Grid::finest(&[1.0, 1.5, -2.0], &[0.5], 0.5, 5).unwrap().exponent, 19);
+    }
+
+    #[test]
+    fn long_runs_keep_a_fine_grid_and_say_when_potentials_may_saturate() {
+        let grid = Grid::finest(&[100.0], &[0.0], 0.0, 1_000_000).unwrap();
+        assert_eq!(grid.exponent, COARSEST_FOR_LENGTH);
+        // 2²⁴/2¹⁰ = 16,384 thresholds in steps of 100.
+        assert_eq!(grid.free_steps, 162);
+        assert!(grid.holds(grid.potential_limit));
+    }
+
+    #[test]
+    fn weights_beyond_the_exact_range_have_no_grid() {
+        assert_eq!(Grid::finest(&[2e7], &[0.0], 0.0, 1), None);
+        assert!(Grid::finest(&[1e6], &[0.0], 0.0, 1).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn sums_on_the_grid_are_exact_in_any_order(
+            weights in proptest::collection::vec(-3.0..3.0_f64, 1..60), n_steps in 1..64_usize, seed in any::<u64>(),
+        ) {
+            let grid = Grid::finest(&weights, &[0.25], 0.5, n_steps).unwrap();
+            prop_assert!(grid.free_steps >= n_steps);
+            // The worst run: every positive weight at every step, in two orders.
+            let mut terms: Vec<f32> = (0..n_steps).flat_map(|_| &weights).map(|&w| grid.round(w)).filter(|w| *w > 0.0).collect();
+            let exact: f64 = terms.iter().map(|&w| f64::from(w)).sum();
+            let forward: f32 = terms.iter().sum();
+            let n_terms = terms.len().max(1);
+            terms.rotate_left(seed as usize % n_terms);
+            let rotated: f32 = terms.iter().sum();
+            prop_assert_eq!(f64::from(forward), exact);
+            prop_assert_eq!(f64::from(rotated), exact);
+        }
+
+        #[test]
+        fn rounding_moves_a_value_by_half_a_step_at_most(value in -100.0..100.0_f64, exponent in 0..17_i32) {
+            let grid = Grid { exponent, potential_limit: 0.0, free_steps: 0 };
+            let rounded = grid.round(value);
+            prop_assert!(grid.holds(rounded));
+            prop_assert!((f64::from(rounded) - value).abs() <= grid.step() / 2.0);
+        }
+    }
+}

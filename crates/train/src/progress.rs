@@ -1,0 +1,97 @@
+//! How training is shown on the standard error: a bar on a terminal, else one line per epoch, as in a log file.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use report::record::EpochRecord;
+
+/// Shows how far training is; shows nothing unless it is asked to.
+pub struct Display {
+    bar: ProgressBar,
+    /// Whether to write lines, because there is no terminal to draw a bar on.
+    lines: bool,
+    n_epochs: usize,
+    start: Instant,
+}
+
+impl Display {
+    /// Begins to show a training that has come to the end of `history`.
+    ///
+    /// - `n_samples`: training samples per epoch
+    pub fn new(n_epochs: usize, n_samples: usize, history: &[EpochRecord], shown: bool) -> Self {
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let template = "train {bar:24} {percent:>3} %, {eta} left  {wide_msg}";
+        let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸─");
+        let bar = ProgressBar::with_draw_target(Some((n_epochs * n_samples) as u64), target).with_style(style);
+        bar.set_position((history.len() * n_samples) as u64);
+        bar.reset_eta();
+        let display = Self { lines: shown && bar.is_hidden(), bar, n_epochs, start: Instant::now() };
+        if let Some(last) = history.last() {
+            display.say(&format!("going on after {}", summary(last, n_epochs)));
+        }
+        display
+    }
+
+    /// Counts samples that were trained on.
+    pub fn advance(&self, n_samples: usize) {
+        self.bar.inc(n_samples as u64);
+    }
+
+    /// Shows the result of an epoch.
+    pub fn epoch(&self, record: &EpochRecord) {
+        self.say(&summary(record, self.n_epochs));
+    }
+
+    /// Ends with a line that stays.
+    ///
+    /// - `kept`: the epoch whose weights are kept
+    /// - `n_samples`: samples that were trained on since [`Self::new`]
+    pub fn finish(self, history: &[EpochRecord], kept: usize, n_samples: usize) {
+        let elapsed = self.start.elapsed();
+        let per_second = HumanCount((n_samples as f64 / elapsed.as_secs_f64().max(1e-9)) as u64);
+        let stopped = if history.len() < self.n_epochs { "stopped early after" } else { "finished" };
+        let last = history.len();
+        let text =
+            format!("{stopped} {last} epochs in {} ({per_second} images/s), kept epoch {kept}", HumanDuration(elapsed));
+        self.bar.set_style(ProgressStyle::with_template("train {msg}").expect("a valid template"));
+        self.say(&text);
+        self.bar.finish();
+    }
+
+    fn say(&self, text: &str) {
+        if self.lines {
+            // Who closed the standard error wants no lines.
+            _ = writeln!(std::io::stderr(), "train {text}");
+        } else {
+            self.bar.set_message(text.to_owned());
+        }
+    }
+}
+
+fn summary(record: &EpochRecord, n_epochs: usize) -> String {
+    let EpochRecord { epoch, train_loss, train_accuracy, validation_accuracy, .. } = record;
+    let validation =
+        validation_accuracy.map_or_else(String::new, |accuracy| format!(", validation {:.2} %", 100.0 * accuracy));
+    format!("epoch {epoch}/{n_epochs}: loss {train_loss:.4}, accuracy {:.2} %{validation}", 100.0 * train_accuracy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_one_line_with_its_number_loss_and_accuracies() {
+        let record = EpochRecord {
+            epoch: 3,
+            learning_rate: 0.1,
+            train_loss: 0.123_456,
+            train_accuracy: 0.987_65,
+            validation_loss: Some(0.2),
+            validation_accuracy: Some(0.5),
+        };
+        assert_eq!(summary(&record, 12), "epoch 3/12: loss 0.1235, accuracy 98.77 %, validation 50.00 %");
+        let without = EpochRecord { validation_loss: None, validation_accuracy: None, ..record };
+        assert_eq!(summary(&without, 12), "epoch 3/12: loss 0.1235, accuracy 98.77 %");
+    }
+}

@@ -1,0 +1,176 @@
+//! The command as a process: killed at any moment it goes on where it stopped, and it fails as it should.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use model::Backend;
+use model::ann::AnnMetadata;
+use model::artefact;
+
+/// Everything that has a state which must survive: momentum, dropout, a validation split and early stopping.
+const CONFIG: &str = r#"
+name = "digits"
+seed = 3
+[data]
+dataset = "digits"
+validation_samples = 400
+[model]
+input = [1, 8, 8]
+layers = [
+  { kind = "flatten" },
+  { kind = "dense", units = 64 },
+  { kind = "relu" },
+  { kind = "dropout", rate = 0.3 },
+  { kind = "dense", units = 10 },
+]
+[train]
+epochs = 40
+batch_size = 32
+patience = 3
+[train.sgd]
+learning_rate = 0.1
+momentum = 0.9
+nesterov = true
+weight_decay = 1e-5
+"#;
+
+/// Far longer than an epoch takes: only a hang is ended by it.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A folder with the experiment file and the runs.
+struct Workplace(tempfile::TempDir);
+
+impl Workplace {
+    fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("digits.toml"), config).unwrap();
+        Self(folder)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        command.current_dir(self.0.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join("runs/digits").join(name)
+    }
+
+    /// Kills a training as soon as the checkpoint of an epoch is there, and a little later.
+    fn kill_after_epoch(&self, arguments: &[&str], epoch: usize, delay: Duration) {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let checkpoint = self.path(&format!("checkpoint-{epoch:06}"));
+        wait_for(&checkpoint, &mut child);
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success(), "it was not killed but ended");
+        assert!(!self.path("ann.safetensors").exists(), "it was killed too late to have anything left to do");
+    }
+}
+
+fn wait_for(path: &Path, child: &mut Child) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "training ended before {} was there", path.display());
+        assert!(start.elapsed() < DEADLINE, "{} did not come", path.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_killed_training_ends_in_the_same_file_as_one_that_was_not() {
+    for backend in [Backend::Flex, Backend::Ndarray].into_iter().filter(|backend| backend.is_built_in()) {
+        let arguments = ["digits.toml", "--backend", backend.name()];
+        let whole = Workplace::new(CONFIG);
+        let output = whole.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let file = whole.path("ann.safetensors");
+        let metadata: AnnMetadata = artefact::read(&file, "").unwrap().metadata.unwrap();
+        let n_epochs = metadata.history.as_array().unwrap().len();
+        assert!(n_epochs < 40 && metadata.epoch == n_epochs - 3 && metadata.epoch > 3, "stop early, but not at once");
+
+        let killed = Workplace::new(CONFIG);
+        killed.kill_after_epoch(&arguments, 1, Duration::ZERO);
+        // Somewhere in the middle of an epoch.
+        killed.kill_after_epoch(&arguments, 3, Duration::from_millis(10));
+        // After the best epoch: the best network itself comes from the checkpoint.
+        killed.kill_after_epoch(&arguments, metadata.epoch + 1, Duration::ZERO);
+        let output = killed.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let progress = text(&output.stderr);
+        assert!(progress.starts_with("train going on after epoch "), "{progress}");
+        assert!(progress.contains(&format!("stopped early after {n_epochs} epochs")), "{progress}");
+        assert_eq!(
+            artefact::file_checksum(&killed.path("ann.safetensors")),
+            artefact::file_checksum(&file),
+            "{backend}"
+        );
+        let left: Vec<_> =
+            std::fs::read_dir(killed.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["ann.safetensors"]);
+    }
+}
+
+#[test]
+fn results_go_to_the_standard_output_and_progress_to_the_standard_error() {
+    let workplace = Workplace::new(CONFIG);
+    let arguments = ["digits.toml", "--set", "train.epochs=2"];
+    let output = workplace.run(&arguments);
+    let (results, progress) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{progress}");
+    assert!(
+        results.starts_with("runs/digits/ann.safetensors: test accuracy 9") && results.lines().count() == 1,
+        "{results}"
+    );
+    let starts = ["train epoch 1/2: loss ", "train epoch 2/2: loss ", "train finished 2 epochs in "];
+    assert!(progress.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{progress}");
+    assert_eq!(progress.lines().count(), starts.len(), "{progress}");
+
+    let again = workplace.run(&arguments);
+    assert_eq!((text(&again.stdout), text(&again.stderr)), (results.replace('\n', " (unchanged)\n"), String::new()));
+}
+
+#[test]
+fn failures_say_what_is_wrong_and_exit_with_their_kind() {
+    let workplace = Workplace::new(CONFIG);
+    let mut cases = vec![
+        (vec!["nowhere.toml"], 2, "nowhere.toml: "),
+        (vec!["digits.toml", "--set", "train.epoch=1"], 2, "did you mean `train.epochs`?"),
+        (vec!["digits.toml", "--backend", "cuda"], 2, "\"ndarray\""),
+        (vec!["digits.toml", "--frobnicate"], 2, "--frobnicate"),
+        (vec!["digits.toml", "--set", "model.input=[4, 4, 4]"], 1, "use input = [1, 8, 8]"),
+        (vec!["digits.toml", "--set", "data.dataset=mnist"], 1, "scripts/fetch-data mnist"),
+        (
+            vec!["digits.toml", "--set", "train.sgd.learning_rate=100", "--set", "train.sgd.weight_decay=1"],
+            1,
+            "training diverged: ",
+        ),
+    ];
+    if !Backend::Wgpu.is_built_in() {
+        cases.push((vec!["digits.toml", "--backend", "wgpu"], 1, "rebuild with `--features wgpu`"));
+    }
+    for (arguments, code, message) in cases {
+        let output = workplace.run(&arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty() && !workplace.path("ann.safetensors").exists());
+    }
+}
+
+#[test]
+fn the_reference_of_keys_needs_no_experiment() {
+    let output = Workplace::new(CONFIG).run(&["--keys"]);
+    assert!(output.status.success() && text(&output.stdout).contains("\n[train.sgd]\nlearning_rate: "));
+}
