@@ -1,1 +1,292 @@
-//! stub
+//! Converts a trained network to a spiking network and writes `snn.safetensors`.
+//!
+//! - [`layer`]: the trained network's weighted layers
+//! - [`activation`]: its activations on calibration samples
+//! - [`threshold`]: the methods, which choose the firing thresholds λ
+//! - [`rescale`]: division by λ, and rounding to the exact grid
+//! - [`search`]: `kappa = "auto"`
+//! - [`summary`]: what was done to each layer
+
+pub mod activation;
+pub mod layer;
+pub mod rescale;
+pub mod search;
+pub mod summary;
+pub mod threshold;
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+use burn::tensor::Device;
+use datasets::{DatasetError, DatasetName, LabelledImages, Split};
+use model::Experiment;
+use model::ann::AnnArtefact;
+use model::config::{ConvertConfig, Kappa, Method, Readout};
+use model::network::Network;
+use report::record::ConversionRecord;
+use serde_json::{Value, json};
+use snn::artefact::{FORMAT, SnnMetadata};
+use snn::probe::current_variance;
+use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingNetwork};
+
+use activation::Activations;
+use layer::{AnnLayer, ann_layers};
+use threshold::{Choice, choose, needs_data};
+
+/// How to run, apart from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Convert again even if the wanted network is there.
+    pub force: bool,
+    /// Show progress on the standard error.
+    pub progress: bool,
+}
+
+/// A converted network on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, in hexadecimal.
+    pub checksum: String,
+    /// What was done.
+    pub conversion: ConversionRecord,
+    /// What the user should know beyond that, one sentence each.
+    pub notes: Vec<String>,
+    /// Whether the file was there already and unchanged.
+    pub reused: bool,
+}
+
+/// Name of the artefact in a run's folder.
+pub const FILE_NAME: &str = "snn.safetensors";
+
+/// Samples on which `std` measures the noise: enough for a few percent of error, and it runs the network once a layer.
+const NOISE_SAMPLES: usize = 200;
+
+/// Converts a network, or finds it converted, in a run's folder.
+///
+/// - `weights`: the trained network, Quartic's own `ann.safetensors` or any safetensors file that fits the model
+/// - `folder`: where `snn.safetensors` goes
+///
+/// # Errors
+/// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
+/// thresholds.
+pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
+    let path = folder.join(FILE_NAME);
+    let ann = AnnArtefact::read(weights, &experiment.architecture)?;
+    let recipe = recipe(experiment, &ann.checksum);
+    if !options.force
+        && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
+        && found.metadata.recipe == recipe
+    {
+        let (checksum, conversion) = (found.checksum, found.metadata.conversion);
+        return Ok(Outcome { path, checksum, conversion, notes: Vec::new(), reused: true });
+    }
+    let device = experiment.backend.device()?;
+    let layers = ann_layers(&experiment.architecture, &ann.tensors);
+    let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
+    let converter = Converter { experiment, layers: &layers, network: &network, device: &device, data: OnceCell::new() };
+    let converted = converter.convert(options)?;
+    let metadata = SnnMetadata {
+        format: FORMAT,
+        quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe,
+        config: experiment.to_toml(),
+        parent: ann.checksum,
+        conversion: converted.record.clone(),
+        layers: Vec::new(),
+    };
+    let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
+    Ok(Outcome { path, checksum, conversion: converted.record, notes: converted.notes, reused: false })
+}
+
+/// Everything that the converted network depends on.
+fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
+    let mut recipe = experiment.excerpt(&[
+        "seed",
+        "backend",
+        "data.dataset",
+        "data.validation_samples",
+        "convert",
+        "simulate.encoding",
+        "simulate.reset",
+        "simulate.readout",
+        "simulate.steps",
+    ]);
+    recipe["ann"] = json!(ann_checksum);
+    recipe["format"] = json!(FORMAT);
+    recipe
+}
+
+/// Samples that conversion may look at: training samples, none of them from the validation split.
+#[derive(Debug)]
+struct CalibrationData {
+    calibration: LabelledImages,
+    /// Apart from the calibration samples, where there are enough.
+    selection: LabelledImages,
+}
+
+impl CalibrationData {
+    fn load(experiment: &Experiment) -> Result<Self> {
+        let name: DatasetName = experiment.data.dataset.parse()?;
+        let all = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref())?;
+        experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
+        let train = match experiment.data.validation_samples {
+            0 => all,
+            n_validation => {
+                let context = || format!("[data] validation_samples = {n_validation}");
+                all.split_validation(n_validation, experiment.seed).with_context(context)?.0
+            }
+        };
+        let ConvertConfig { calibration_samples, kappa_samples, .. } = experiment.convert;
+        let (rest, calibration) = draw(train, calibration_samples, experiment.seed)?;
+        let (_, selection) = draw(rest, kappa_samples, experiment.seed)?;
+        Ok(Self { calibration, selection })
+    }
+}
+
+/// Draws samples; where there are not more than that, all of them are both drawn and left.
+fn draw(samples: LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages, LabelledImages), DatasetError> {
+    if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples)) }
+}
+
+/// One network on its way to being converted.
+struct Converter<'a> {
+    experiment: &'a Experiment,
+    layers: &'a [AnnLayer],
+    network: &'a Network,
+    device: &'a Device,
+    /// Read when first needed.
+    data: OnceCell<CalibrationData>,
+}
+
+/// What conversion made.
+struct Converted {
+    network: SpikingNetwork,
+    record: ConversionRecord,
+    notes: Vec<String>,
+}
+
+impl Converter<'_> {
+    fn convert(&self, options: Options) -> Result<Converted> {
+        let config = &self.experiment.convert;
+        let data_needed = needs_data(config.method) || config.kappa == Kappa::Auto;
+        let mut notes = Vec::new();
+        let activations = match self.data() {
+            Ok(data) => Some(activation::measure(self.network, &data.calibration, self.device)),
+            Err(error) if data_needed => return Err(error),
+            Err(error) => {
+                notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)"));
+                None
+            }
+        };
+        let (kappa, trials) = match config.kappa {
+            Kappa::Value(kappa) => (kappa, Vec::new()),
+            Kappa::Auto => {
+                let selection = &self.data()?.selection;
+                let convert = |kappa| Ok(self.at(kappa, activations.as_deref())?.1);
+                search::best_kappa(config, &self.settings(config.target_steps), selection, convert, options.progress)?
+            }
+        };
+        let (thresholds, network) = self.at(kappa, activations.as_deref())?;
+        for layer in network.layers() {
+            if let Some(limit) = layer.potential_limit(self.experiment.simulate.steps) {
+                notes.push(format!(
+                    "{}: potentials are kept within ±{limit} thresholds, which they could reach after {} steps",
+                    layer.name(),
+                    layer.grid().free_steps
+                ));
+            }
+        }
+        let exact = self.rescaled(&thresholds);
+        let record = ConversionRecord {
+            method: config.method.to_string(),
+            p: (config.method == Method::Norm).then_some(config.p).filter(|p| p.is_finite()),
+            kappa: matches!(config.method, Method::Norm | Method::Std).then_some(kappa),
+            kappa_search: trials,
+            compensate: config.compensate,
+            initial_potential: config.initial_potential,
+            n_calibration: if data_needed { self.data()?.calibration.len() } else { 0 },
+            layers: summary::layers(&network, &exact, &thresholds, activations.as_deref()),
+        };
+        Ok(Converted { network, record, notes })
+    }
+
+    fn data(&self) -> Result<&CalibrationData> {
+        if self.data.get().is_none() {
+            // Nobody else sets it: there is one thread.
+            let _ = self.data.set(CalibrationData::load(self.experiment)?);
+        }
+        Ok(self.data.get().expect("set just now"))
+    }
+
+    fn settings(&self, n_steps: usize) -> RunSettings {
+        RunSettings { n_steps, ..RunSettings::new(&self.experiment.simulate, self.experiment.seed) }
+    }
+
+    /// Thresholds and the rounded network for one κ.
+    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<(Vec<Vec<f64>>, SpikingNetwork)> {
+        let config = &self.experiment.convert;
+        let choice = Choice {
+            method: config.method,
+            p: config.p,
+            kappa,
+            percentile: config.percentile,
+            percentile_zeros: config.percentile_zeros,
+            scale: config.scale,
+            target_steps: config.target_steps,
+            initial_potential: config.initial_potential,
+            compensate: config.compensate,
+            readout: self.experiment.simulate.readout,
+        };
+        let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
+        let thresholds = choose(self.layers, activations, &choice, &noise)?;
+        let n_steps = self.experiment.simulate.steps.max(config.target_steps);
+        let network = rescale::round(&self.rescaled(&thresholds), n_steps)?;
+        Ok((thresholds, network))
+    }
+
+    fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<snn::network::ExactLayer> {
+        let ConvertConfig { compensate, initial_potential, .. } = self.experiment.convert;
+        rescale::rescale(&self.layers[..thresholds.len()], thresholds, compensate, initial_potential)
+    }
+
+    /// Standard deviation of a layer's input current per step, in units of activations: measured by running the layers
+    /// before it, as they are converted, on calibration samples.
+    fn noise(&self, idx: usize, before: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
+        let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
+        let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
+        let samples: Vec<Sample<'_>> =
+            images.iter().enumerate().map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
+        let inputs: Vec<SpikeTrain> = match idx {
+            0 => {
+                let RunSettings { encoding, seed, n_steps, .. } = settings;
+                let encode = |sample: &Sample<'_>| snn::encoder::encode(encoding, seed, sample.index, sample.pixels, n_steps);
+                samples.iter().map(encode).collect()
+            }
+            _ => {
+                // The layers before this one are hidden ones: all of them fire and start as such.
+                let mut exact = self.rescaled(before);
+                for layer in &mut exact {
+                    layer.initial_potential = self.experiment.convert.initial_potential;
+                }
+                let network = rescale::round(&exact, settings.n_steps)?;
+                let traces = EventEngine::new(&network).run(&samples, &settings)?;
+                traces.into_iter().map(|mut trace| trace.spikes.pop().expect("the last layer fires")).collect()
+            }
+        };
+        let layer = &self.layers[idx];
+        let undo = before.last().filter(|_| self.experiment.convert.compensate);
+        let rows: Vec<f64> = (0..layer.n_in)
+            .flat_map(|input| {
+                let lambda = undo.map_or(1.0, |before| before[input]);
+                layer.rows().map(move |row| row[input] * lambda)
+            })
+            .collect();
+        let variance = current_variance(&rows, layer.n_out(), &inputs.iter().collect::<Vec<_>>());
+        let variance = variance.ok_or_else(|| threshold::ThresholdError::SteadyInput { layer: layer.name.clone() })?;
+        Ok(variance.measured.into_iter().map(f64::sqrt).collect())
+    }
+}

@@ -1,2 +1,53 @@
-//! x
-fn main() {}
+//! `cargo run --release -p convert -- CONFIG`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use convert::Options;
+use model::cli::ExperimentArgs;
+
+/// Convert a trained network to a spiking network and write RUNS/NAME/snn.safetensors.
+///
+/// Prints what conversion did to each layer. A [sweep] is not expanded; `reproduce` does that.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+    /// Trained weights: any safetensors file that fits the model [default: RUNS/NAME/ann.safetensors]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Args { experiment: args, weights } = Args::parse();
+    if args.keys {
+        print!("{}", model::config::schema::reference());
+        return ExitCode::SUCCESS;
+    }
+    let experiment = match args.read() {
+        Ok(file) => file.base,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let folder = args.runs.join(&experiment.name);
+    let weights = weights.unwrap_or_else(|| folder.join("ann.safetensors"));
+    match convert::run(&experiment, &weights, &folder, Options { force: args.force, progress: true }) {
+        Ok(outcome) => {
+            print!("{}", report::terminal(&convert::summary::table(&outcome.conversion)));
+            for note in &outcome.notes {
+                eprintln!("note: {note}");
+            }
+            let state = if outcome.reused { " (unchanged)" } else { "" };
+            println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

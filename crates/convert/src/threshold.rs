@@ -4,6 +4,7 @@
 
 use model::config::{Method, Readout};
 use rayon::prelude::*;
+use snn::norm;
 use thiserror::Error;
 
 use crate::activation::{Activations, percentile};
@@ -150,16 +151,6 @@ pub fn choose(
     Ok(thresholds)
 }
 
-/// `‖x‖_p = (Σ |x_i|^p)^(1/p)`, summed in f64; the largest magnitude for p = ∞.
-pub fn norm(values: impl Iterator<Item = f64> + Clone, p: f64) -> f64 {
-    let largest = values.clone().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    if largest == 0.0 || p.is_infinite() {
-        return largest;
-    }
-    // Divided by the largest, so that no power over- or underflows for all terms.
-    largest * values.map(|value| (value.abs() / largest).powf(p)).sum::<f64>().powf(1.0 / p)
-}
-
 fn norms(layer: &AnnLayer, before: &[f64], choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
     let of = |(neuron, row): (usize, &[f64])| {
         let norm = norm(row.iter().zip(before).map(|(weight, lambda)| weight * lambda), choice.p);
@@ -297,15 +288,6 @@ mod tests {
         }
         let with_zeros = Choice { percentile_zeros: true, ..choice(Method::Percentile) };
         assert_eq!(chosen(&with_zeros)[0], [1.0, 1.0]);
-    }
-
-    #[test]
-    fn norms_of_all_orders_are_those_computed_by_hand() {
-        let of = |p| norm([3.0, -4.0].into_iter(), p);
-        assert!((of(1.0) - 7.0).abs() < ROUNDING && (of(2.0) - 5.0).abs() < ROUNDING);
-        assert!((of(f64::INFINITY) - 4.0).abs() < ROUNDING);
-        assert!((norm([1e200, 1e200].into_iter(), 4.0) / 1e200 - 2_f64.powf(0.25)).abs() < ROUNDING);
-        assert_eq!(norm([0.0, 0.0].into_iter(), 4.0), 0.0);
     }
 
     #[test]

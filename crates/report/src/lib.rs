@@ -16,7 +16,7 @@ mod number;
 mod page;
 mod palette;
 pub mod record;
-mod statistic;
+pub mod statistic;
 mod table;
 
 pub use error::ReportError;

@@ -43,7 +43,7 @@ fn student_t(degrees: usize) -> f64 {
 }
 
 /// Pearson correlation of the finite pairs; `None` if undefined.
-pub(crate) fn correlation(pairs: impl IntoIterator<Item = [f64; 2]>) -> Option<f64> {
+pub fn correlation(pairs: impl IntoIterator<Item = [f64; 2]>) -> Option<f64> {
     let pairs: Vec<[f64; 2]> = pairs.into_iter().filter(|p| p.iter().all(|v| v.is_finite())).collect();
     let n = pairs.len() as f64;
     let mean = |i: usize| pairs.iter().map(|p| p[i]).sum::<f64>() / n;

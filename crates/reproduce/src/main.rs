@@ -1,2 +1,48 @@
-//! x
-fn main() {}
+//! `cargo run --release -p reproduce -- CONFIG`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use model::cli::ExperimentArgs;
+use reproduce::Options;
+
+/// Reproduce an experiment: train, convert and simulate every combination of its sweep, then report them side by side.
+///
+/// Results go to RUNS/NAME. What is there and unchanged is not made again, so a run that was cut off goes on where it
+/// stopped.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse().experiment;
+    if args.keys {
+        print!("{}", model::config::schema::reference());
+        return ExitCode::SUCCESS;
+    }
+    let file = match args.read() {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let announce = |step: &reproduce::Step| eprintln!("[{}/{}] {}", step.number, step.of, step.what);
+    match reproduce::run(&file, &args.runs, Options { force: args.force, progress: true }, announce) {
+        Ok(outcome) => {
+            for note in &outcome.notes {
+                eprintln!("note: {note}");
+            }
+            print!("{}", report::terminal(&report::accuracy_table(&outcome.record)));
+            println!("\nreport: {}", outcome.page.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

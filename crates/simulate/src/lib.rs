@@ -1,1 +1,386 @@
-//! stub
+//! Runs a spiking network over T time steps, scores it and writes `results.json`.
+//!
+//! - [`score`]: accuracy, agreement, cost and activity over all samples
+//! - [`measure`]: noise, rates and rasters of a few
+
+pub mod measure;
+pub mod score;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use datasets::{DatasetName, LabelledImages, Split};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::config::{Encoding, EngineKind};
+use model::network::{Network, values};
+use model::{Experiment, artefact};
+use report::record::{
+    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use snn::artefact::SnnArtefact;
+use snn::engine::first_largest;
+use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork};
+
+use measure::LayerProbe;
+use score::{Activity, Score};
+
+/// How to run, apart from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Simulate again even if the wanted results are there.
+    pub force: bool,
+    /// Show progress on the standard error.
+    pub progress: bool,
+}
+
+/// Results on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The file.
+    pub path: PathBuf,
+    /// What was measured.
+    pub results: Results,
+    /// What the user should know beyond that, one sentence each.
+    pub notes: Vec<String>,
+    /// Whether the file was there already and unchanged.
+    pub reused: bool,
+}
+
+/// What is measured of one spiking network: the contents of `results.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// [`FORMAT`] of the program that wrote the file.
+    pub format: u32,
+    /// Version of the program that wrote the file.
+    pub quartic_version: String,
+    /// Everything that the results depend on. A file with the recipe that is asked for need not be made again.
+    pub recipe: Value,
+    /// The whole resolved configuration, as TOML text.
+    pub config: String,
+    /// The data set.
+    pub dataset: DatasetRecord,
+    /// The trained network, without its history.
+    pub ann: AnnRecord,
+    /// The conversion and the simulation.
+    pub run: RunRecord,
+}
+
+/// Format of the results; raised when their meaning changes.
+pub const FORMAT: u32 = 1;
+
+/// Name of the results in a run's folder.
+pub const FILE_NAME: &str = "results.json";
+
+/// Samples that are run before progress is shown again; bounds memory, does not change results.
+const CHUNK: usize = 256;
+
+/// Samples per forward pass of the trained network.
+const ANN_BATCH: usize = 256;
+
+/// Simulates a converted network, or finds it simulated, in a run's folder.
+///
+/// - `network_label`, `run_label`: names in tables, [`model::config::Cell::network`] and [`model::config::Cell::run`]
+///
+/// # Errors
+/// If the network or the data cannot be read or do not fit each other, the backend is not built in, or the folder
+/// cannot be written to.
+pub fn run(
+    experiment: &Experiment,
+    network_label: &str,
+    run_label: &str,
+    folder: &Path,
+    options: Options,
+) -> Result<Outcome> {
+    let path = folder.join(FILE_NAME);
+    let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join("snn.safetensors"))?;
+    check_readout(experiment, &artefact, folder)?;
+    let test = load(experiment)?;
+    let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
+    if !options.force
+        && let Some(results) = reusable(&path, &recipe)
+    {
+        return Ok(Outcome { path, results, notes: Vec::new(), reused: true });
+    }
+    let device = experiment.backend.device()?;
+    let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
+    let simulation = Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test };
+    let (record, ann_accuracy) = simulation.run(options)?;
+    let results = Results {
+        format: FORMAT,
+        quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe,
+        config: experiment.to_toml(),
+        dataset: test.record.clone(),
+        ann: ann_record(experiment, network_label, ann_accuracy),
+        run: RunRecord {
+            label: run_label.to_owned(),
+            network: network_label.to_owned(),
+            conversion: artefact.metadata.conversion,
+            simulation: record,
+        },
+    };
+    artefact::write_atomically(&path, &serde_json::to_vec(&results)?)?;
+    let notes = saturation_notes(&artefact.network, experiment.simulate.steps);
+    Ok(Outcome { path, results, notes, reused: false })
+}
+
+/// One spiking network's results as a record to report.
+pub fn experiment_record(experiment: &Experiment, results: &Results) -> ExperimentRecord {
+    ExperimentRecord {
+        name: experiment.name.clone(),
+        description: experiment.description.clone(),
+        quartic_version: results.quartic_version.clone(),
+        config: experiment.to_toml(),
+        dataset: results.dataset.clone(),
+        networks: vec![results.ann.clone()],
+        runs: vec![results.run.clone()],
+    }
+}
+
+/// Test samples and what is known of their data set.
+struct TestData {
+    samples: LabelledImages,
+    record: DatasetRecord,
+}
+
+fn load(experiment: &Experiment) -> Result<TestData> {
+    let name: DatasetName = experiment.data.dataset.parse()?;
+    let all = LabelledImages::load(name, Split::Test, experiment.data.path.as_deref())?;
+    experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
+    let samples = match experiment.simulate.samples {
+        Some(n) if n > all.len() => bail!(
+            "[simulate] samples: found {n}, but {name} has {} test samples; use at most that many, or 0 for all",
+            all.len()
+        ),
+        Some(n) => all.take(n),
+        None => all,
+    };
+    let record = DatasetRecord {
+        name: name.to_string(),
+        shape: samples.shape(),
+        class_names: samples.class_names().to_vec(),
+        n_train: name.train_len(),
+        n_test: samples.len(),
+    };
+    Ok(TestData { samples, record })
+}
+
+/// Output thresholds are chosen for one readout; the other would compare what cannot be compared.
+fn check_readout(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>, folder: &Path) -> Result<()> {
+    let converted = artefact.metadata.recipe["simulate"]["readout"].as_str().unwrap_or_default();
+    let wanted = experiment.simulate.readout;
+    if converted != wanted.name() {
+        bail!(
+            "{}: converted for simulate.readout = \"{converted}\", but \"{wanted}\" is asked for; run `convert` with the same configuration",
+            folder.join("snn.safetensors").display()
+        );
+    }
+    Ok(())
+}
+
+fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_checksum: &str) -> Value {
+    let mut recipe = experiment.excerpt(&["backend", "simulate"]);
+    // Every backend and engine gives the same spikes, so neither is part of what results depend on; but the trained
+    // network's decisions, which agreement is measured against, may differ in the last bit between backends.
+    recipe["simulate"].as_object_mut().map(|simulate| ["engine", "batch_size"].map(|key| simulate.shift_remove(key)));
+    recipe["labels"] = json!(labels);
+    recipe["snn"] = json!(snn_checksum);
+    recipe["data"] = json!(data_checksum);
+    recipe["format"] = json!(FORMAT);
+    recipe
+}
+
+fn reusable(path: &Path, recipe: &Value) -> Option<Results> {
+    let results: Results = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    (results.recipe == *recipe).then_some(results)
+}
+
+fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRecord {
+    let architecture = &experiment.architecture;
+    AnnRecord {
+        label: label.to_owned(),
+        seed: experiment.seed,
+        architecture: architecture.to_string(),
+        n_parameters: architecture.n_parameters(),
+        macs_per_sample: architecture.macs_per_sample(),
+        test_accuracy,
+        epochs: Vec::new(),
+    }
+}
+
+fn saturation_notes(network: &SpikingNetwork, n_steps: usize) -> Vec<String> {
+    let limited = network.layers().iter().filter_map(|layer| Some((layer, layer.potential_limit(n_steps)?)));
+    limited
+        .map(|(layer, limit)| {
+            format!(
+                "{}: potentials are kept within ±{limit} thresholds, which they could reach after {} steps; convert for \
+                 {n_steps} steps, or run fewer",
+                layer.name(),
+                layer.grid().free_steps
+            )
+        })
+        .collect()
+}
+
+/// One network, its test samples and what runs them.
+struct Simulation<'a> {
+    experiment: &'a Experiment,
+    network: &'a SpikingNetwork,
+    ann: &'a Network,
+    device: &'a Device,
+    test: &'a TestData,
+}
+
+/// The first samples' traces, kept to be looked at closely.
+struct Probed {
+    traces: Vec<SampleTrace>,
+    activity: Activity,
+}
+
+impl Simulation<'_> {
+    /// The record, and the trained network's accuracy on the same samples.
+    fn run(&self, options: Options) -> Result<(SimulationRecord, f64)> {
+        let config = &self.experiment.simulate;
+        let samples = &self.test.samples;
+        let engine = self.engine();
+        let ann_decisions = self.ann_decisions();
+        let right = ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
+        let ann_accuracy = right.count() as f64 / samples.len() as f64;
+        // Without random numbers every seed gives the same run.
+        let n_seeds = if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
+        let bar = progress_bar(n_seeds * samples.len(), options);
+        let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
+        let mut seeds = Vec::with_capacity(n_seeds);
+        for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
+            let probed = (idx == 0).then_some(&mut probed);
+            seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, &bar)?);
+        }
+        bar.finish_and_clear();
+        Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy))
+    }
+
+    fn engine(&self) -> Box<dyn Engine> {
+        match self.experiment.simulate.engine {
+            EngineKind::Event => Box::new(EventEngine::new(self.network)),
+            EngineKind::Dense => {
+                Box::new(DenseEngine::new(self.network, self.device, self.experiment.simulate.batch_size))
+            }
+        }
+    }
+
+    fn ann_decisions(&self) -> Vec<usize> {
+        let samples = &self.test.samples;
+        let mut decisions = Vec::with_capacity(samples.len());
+        for first in (0..samples.len()).step_by(ANN_BATCH) {
+            let images = self.images(first, samples.len().min(first + ANN_BATCH));
+            decisions.extend(values(self.ann.forward(images)).chunks_exact(samples.n_classes()).map(first_largest));
+        }
+        decisions
+    }
+
+    /// Images `[N, C·H·W]` of some samples on the device.
+    fn images(&self, first: usize, end: usize) -> Tensor<2> {
+        let samples = &self.test.samples;
+        let data = TensorData::new(samples.images(first..end), [end - first, samples.n_features()]);
+        Tensor::from_data(data, self.device)
+    }
+
+    fn run_seed(
+        &self,
+        engine: &dyn Engine,
+        seed: u64,
+        ann_decisions: &[usize],
+        mut probed: Option<&mut Probed>,
+        bar: &ProgressBar,
+    ) -> Result<SeedRecord> {
+        let config = &self.experiment.simulate;
+        let settings = RunSettings::new(config, seed);
+        let samples = &self.test.samples;
+        let n_kept = config.probe_samples.max(config.raster_samples);
+        let mut score = Score::new(config.steps);
+        for first in (0..samples.len()).step_by(CHUNK) {
+            let indices = first..samples.len().min(first + CHUNK);
+            let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
+            let inputs: Vec<Sample<'_>> =
+                indices.clone().zip(&images).map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
+            let traces = engine.run(&inputs, &settings).context("simulation")?;
+            for (index, trace) in indices.zip(traces) {
+                score.add(self.network, &trace, usize::from(samples.label(index)), ann_decisions[index]);
+                if let Some(probed) = &mut probed {
+                    probed.activity.add(&trace);
+                    if index < n_kept {
+                        probed.traces.push(trace);
+                    }
+                }
+                bar.inc(1);
+            }
+        }
+        Ok(score.record(seed))
+    }
+
+    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {
+        let config = &self.experiment.simulate;
+        let samples = &self.test.samples;
+        let n_probed = config.probe_samples.min(probed.traces.len());
+        let traces = &probed.traces[..n_probed];
+        let activations: Vec<Vec<f32>> =
+            self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
+        let probes = measure::rates(self.network, traces, &activations);
+        let mut layers = probed.activity.record(self.network);
+        for (layer, LayerProbe { rate_correlation, residual_potential, .. }) in layers[1..].iter_mut().zip(&probes) {
+            layer.rate_correlation = *rate_correlation;
+            layer.residual_potential = Some(*residual_potential);
+        }
+        let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
+            let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
+            measure::raster(self.network, &probed.traces[index], index, label, ann_decisions[index], samples.shape(), &pixels)
+        });
+        SimulationRecord {
+            engine: config.engine.to_string(),
+            encoding: config.encoding.to_string(),
+            reset: config.reset.to_string(),
+            readout: config.readout.to_string(),
+            steps: config.steps,
+            n_samples: samples.len(),
+            checkpoints: config.checkpoints.clone(),
+            energy: self.energy(&seeds),
+            seeds,
+            layers,
+            variance: measure::variance(self.network, traces),
+            rate_match: probes.into_iter().map(|probe| probe.rate_match).filter(|rates| !rates.points.is_empty()).collect(),
+            rasters: rasters.collect(),
+        }
+    }
+
+    /// Horowitz 2014 (ISSCC), 45 nm at 0.9 V: arithmetic alone, without memory or communication.
+    fn energy(&self, seeds: &[SeedRecord]) -> EnergyRecord {
+        /// 32-bit floating-point multiplication (3.7 pJ) and addition (0.9 pJ).
+        const MAC_PJ: f64 = 4.6;
+        const ADD_PJ: f64 = 0.9;
+        let first = &self.network.layers()[0];
+        let constant = self.experiment.simulate.encoding == Encoding::Constant;
+        let snn_macs_per_sample = if constant { (first.n_in() * first.n_out()) as f64 } else { 0.0 };
+        let operations = |step: usize| seeds.iter().map(|seed| seed.synaptic_operations[step]).sum::<f64>() / seeds.len() as f64;
+        EnergyRecord {
+            mac_pj: MAC_PJ,
+            add_pj: ADD_PJ,
+            source: "M. Horowitz, \"Computing's energy problem (and what we can do about it)\", ISSCC 2014: 45 nm, 0.9 V, \
+                     32-bit floating point, arithmetic only"
+                .to_owned(),
+            snn_macs_per_sample,
+            ann_pj: self.experiment.architecture.macs_per_sample() as f64 * MAC_PJ,
+            snn_pj: (0..self.experiment.simulate.steps)
+                .map(|step| operations(step) * ADD_PJ + snn_macs_per_sample * MAC_PJ)
+                .collect(),
+        }
+    }
+}
+
+fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {
+    let target = if options.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("simulate {wide_bar} {percent}% {elapsed} (left {eta}) {per_sec}");
+    ProgressBar::with_draw_target(Some(n_samples as u64), target).with_style(style.expect("a valid template"))
+}

@@ -7,6 +7,7 @@
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
 //! - [`probe`]: statistics of input currents
+//! - [`norm`]: norms of weight vectors
 //! - [`artefact`]: `snn.safetensors`
 //!
 //! One time step of a neuron with membrane potential v, weights W̃ and bias b̃ (in thresholds):
@@ -21,10 +22,12 @@ pub mod encoder;
 pub mod engine;
 pub mod grid;
 pub mod network;
+pub mod norm;
 pub mod philox;
 pub mod probe;
 pub mod spikes;
 
 pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sample, SampleTrace};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
+pub use norm::norm;
 pub use spikes::SpikeTrain;

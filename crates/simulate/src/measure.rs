@@ -1,0 +1,163 @@
+//! What is looked at closely, on a few samples: noise of the currents, rates against activations, rasters.
+
+use report::record::{LayerRaster, LayerVariance, NeuronVariance, NormFit, RateMatch, SampleRaster};
+use report::statistic::correlation;
+use snn::probe::current_variance;
+use snn::{SampleTrace, SpikeTrain, SpikingNetwork, norm};
+
+/// Norm orders that are compared.
+const ORDERS: [f64; 6] = [1.0, 2.0, 3.0, 4.0, 6.0, f64::INFINITY];
+
+/// Pairs of activation and rate that are kept per layer.
+const RATE_PAIRS: usize = 400;
+
+/// Neurons of a layer in a raster.
+const RASTER_ROWS: usize = 64;
+
+/// Noise of the input current of each layer with spiking input, against norms of its weights.
+///
+/// All in units of the trained network's activations: converted weights times the neuron's own threshold, which are the
+/// trained weights times the thresholds of the layer before.
+pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVariance> {
+    let of = |(idx, layer): (usize, &snn::SpikingLayer)| {
+        let n_out = layer.n_out();
+        let rows: Vec<f64> = layer
+            .transposed_weights()
+            .chunks_exact(n_out)
+            .flat_map(|row| row.iter().zip(layer.thresholds()).map(|(&w, &lambda)| f64::from(w) * f64::from(lambda)))
+            .collect();
+        let inputs: Vec<&SpikeTrain> = traces.iter().map(|trace| &trace.spikes[idx]).collect();
+        let variance = current_variance(&rows, n_out, &inputs)?;
+        let weights = |neuron: usize| rows.iter().skip(neuron).step_by(n_out).copied();
+        let neurons: Vec<NeuronVariance> = (0..n_out)
+            .map(|neuron| NeuronVariance {
+                l4_norm: norm(weights(neuron), 4.0),
+                sigma: variance.measured[neuron].sqrt(),
+                sigma_bernoulli: variance.bernoulli[neuron].sqrt(),
+            })
+            .collect();
+        let fit = |p: f64| {
+            let pairs = (0..n_out).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
+            norm_fit(p, &pairs.collect::<Vec<_>>())
+        };
+        let norms: Option<Vec<NormFit>> = ORDERS.into_iter().map(fit).collect();
+        // Without any noise there is nothing to compare.
+        Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: norms? })
+    };
+    network.layers().iter().enumerate().filter_map(of).collect()
+}
+
+/// - `pairs`: norm and standard deviation of each neuron
+fn norm_fit(p: f64, pairs: &[[f64; 2]]) -> Option<NormFit> {
+    let n = pairs.len() as f64;
+    let ratios: Vec<f64> = pairs.iter().map(|[norm, sigma]| sigma / norm).collect();
+    let mean = ratios.iter().sum::<f64>() / n;
+    let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / n;
+    (mean > 0.0).then(|| NormFit {
+        p: if p.is_infinite() { "∞".to_owned() } else { p.to_string() },
+        coefficient_of_variation: variance.sqrt() / mean,
+        correlation: correlation(pairs.iter().copied()),
+    })
+}
+
+/// What is known of one layer's rates and potentials.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerProbe {
+    /// Correlation of a/λ with the spike rate over all samples and neurons; `None` for a layer that never fires or
+    /// whose rates or activations are all the same.
+    pub rate_correlation: Option<f64>,
+    /// Some pairs of a/λ and rate; empty for a layer that never fires.
+    pub rate_match: RateMatch,
+    /// Mean potential left after the last step, in thresholds.
+    pub residual_potential: f64,
+}
+
+/// Rates against the trained network's activations, and potentials left, one entry per layer.
+///
+/// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
+pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) -> Vec<LayerProbe> {
+    let of = |(idx, layer): (usize, &snn::SpikingLayer)| {
+        let scaled = |sample: usize| {
+            let row = &activations[idx][sample * layer.n_out()..][..layer.n_out()];
+            row.iter().zip(layer.thresholds()).map(|(&a, &lambda)| f64::from(a) / f64::from(lambda))
+        };
+        let mut pairs = Vec::new();
+        for (sample, trace) in traces.iter().enumerate() {
+            if let Some(train) = trace.spikes.get(idx + 1) {
+                let rates = train.counts().into_iter().map(|count| f64::from(count) / train.n_steps() as f64);
+                pairs.extend(scaled(sample).zip(rates).map(|(a, rate)| [a, rate]));
+            }
+        }
+        let residual = traces.iter().flat_map(|trace| &trace.residual[idx]);
+        let n_residual = (traces.len() * layer.n_out()) as f64;
+        let every = pairs.len().div_ceil(RATE_PAIRS).max(1);
+        LayerProbe {
+            rate_correlation: correlation(pairs.iter().copied()),
+            residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
+            rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.into_iter().step_by(every).collect() },
+        }
+    };
+    network.layers().iter().enumerate().map(of).collect()
+}
+
+/// The spikes of one sample, as far as they can be drawn.
+///
+/// - `pixels`: `[C·H·W]`, each in [0, 1]
+pub fn raster(
+    network: &SpikingNetwork,
+    trace: &SampleTrace,
+    index: usize,
+    label: usize,
+    ann_decision: usize,
+    shape: [usize; 3],
+    pixels: &[f32],
+) -> SampleRaster {
+    let names = std::iter::once("input").chain(network.layers().iter().map(snn::SpikingLayer::name));
+    SampleRaster {
+        index,
+        label,
+        ann_decision,
+        decisions: trace.decisions(),
+        shape,
+        pixels: pixels.iter().map(|pixel| (pixel * 255.0).round() as u8).collect(),
+        layers: names.zip(&trace.spikes).map(|(name, train)| layer_raster(name, train)).collect(),
+        readout: trace.readout.chunks_exact(trace.n_classes()).map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect(),
+    }
+}
+
+fn layer_raster(name: &str, train: &SpikeTrain) -> LayerRaster {
+    let n_neurons = train.n_neurons();
+    let n_shown = n_neurons.min(RASTER_ROWS);
+    let shown = |row: usize| row * n_neurons / n_shown;
+    let at = |step: usize| {
+        let fired = move |row: &usize| train.get(step, shown(*row));
+        (0..n_shown).filter(fired).map(move |row| [step as u32 + 1, row as u32])
+    };
+    LayerRaster { name: name.to_owned(), n_neurons, n_shown, events: (0..train.n_steps()).flat_map(at).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_of_a_norm_are_those_computed_by_hand() {
+        // Ratios 1 and 3: mean 2, standard deviation 1.
+        let fit = norm_fit(4.0, &[[1.0, 1.0], [2.0, 6.0]]).unwrap();
+        assert_eq!(fit.p, "4");
+        assert!((fit.coefficient_of_variation - 0.5).abs() < 1e-12 && (fit.correlation.unwrap() - 1.0).abs() < 1e-12);
+        assert_eq!(norm_fit(2.0, &[[1.0, 0.0]]), None);
+        assert_eq!(norm_fit(f64::INFINITY, &[[1.0, 1.0]]).unwrap().p, "∞");
+    }
+
+    #[test]
+    fn a_raster_shows_evenly_spaced_neurons() {
+        let mut train = SpikeTrain::silent(128, 3);
+        for (step, neuron) in [(0, 0), (0, 1), (1, 126), (2, 127)] {
+            train.add(step, neuron);
+        }
+        let raster = layer_raster("x", &train);
+        assert_eq!((raster.n_neurons, raster.n_shown), (128, 64));
+        assert_eq!(raster.events, [[1, 0], [2, 63]]);
+    }
+}

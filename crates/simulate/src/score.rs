@@ -1,0 +1,202 @@
+//! Accuracy, agreement, cost and activity of many samples, from their traces.
+
+use report::record::{LayerActivity, SeedRecord};
+use snn::{SampleTrace, SpikingNetwork};
+
+/// Sums over the samples of one simulation seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    n_samples: usize,
+    /// Right decisions after each step, `[T]`.
+    right: Vec<u64>,
+    /// Decisions equal to the trained network's, `[T]`.
+    agreeing: Vec<u64>,
+    /// Synaptic operations up to and including each step, `[T]`.
+    operations: Vec<u64>,
+    /// Sum of the samples' latencies.
+    latency: u64,
+}
+
+impl Score {
+    /// No samples yet.
+    pub fn new(n_steps: usize) -> Self {
+        let zeros = vec![0; n_steps];
+        Self { n_samples: 0, right: zeros.clone(), agreeing: zeros.clone(), operations: zeros, latency: 0 }
+    }
+
+    /// Adds a sample.
+    ///
+    /// - `label`: its class; `ann_decision`: the trained network's decision
+    pub fn add(&mut self, network: &SpikingNetwork, trace: &SampleTrace, label: usize, ann_decision: usize) {
+        let decisions = trace.decisions();
+        let mut operations = 0;
+        for (step, (decision, now)) in decisions.iter().zip(network.synaptic_operations(trace)).enumerate() {
+            operations += now;
+            self.operations[step] += operations;
+            self.right[step] += u64::from(*decision == label);
+            self.agreeing[step] += u64::from(*decision == ann_decision);
+        }
+        self.latency += latency(&decisions) as u64;
+        self.n_samples += 1;
+    }
+
+    /// Means over the samples.
+    pub fn record(&self, seed: u64) -> SeedRecord {
+        let n = self.n_samples as f64;
+        let mean = |sums: &[u64]| sums.iter().map(|&sum| sum as f64 / n).collect();
+        SeedRecord {
+            seed,
+            accuracy: mean(&self.right),
+            agreement: mean(&self.agreeing),
+            synaptic_operations: mean(&self.operations),
+            mean_latency: self.latency as f64 / n,
+        }
+    }
+}
+
+/// First step (from 1) from which the decision no longer changes.
+fn latency(decisions: &[usize]) -> usize {
+    let last = decisions.last();
+    decisions.iter().rposition(|decision| Some(decision) != last).map_or(1, |changed| changed + 2)
+}
+
+/// Spikes of each layer over many samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Activity {
+    n_samples: usize,
+    n_steps: usize,
+    layers: Vec<LayerSums>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct LayerSums {
+    spikes: u64,
+    /// Whether each neuron fired for any sample.
+    fired: Vec<bool>,
+    /// (sample, neuron) pairs that fired at every step.
+    saturated: u64,
+}
+
+impl Activity {
+    /// No samples yet.
+    pub fn new(n_steps: usize) -> Self {
+        Self { n_samples: 0, n_steps, layers: Vec::new() }
+    }
+
+    /// Adds a sample.
+    pub fn add(&mut self, trace: &SampleTrace) {
+        for (idx, train) in trace.spikes.iter().enumerate() {
+            if self.layers.len() == idx {
+                self.layers.push(LayerSums { spikes: 0, fired: vec![false; train.n_neurons()], saturated: 0 });
+            }
+            let sums = &mut self.layers[idx];
+            for (fired, count) in sums.fired.iter_mut().zip(train.counts()) {
+                *fired |= count > 0;
+                sums.spikes += u64::from(count);
+                sums.saturated += u64::from(count as usize == self.n_steps);
+            }
+        }
+        self.n_samples += 1;
+    }
+
+    /// One entry for the input and each layer; correlations and residual potentials are left to the probes.
+    pub fn record(&self, network: &SpikingNetwork) -> Vec<LayerActivity> {
+        let layers = network.layers();
+        let names = std::iter::once(("input", network.n_in())).chain(layers.iter().map(|l| (l.name(), l.n_out())));
+        names
+            .enumerate()
+            .map(|(idx, (name, n_neurons))| {
+                // A readout that only integrates has no spikes.
+                let sums = self.layers.get(idx);
+                let spikes_per_sample = sums.map_or(0.0, |sums| sums.spikes as f64 / self.n_samples as f64);
+                let fan_out = layers.get(idx).map_or(0, snn::SpikingLayer::n_out);
+                let pairs = (self.n_samples * n_neurons) as f64;
+                LayerActivity {
+                    name: name.to_owned(),
+                    n_neurons,
+                    spikes_per_sample,
+                    mean_rate: spikes_per_sample / (n_neurons * self.n_steps) as f64,
+                    synaptic_operations: spikes_per_sample * fan_out as f64,
+                    silent_share: sums.map_or(1.0, |sums| {
+                        sums.fired.iter().filter(|fired| !**fired).count() as f64 / n_neurons as f64
+                    }),
+                    saturated_share: sums.map_or(0.0, |sums| sums.saturated as f64 / pairs),
+                    rate_correlation: None,
+                    residual_potential: None,
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::config::{Encoding, Readout, Reset};
+    use snn::network::ExactLayer;
+    use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingLayer};
+
+    use super::*;
+
+    #[test]
+    fn latency_is_the_first_step_of_the_last_decision() {
+        for (decisions, expected) in [(&[3, 3, 3][..], 1), (&[0, 3, 3], 2), (&[3, 0, 3], 3), (&[1, 2, 0, 0], 3)] {
+            assert_eq!(latency(decisions), expected, "{decisions:?}");
+        }
+    }
+
+    /// Two inputs, two hidden neurons, two outputs; a white pixel drives one hidden neuron at half its threshold.
+    fn traced() -> (SpikingNetwork, SampleTrace) {
+        let layer = |name: &str, weights: &[f64], biases: &[f64]| {
+            let exact = ExactLayer {
+                name: name.to_owned(),
+                weights: weights.to_vec(),
+                biases: biases.to_vec(),
+                initial_potential: 0.0,
+                thresholds: vec![1.0; 2],
+            };
+            SpikingLayer::round(&exact, 4).unwrap()
+        };
+        let layers = vec![
+            layer("dense 1", &[0.5, 0.0, 0.0, 1.0], &[0.0, 0.0]),
+            layer("dense 2", &[1.0, 0.0, 0.0, 1.0], &[0.0, 0.25]),
+        ];
+        let network = SpikingNetwork::new(layers).unwrap();
+        let settings = RunSettings {
+            encoding: Encoding::Regular,
+            reset: Reset::Subtract,
+            readout: Readout::Potential,
+            n_steps: 4,
+            seed: 0,
+        };
+        let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0, 0.0] }], &settings).unwrap();
+        (network, trace.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn scores_are_those_counted_by_hand() {
+        let (network, trace) = traced();
+        // Hidden neuron 1 fires at steps 2 and 4; the readout is [0, ¼], [1, ½], [1, ¾], [2, 1].
+        assert_eq!(trace.decisions(), [1, 0, 0, 0]);
+        let mut score = Score::new(4);
+        score.add(&network, &trace, 0, 1);
+        let record = score.record(7);
+        assert_eq!((record.seed, record.accuracy), (7, vec![0.0, 1.0, 1.0, 1.0]));
+        assert_eq!(record.agreement, [1.0, 0.0, 0.0, 0.0]);
+        // Each input spike reaches 2 neurons, each hidden one 2: 2, 2 + 2, 2, 2 + 2.
+        assert_eq!(record.synaptic_operations, [2.0, 6.0, 8.0, 12.0]);
+        assert!((record.mean_latency - 2.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn activity_is_the_one_counted_by_hand() {
+        let (network, trace) = traced();
+        let mut activity = Activity::new(4);
+        activity.add(&trace);
+        let layers = activity.record(&network);
+        let of = |l: &LayerActivity| (l.spikes_per_sample, l.mean_rate, l.synaptic_operations, l.silent_share, l.saturated_share);
+        assert_eq!(layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["input", "dense 1", "dense 2"]);
+        assert_eq!(of(&layers[0]), (4.0, 0.5, 8.0, 0.5, 0.5));
+        assert_eq!(of(&layers[1]), (2.0, 0.25, 4.0, 0.5, 0.0));
+        assert_eq!(of(&layers[2]), (0.0, 0.0, 0.0, 1.0, 0.0));
+    }
+}
