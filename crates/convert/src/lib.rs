@@ -190,15 +190,6 @@ impl Converter<'_> {
             }
         };
         let (thresholds, network) = self.at(kappa, activations.as_deref())?;
-        for layer in network.layers() {
-            if let Some(limit) = layer.potential_limit(self.experiment.simulate.steps) {
-                notes.push(format!(
-                    "{}: potentials are kept within ±{limit} thresholds, which they could reach after {} steps",
-                    layer.name(),
-                    layer.grid().free_steps
-                ));
-            }
-        }
         let exact = self.rescaled(&thresholds);
         let record = ConversionRecord {
             method: config.method.to_string(),

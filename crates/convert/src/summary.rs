@@ -25,7 +25,7 @@ pub fn layers(
             n_neurons: layer.n_out(),
             lambda: range(thresholds[idx].clone()),
             l4_norm: range(wide.chunks_exact(layer.n_in()).map(|row| norm(row.iter().copied(), 4.0)).collect()),
-            grid_step: layer.grid().step(),
+            grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
             rounding_change: rounding_change(layer, &exact[idx]),
             expected_saturation: activations.filter(|_| idx < last).map(|all| all[idx].share_above(&thresholds[idx])),
         }

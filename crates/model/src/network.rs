@@ -33,6 +33,19 @@ struct Flatten;
 impl Network {
     /// A network with fresh random weights, drawn from the device's generator (seed it first).
     pub fn new(architecture: &Architecture, device: &Device) -> Self {
+        let network = Self::undrawn(architecture, device);
+        // burn draws parameters at their first use; so they would depend on what else was drawn until then.
+        for stage in &network.stages {
+            if let Stage::Dense(linear) = stage {
+                _ = linear.weight.val();
+                _ = linear.bias.as_ref().map(Param::val);
+            }
+        }
+        network
+    }
+
+    /// A network whose weights are drawn when they are first used, if they are not replaced before.
+    fn undrawn(architecture: &Architecture, device: &Device) -> Self {
         let stages = architecture
             .layers()
             .iter()
@@ -43,16 +56,15 @@ impl Network {
                 LayerKind::Dropout { rate } => Stage::Dropout(DropoutConfig::new(rate).init()),
             })
             .collect();
-        // Parameters are drawn lazily otherwise, in the order of first use.
-        Self { stages }.materialize()
+        Self { stages }
     }
 
-    /// A network with the given tensors, as [`Network::tensors`] returns them.
+    /// A network with the given tensors, as [`Network::tensors`] returns them. Draws nothing.
     ///
     /// # Panics
     /// If a tensor is missing or misshapen; [`crate::ann::AnnArtefact::read`] has checked them.
     pub fn with_tensors(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, device: &Device) -> Self {
-        let mut network = Self::new(architecture, device);
+        let mut network = Self::undrawn(architecture, device);
         for weighted in architecture.weighted() {
             let Stage::Dense(linear) = &mut network.stages[weighted.layer_idx] else {
                 unreachable!("weighted layers are dense");
@@ -167,5 +179,24 @@ mod tests {
     fn tensors_come_back_as_they_were_put_in() {
         let (architecture, tensors) = two_layers();
         assert_eq!(Network::with_tensors(&architecture, &tensors, &device()).tensors(), tensors);
+    }
+
+    /// The only test here that draws: the generator is one for all threads.
+    #[test]
+    fn initial_weights_are_drawn_at_once_and_depend_on_the_seed_alone() {
+        let (architecture, tensors) = two_layers();
+        let drawn = |seed| {
+            device().seed(seed);
+            // Given weights draw nothing.
+            _ = Network::with_tensors(&architecture, &tensors, &device());
+            let network = Network::new(&architecture, &device());
+            device().seed(seed + 1);
+            network.tensors()
+        };
+        assert_eq!(drawn(7), {
+            device().seed(7);
+            Network::new(&architecture, &device()).tensors()
+        });
+        assert_ne!(drawn(7), drawn(8));
     }
 }

@@ -142,7 +142,7 @@ pub struct LayerConversion {
     pub lambda: Range,
     /// `‖w̃‖₄` of the converted weights, in thresholds.
     pub l4_norm: Range,
-    /// Step of the power-of-two grid that weights and biases were rounded to, in thresholds.
+    /// Coarsest step of the power-of-two grids that the neurons were rounded to, in thresholds.
     pub grid_step: f64,
     /// Largest change of a weight or bias by that rounding, in thresholds.
     pub rounding_change: f64,

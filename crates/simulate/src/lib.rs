@@ -123,7 +123,8 @@ pub fn run(
         },
     };
     artefact::write_atomically(&path, &serde_json::to_vec(&results)?)?;
-    let notes = saturation_notes(&artefact.network, experiment.simulate.steps);
+    let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
+    let notes = artefact.network.layers().iter().filter_map(note).collect();
     Ok(Outcome { path, results, notes, reused: false })
 }
 
@@ -209,20 +210,6 @@ fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRe
         test_accuracy,
         epochs: Vec::new(),
     }
-}
-
-fn saturation_notes(network: &SpikingNetwork, n_steps: usize) -> Vec<String> {
-    let limited = network.layers().iter().filter_map(|layer| Some((layer, layer.potential_limit(n_steps)?)));
-    limited
-        .map(|(layer, limit)| {
-            format!(
-                "{}: potentials are kept within ±{limit} thresholds, which they could reach after {} steps; convert for \
-                 {n_steps} steps, or run fewer",
-                layer.name(),
-                layer.grid().free_steps
-            )
-        })
-        .collect()
 }
 
 /// One network, its test samples and what runs them.

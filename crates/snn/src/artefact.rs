@@ -1,7 +1,8 @@
 //! The converted network's artefact, `snn.safetensors`: all that is needed to run it, and to know where it is from.
 //!
-//! Tensors, layer by layer from 0: `0.weight` `[n_out, n_in]` and `0.bias` `[n_out]` in thresholds, `0.threshold`
-//! `[n_out]` in units of the trained network's activations; and the trained network's own tensors under `ann.`.
+//! Tensors, layer by layer from 0: `0.weight` `[n_out, n_in]`, `0.bias` and `0.initial_potential` `[n_out]` in thresholds;
+//! `0.threshold` `[n_out]` in units of the trained network's activations; `0.grid_exponent` `[n_out]`, whole numbers g: a
+//! neuron's values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,19 +37,8 @@ pub struct SnnMetadata<R, C> {
     pub parent: String,
     /// How the network was converted.
     pub conversion: C,
-    /// One entry per layer; filled in when the file is written.
-    pub layers: Vec<LayerMetadata>,
-}
-
-/// What is known of a layer beside its tensors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayerMetadata {
-    /// Name for people.
-    pub name: String,
-    /// g: weights and biases are multiples of 2⁻ᵍ thresholds.
-    pub grid_exponent: i32,
-    /// Membrane potential before the first step, in thresholds.
-    pub initial_potential: f32,
+    /// Names of the layers, for people; filled in when the file is written.
+    pub layers: Vec<String>,
 }
 
 /// A converted network read from its file.
@@ -101,12 +91,11 @@ pub fn write<R: Serialize, C: Serialize>(
         };
         insert("weight", &[n_out, n_in], layer.weights());
         insert("bias", &[n_out], layer.biases());
+        insert("initial_potential", &[n_out], layer.initial_potentials());
         insert("threshold", &[n_out], layer.thresholds());
-        metadata.layers.push(LayerMetadata {
-            name: layer.name().to_owned(),
-            grid_exponent: layer.grid().exponent,
-            initial_potential: layer.initial_potential(),
-        });
+        let exponents: Vec<f32> = layer.grids().iter().map(|grid| grid.exponent as f32).collect();
+        insert("grid_exponent", &[n_out], &exponents);
+        metadata.layers.push(layer.name().to_owned());
     }
     tensors.extend(ann.iter().map(|(name, tensor)| (format!("{ANN_PREFIX}{name}"), tensor.clone())));
     artefact::write(path, &tensors, &metadata)
@@ -129,18 +118,20 @@ where
     }
     let invalid = |source| SnnFileError::Network { path: path.display().to_string(), source };
     let mut layers = Vec::new();
-    for (idx, layer) in metadata.layers.iter().enumerate() {
+    for (idx, name) in metadata.layers.iter().enumerate() {
         let mut take = |field: &str| {
             let name = format!("{idx}.{field}");
             tensors.remove(&name).ok_or_else(|| damaged(format!("tensor `{name}` is missing")))
         };
-        let (weights, biases, thresholds) = (take("weight")?, take("bias")?, take("threshold")?);
+        let (weights, biases) = (take("weight")?, take("bias")?);
+        let (initial_potentials, thresholds) = (take("initial_potential")?.values, take("threshold")?.values);
+        let exponents: Vec<i32> = take("grid_exponent")?.values.iter().map(|&exponent| exponent as i32).collect();
         if weights.shape.len() != 2 || weights.shape[0] != biases.values.len() {
             let found = format!("`{idx}.weight` has shape {:?} for {} biases", weights.shape, biases.values.len());
             return Err(damaged(found).into());
         }
-        let LayerMetadata { name, grid_exponent, initial_potential } = layer;
-        let layer = SpikingLayer::on_grid(name, weights.values, biases.values, *initial_potential, thresholds.values, *grid_exponent);
+        let layer =
+            SpikingLayer::on_grids(name, weights.values, biases.values, initial_potentials, thresholds, &exponents);
         layers.push(layer.map_err(invalid)?);
     }
     let network = SpikingNetwork::new(layers).map_err(invalid)?;
@@ -216,14 +207,14 @@ mod tests {
             read::<Value, Value>(&path).unwrap_err().to_string()
         };
         let cases = [
-            (damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[0] += 1e-7), "not on its grid"),
+            (damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[0] += 1e-7), "neuron 0 is not on an exact grid"),
             (damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[1] = f32::NAN), "a weight of neuron 0 is NaN"),
             (damage(&|tensors, _| tensors.get_mut("1.threshold").unwrap().values[0] = -1.0), "the threshold of neuron 0 is -1"),
             (damage(&|tensors, _| _ = tensors.remove("1.bias")), "tensor `1.bias` is missing"),
             (damage(&|tensors, _| _ = tensors.insert("x".to_owned(), tensors["1.bias"].clone())), "tensor `x` belongs to no layer"),
             (damage(&|_, description| description["format"] = json!(99)), "format 99"),
             (damage(&|_, description| _ = description["layers"].as_array_mut().unwrap().remove(0)), "belongs to no layer"),
-            (damage(&|_, description| description["layers"][0]["grid_exponent"] = json!(77)), "not exact on a grid of 2^-77"),
+            (damage(&|tensors, _| tensors.get_mut("1.grid_exponent").unwrap().values[0] = 77.0), "not on an exact grid of 2^-77"),
         ];
         for (error, expected) in cases {
             assert!(error.contains("snn.safetensors: ") && error.contains(expected), "{expected}: {error}");

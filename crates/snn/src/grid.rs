@@ -1,9 +1,10 @@
 //! The exact grid: why every engine gives the same spikes, bit for bit.
 //!
-//! Weights, biases and initial potentials of a layer are whole multiples of one power of two, 2⁻ᵍ thresholds.
-//! A 32-bit float holds every multiple up to 2²⁴·2⁻ᵍ exactly, so as long as no partial sum goes beyond that,
-//! additions do not round, and their order (lists, matrix products, SIMD of any width, threads, GPU) does not
-//! matter. g is the largest for which the layer's bound keeps that promise.
+//! A neuron's weights, bias and initial potential are whole multiples of one power of two, 2⁻ᵍ thresholds. A 32-bit
+//! float holds every multiple up to 2²⁴·2⁻ᵍ exactly, so as long as no partial sum goes beyond that, additions do not
+//! round, and their order (lists, matrix products, SIMD of any width, threads, GPU) does not matter. g is the largest
+//! for which the neuron's bound keeps that promise. Every neuron has its own: sums are within neurons, and one neuron
+//! with huge weights must not make the others coarse.
 
 /// 2²⁴, the whole numbers that a 32-bit float holds without a gap.
 const EXACT: f64 = 16_777_216.0;
@@ -15,7 +16,7 @@ const FINEST: i32 = 22;
 /// case needs a coarser one get this one and saturating potentials instead.
 const COARSEST_FOR_LENGTH: i32 = 10;
 
-/// A layer's grid and the potentials that stay exact on it.
+/// A neuron's grid and the potentials that stay exact on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
     /// g: the step of the grid is 2⁻ᵍ thresholds.
@@ -44,41 +45,38 @@ impl Grid {
         (f64::from(value) / self.step()).fract() == 0.0
     }
 
-    /// The finest grid on which `n_steps` steps of a layer are exact; `None` if not even one step is.
+    /// The finest grid on which `n_steps` steps of a neuron are exact; `None` if not even one step is.
     ///
-    /// - `weights`: `[n_out, n_in]`, row-major, in thresholds, finite; `biases`: `[n_out]`
-    /// - `initial_potential`: in thresholds
+    /// - `weights`: `[n_in]`, in thresholds, finite
+    /// - `bias`, `initial_potential`: in thresholds
     ///
-    /// The bound: inputs are in [0, 1], so one step adds at most the sum of a neuron's positive weights and bias,
-    /// or of its negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that
-    /// bound would make the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
-    pub fn finest(weights: &[f64], biases: &[f64], initial_potential: f64, n_steps: usize) -> Option<Self> {
+    /// The bound: inputs are in [0, 1], so one step adds at most the sum of the positive weights and bias, or of the
+    /// negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that bound would make
+    /// the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
+    pub fn finest(weights: &[f64], bias: f64, initial_potential: f64, n_steps: usize) -> Option<Self> {
         (0..=FINEST).rev().find_map(|exponent| {
-            let grid = Self::with_exponent(exponent, weights, biases, initial_potential)?;
+            let grid = Self::with_exponent(exponent, weights, bias, initial_potential)?;
             (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
     }
 
-    /// The limits of a grid of a given step for a layer; `None` if not even one step is exact.
+    /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
     ///
     /// Arguments as for [`Self::finest`].
-    pub fn with_exponent(exponent: i32, weights: &[f64], biases: &[f64], initial_potential: f64) -> Option<Self> {
+    pub fn with_exponent(exponent: i32, weights: &[f64], bias: f64, initial_potential: f64) -> Option<Self> {
         if !(0..=FINEST).contains(&exponent) {
             return None;
         }
         let scale = f64::from(exponent).exp2();
         let units = |value: f64| (value * scale).round_ties_even();
-        let n_in = weights.len().checked_div(biases.len()).unwrap_or(0);
-        // Largest change of a potential in one step, in units of the grid. The sums are of whole numbers, so f64
-        // is exact far beyond the range of interest.
-        let mut swing = 0.0_f64;
-        for (neuron, &bias) in biases.iter().enumerate() {
-            let all = weights[neuron * n_in..][..n_in].iter().chain([&bias]).map(|&value| units(value));
-            let (up, down) = all.fold((0.0, 0.0), |(up, down), unit| (up + unit.max(0.0), down - unit.min(0.0)));
-            swing = swing.max(up).max(down);
-        }
+        // Largest change of the potential in one step, in units of the grid. The sums are of whole numbers, so f64 is
+        // exact far beyond the range of interest.
+        let (up, down) = weights.iter().chain([&bias]).fold((0.0, 0.0), |(up, down): (f64, f64), &value| {
+            let unit = units(value);
+            (up + unit.max(0.0), down - unit.min(0.0))
+        });
         // A constant current is rounded once more, by half a unit at most.
-        swing += 1.0;
+        let swing = up.max(down) + 1.0;
         let start = units(initial_potential).abs();
         // What is left for the potential between steps; one threshold must fit, or nothing would ever fire.
         let limit = EXACT - swing;
@@ -98,14 +96,14 @@ mod tests {
     #[test]
     fn the_finest_grid_is_the_one_computed_by_hand() {
         // One step adds at most 3: 2²⁴ / (4·3 and a little) gives 2²⁰ units per threshold, not 2²¹.
-        let grid = Grid::finest(&[1.0, 1.5, -2.0], &[0.5], 0.5, 4).unwrap();
+        let grid = Grid::finest(&[1.0, 1.5, -2.0], 0.5, 0.5, 4).unwrap();
         assert_eq!((grid.exponent, grid.free_steps), (20, 4));
-        assert_eq!(Grid::finest(&[1.0, 1.5, -2.0], &[0.5], 0.5, 5).unwrap().exponent, 19);
+        assert_eq!(Grid::finest(&[1.0, 1.5, -2.0], 0.5, 0.5, 5).unwrap().exponent, 19);
     }
 
     #[test]
     fn long_runs_keep_a_fine_grid_and_say_when_potentials_may_saturate() {
-        let grid = Grid::finest(&[100.0], &[0.0], 0.0, 1_000_000).unwrap();
+        let grid = Grid::finest(&[100.0], 0.0, 0.0, 1_000_000).unwrap();
         assert_eq!(grid.exponent, COARSEST_FOR_LENGTH);
         // 2²⁴/2¹⁰ = 16,384 thresholds in steps of 100.
         assert_eq!(grid.free_steps, 162);
@@ -114,8 +112,8 @@ mod tests {
 
     #[test]
     fn weights_beyond_the_exact_range_have_no_grid() {
-        assert_eq!(Grid::finest(&[2e7], &[0.0], 0.0, 1), None);
-        assert!(Grid::finest(&[1e6], &[0.0], 0.0, 1).is_some());
+        assert_eq!(Grid::finest(&[2e7], 0.0, 0.0, 1), None);
+        assert!(Grid::finest(&[1e6], 0.0, 0.0, 1).is_some());
     }
 
     proptest! {
@@ -123,7 +121,7 @@ mod tests {
         fn sums_on_the_grid_are_exact_in_any_order(
             weights in proptest::collection::vec(-3.0..3.0_f64, 1..60), n_steps in 1..64_usize, seed in any::<u64>(),
         ) {
-            let grid = Grid::finest(&weights, &[0.25], 0.5, n_steps).unwrap();
+            let grid = Grid::finest(&weights, 0.25, 0.5, n_steps).unwrap();
             prop_assert!(grid.free_steps >= n_steps);
             // The worst run: every positive weight at every step, in two orders.
             let mut terms: Vec<f32> = (0..n_steps).flat_map(|_| &weights).map(|&w| grid.round(w)).filter(|w| *w > 0.0).collect();

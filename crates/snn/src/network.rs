@@ -1,4 +1,4 @@
-//! Layers of integrate-and-fire neurons, on their exact grids.
+//! Layers of integrate-and-fire neurons, each on its exact grid.
 //!
 //! A [`SpikingNetwork`] cannot be invalid: shapes fit, all values are finite and on the grid, and the grid's limits
 //! are those of its weights. Made by conversion or read from [`crate::artefact`]; run by [`crate::engine`].
@@ -25,20 +25,24 @@ pub enum NetworkError {
     },
     /// The weights are so large, in thresholds, that 32-bit sums would round.
     #[error(
-        "layer {layer}: weights up to {largest:.3e} thresholds are too large for exact sums in 32 bits; raise its thresholds \
-         (a larger convert.scale, a smaller κ, a higher percentile)"
+        "layer {layer}: weights of neuron {neuron} up to {largest:.3e} thresholds are too large for exact sums in 32 bits; \
+         raise its threshold (a larger convert.scale, a smaller κ, a higher percentile)"
     )]
     TooLarge {
         /// Name of the layer.
         layer: String,
+        /// Index of the neuron, from 0.
+        neuron: usize,
         /// Largest magnitude of a weight or bias, in thresholds.
         largest: f64,
     },
-    /// A value is not a multiple of the grid's step.
-    #[error("layer {layer}: a weight, bias or initial potential is not on its grid of 2^-{exponent}; convert again")]
+    /// A value is not a multiple of the grid's step, or the grid's sums are not exact.
+    #[error("layer {layer}: neuron {neuron} is not on an exact grid of 2^-{exponent}; convert again")]
     OffGrid {
         /// Name of the layer.
         layer: String,
+        /// Index of the neuron, from 0.
+        neuron: usize,
         /// The grid's exponent.
         exponent: i32,
     },
@@ -59,9 +63,9 @@ pub struct SpikingLayer {
     n_in: usize,
     weights: Vec<f32>,
     biases: Vec<f32>,
-    initial_potential: f32,
+    initial_potentials: Vec<f32>,
     thresholds: Vec<f32>,
-    grid: Grid,
+    grids: Vec<Grid>,
 }
 
 /// A layer before it is rounded to its grid, in thresholds.
@@ -80,7 +84,7 @@ pub struct ExactLayer {
 }
 
 impl SpikingLayer {
-    /// Rounds a layer to the finest grid on which `n_steps` steps are exact.
+    /// Rounds each neuron to the finest grid on which `n_steps` steps are exact.
     ///
     /// # Errors
     /// [`NetworkError`] if values are not finite, too large, or of sizes that do not fit.
@@ -90,44 +94,60 @@ impl SpikingLayer {
         let n_in = check_sizes(name, weights.len(), biases.len(), &thresholds)?;
         check_finite(name, weights, n_in, "a weight")?;
         check_finite(name, biases, 1, "the bias")?;
-        let grid = Grid::finest(weights, biases, *initial_potential, n_steps).ok_or_else(|| NetworkError::TooLarge {
-            layer: name.clone(),
-            largest: weights.iter().chain(biases).fold(0.0, |largest, value| value.abs().max(largest)),
-        })?;
-        Ok(Self {
+        let mut rounded = Self {
             name: name.clone(),
             n_in,
-            weights: weights.iter().map(|&weight| grid.round(weight)).collect(),
-            biases: biases.iter().map(|&bias| grid.round(bias)).collect(),
-            initial_potential: grid.round(*initial_potential),
+            weights: Vec::with_capacity(weights.len()),
+            biases: Vec::with_capacity(biases.len()),
+            initial_potentials: Vec::with_capacity(biases.len()),
             thresholds,
-            grid,
-        })
+            grids: Vec::with_capacity(biases.len()),
+        };
+        for (neuron, (row, &bias)) in weights.chunks_exact(n_in).zip(biases).enumerate() {
+            let grid = Grid::finest(row, bias, *initial_potential, n_steps).ok_or_else(|| NetworkError::TooLarge {
+                layer: name.clone(),
+                neuron,
+                largest: row.iter().chain([&bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+            })?;
+            rounded.weights.extend(row.iter().map(|&weight| grid.round(weight)));
+            rounded.biases.push(grid.round(bias));
+            rounded.initial_potentials.push(grid.round(*initial_potential));
+            rounded.grids.push(grid);
+        }
+        Ok(rounded)
     }
 
-    /// A layer whose values lie on a grid already, as [`crate::artefact`] reads it.
+    /// A layer whose values lie on grids already, as [`crate::artefact`] reads it.
+    ///
+    /// - `weights`: `[n_out, n_in]`; `biases`, `initial_potentials`, `thresholds`, `exponents`: `[n_out]`
     ///
     /// # Errors
     /// [`NetworkError`] if they do not, or are not finite, too large, or of sizes that do not fit.
-    pub fn on_grid(
+    pub fn on_grids(
         name: &str,
         weights: Vec<f32>,
         biases: Vec<f32>,
-        initial_potential: f32,
+        initial_potentials: Vec<f32>,
         thresholds: Vec<f32>,
-        exponent: i32,
+        exponents: &[i32],
     ) -> Result<Self, NetworkError> {
         let n_in = check_sizes(name, weights.len(), biases.len(), &thresholds)?;
-        let [wide_weights, wide_biases] = [&weights, &biases].map(|values| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
-        check_finite(name, &wide_weights, n_in, "a weight")?;
-        check_finite(name, &wide_biases, 1, "the bias")?;
-        let grid = Grid::with_exponent(exponent, &wide_weights, &wide_biases, f64::from(initial_potential)).ok_or_else(|| {
-            NetworkError::Misshapen { layer: name.to_owned(), found: format!("its sums are not exact on a grid of 2^-{exponent}") }
-        })?;
-        if !weights.iter().chain(&biases).chain([&initial_potential]).all(|&value| grid.holds(value)) {
-            return Err(NetworkError::OffGrid { layer: name.to_owned(), exponent });
+        let n_out = biases.len();
+        if initial_potentials.len() != n_out || exponents.len() != n_out {
+            let found = format!("{} initial potentials and {} grids for {n_out} neurons", initial_potentials.len(), exponents.len());
+            return Err(NetworkError::Misshapen { layer: name.to_owned(), found });
         }
-        Ok(Self { name: name.to_owned(), n_in, weights, biases, initial_potential, thresholds, grid })
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        check_finite(name, &wide(&weights), n_in, "a weight")?;
+        check_finite(name, &wide(&biases), 1, "the bias")?;
+        let mut grids = Vec::with_capacity(n_out);
+        for (neuron, &exponent) in exponents.iter().enumerate() {
+            let (row, bias, start) = (&weights[neuron * n_in..][..n_in], biases[neuron], initial_potentials[neuron]);
+            let grid = Grid::with_exponent(exponent, &wide(row), f64::from(bias), f64::from(start));
+            let grid = grid.filter(|grid| row.iter().chain([&bias, &start]).all(|&value| grid.holds(value)));
+            grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), neuron, exponent })?);
+        }
+        Ok(Self { name: name.to_owned(), n_in, weights, biases, initial_potentials, thresholds, grids })
     }
 
     /// Name for people.
@@ -164,9 +184,9 @@ impl SpikingLayer {
         &self.biases
     }
 
-    /// Membrane potential before the first step, in thresholds.
-    pub fn initial_potential(&self) -> f32 {
-        self.initial_potential
+    /// Membrane potentials `[n_out]` before the first step, in thresholds.
+    pub fn initial_potentials(&self) -> &[f32] {
+        &self.initial_potentials
     }
 
     /// Thresholds λ `[n_out]`, in units of the trained network's activations.
@@ -174,14 +194,30 @@ impl SpikingLayer {
         &self.thresholds
     }
 
-    /// The grid of its values.
-    pub fn grid(&self) -> Grid {
-        self.grid
+    /// The neurons' grids, `[n_out]`.
+    pub fn grids(&self) -> &[Grid] {
+        &self.grids
     }
 
-    /// Bound on potentials in a run of `n_steps` steps; `None` if none is needed.
-    pub fn potential_limit(&self, n_steps: usize) -> Option<f32> {
-        (n_steps > self.grid.free_steps).then_some(self.grid.potential_limit)
+    /// Bounds `[n_out]` on potentials in a run of `n_steps` steps, infinite for a neuron that needs none; `None` if no
+    /// neuron does.
+    pub fn potential_limits(&self, n_steps: usize) -> Option<Vec<f32>> {
+        let limit = |grid: &Grid| if n_steps > grid.free_steps { grid.potential_limit } else { f32::INFINITY };
+        let limits: Vec<f32> = self.grids.iter().map(limit).collect();
+        limits.iter().any(|limit| limit.is_finite()).then_some(limits)
+    }
+
+    /// What the user should know of a run of `n_steps` steps in which potentials may saturate; `None` if none may.
+    pub fn saturation_note(&self, n_steps: usize) -> Option<String> {
+        let limited = self.grids.iter().filter(|grid| n_steps > grid.free_steps);
+        let steps = limited.clone().map(|grid| grid.free_steps).min()?;
+        let limit = limited.clone().map(|grid| grid.potential_limit).fold(f32::INFINITY, f32::min);
+        Some(format!(
+            "{}: potentials of {} of {} neurons saturate beyond ±{limit} thresholds or more, which none can reach in {steps} steps",
+            self.name,
+            limited.count(),
+            self.n_out()
+        ))
     }
 
     /// Current per step of a constant input: `W̃ x + b̃`, `[n_out]`, in thresholds, on the grid.
@@ -195,14 +231,12 @@ impl SpikingLayer {
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
         assert_eq!(pixels.len(), self.n_in, "one pixel per input");
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
-        self.weights
-            .chunks_exact(self.n_in)
-            .zip(&self.biases)
-            .map(|(row, &bias)| {
-                let sum = row.iter().zip(pixels).map(|(&weight, &pixel)| f64::from(weight) * f64::from(pixel)).sum::<f64>();
-                self.grid.round(sum + f64::from(bias))
-            })
-            .collect()
+        let rows = self.weights.chunks_exact(self.n_in).zip(&self.biases).zip(&self.grids);
+        rows.map(|((row, &bias), grid)| {
+            let sum = row.iter().zip(pixels).map(|(&weight, &pixel)| f64::from(weight) * f64::from(pixel)).sum::<f64>();
+            grid.round(sum + f64::from(bias))
+        })
+        .collect()
     }
 }
 

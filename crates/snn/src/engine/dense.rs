@@ -32,6 +32,8 @@ struct LayerState {
     potential: Tensor<2>,
     /// Current of each step that does not depend on spikes, `[N, n_out]` or `[1, n_out]`.
     current: Tensor<2>,
+    /// Potentials are kept within ± this, `[1, n_out]`.
+    limits: Option<Tensor<2>>,
     /// Spikes, or the potential after each step, `[T, N, n_out]`, chunk by chunk.
     output: Vec<f32>,
 }
@@ -55,7 +57,7 @@ impl DenseEngine {
 
     fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
         let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| encode_sample(sample, settings)).collect();
-        let mut states = self.initial_states(samples, settings);
+        let mut states = self.initial_states(samples, settings, neurons);
         let widest = self.network.layers().iter().map(|layer| layer.n_in().max(layer.n_out())).max().unwrap_or(1);
         let steps_per_chunk = (MAX_ELEMENTS / (widest * samples.len())).clamp(1, settings.n_steps);
         for first in (0..settings.n_steps).step_by(steps_per_chunk) {
@@ -64,7 +66,7 @@ impl DenseEngine {
             for ((state, (weights, _)), neurons) in states.iter_mut().zip(&self.tensors).zip(neurons) {
                 let n_out = weights.dims()[1];
                 let currents = spikes.matmul(weights.clone()).reshape([n_steps, samples.len(), n_out]);
-                let output = state.advance(&currents, *neurons);
+                let output = state.advance(&currents, neurons.fires);
                 state.output.extend(values(output.clone()));
                 spikes = output;
             }
@@ -72,10 +74,11 @@ impl DenseEngine {
         self.traces(inputs, states, settings)
     }
 
-    fn initial_states(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Vec<LayerState> {
-        let layers = self.network.layers().iter().zip(&self.tensors).enumerate();
+    fn initial_states(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<LayerState> {
+        let row = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &self.device);
+        let layers = self.network.layers().iter().zip(&self.tensors).zip(neurons).enumerate();
         layers
-            .map(|(idx, (layer, (_, biases)))| {
+            .map(|(idx, ((layer, (_, biases)), neurons))| {
                 let shape = [samples.len(), layer.n_out()];
                 let current = if idx == 0 && settings.encoding == Encoding::Constant {
                     let drives = samples.iter().flat_map(|sample| layer.drive(sample.pixels)).collect::<Vec<_>>();
@@ -83,8 +86,8 @@ impl DenseEngine {
                 } else {
                     biases.clone()
                 };
-                let potential = Tensor::full(shape, layer.initial_potential(), &self.device);
-                LayerState { potential, current, output: Vec::new() }
+                let potential = row(layer.initial_potentials()).expand(shape);
+                LayerState { potential, current, limits: neurons.limits.as_deref().map(row), output: Vec::new() }
             })
             .collect()
     }
@@ -137,24 +140,25 @@ impl LayerState {
     /// Runs the steps of a chunk.
     ///
     /// - `currents`: from spikes, `[T, N, n_out]`
+    /// - `fires`: what a spike does; `None` if the neurons only integrate
     /// - returns spikes, or the potentials of neurons that only integrate, `[T·N, n_out]`
-    fn advance(&mut self, currents: &Tensor<3>, neurons: Neurons) -> Tensor<2> {
+    fn advance(&mut self, currents: &Tensor<3>, fires: Option<Reset>) -> Tensor<2> {
         let [n_steps, n_samples, n_out] = currents.dims();
         let mut outputs = Vec::with_capacity(n_steps);
         for step in 0..n_steps {
             let current = currents.clone().slice([step..step + 1, 0..n_samples, 0..n_out]).reshape([n_samples, n_out]);
             let u = self.potential.clone() + current + self.current.clone();
             let fired = u.clone().greater_equal_elem(1.0);
-            let after = match neurons.fires {
+            let after = match fires {
                 None => u,
                 Some(Reset::Subtract) => u - fired.clone().float(),
                 Some(Reset::Zero) => u.mask_fill(fired.clone(), 0.0),
             };
-            self.potential = match neurons.limit {
+            self.potential = match &self.limits {
                 None => after,
-                Some(limit) => after.clamp(-limit, limit),
+                Some(limits) => after.min_pair(limits.clone()).max_pair(-limits.clone()),
             };
-            outputs.push(if neurons.fires.is_some() { fired.float() } else { self.potential.clone() });
+            outputs.push(if fires.is_some() { fired.float() } else { self.potential.clone() });
         }
         Tensor::cat(outputs, 0)
     }

@@ -46,7 +46,7 @@ impl EventEngine {
             let constant = idx == 0 && settings.encoding == model::config::Encoding::Constant;
             let currents = if constant { layer.drive(sample.pixels) } else { layer.biases().to_vec() };
             let input = spikes.last().expect("the input is there");
-            let output = packed.run(self.arch, input, &currents, layer.initial_potential(), neurons[idx]);
+            let output = packed.run(self.arch, input, &currents, layer.initial_potentials(), &neurons[idx]);
             residual.push(output.potentials);
             match output.result {
                 LayerResult::Spikes(train) => spikes.push(train),
@@ -114,23 +114,35 @@ impl PackedLayer {
         Self { n_in, n_out, width, weights }
     }
 
-    fn run(&self, arch: Arch, input: &SpikeTrain, currents: &[f32], initial_potential: f32, neurons: Neurons) -> LayerOutput {
+    fn run(
+        &self,
+        arch: Arch,
+        input: &SpikeTrain,
+        currents: &[f32],
+        initial_potentials: &[f32],
+        neurons: &Neurons,
+    ) -> LayerOutput {
         let Self { n_in, n_out, width, .. } = *self;
         let n_steps = input.n_steps();
         let events = Events::new(input);
-        let mut potentials = vec![initial_potential; n_out.next_multiple_of(width)];
         let mut result = match neurons.fires {
             Some(_) => LayerResult::Spikes(SpikeTrain::silent(n_out, n_steps)),
             None => LayerResult::Potentials(vec![0.0; n_steps * n_out]),
         };
-        // Padding neurons get no current, and must not start at the threshold.
-        potentials[n_out..].fill(0.0);
-        let mut padded = currents.to_vec();
-        padded.resize(potentials.len(), 0.0);
+        // Padding neurons start at zero and get no current, so they never fire.
+        let padded = |values: &[f32], padding| {
+            let mut values = values.to_vec();
+            values.resize(n_out.next_multiple_of(width), padding);
+            values
+        };
+        let (currents, mut potentials) = (padded(currents, 0.0), padded(initial_potentials, 0.0));
+        let limits = neurons.limits.as_ref().map(|limits| padded(limits, f32::INFINITY));
         let mut output = vec![0.0; n_steps * width];
-        let blocks = self.weights.chunks_exact(n_in * width).zip(padded.chunks_exact(width));
+        let blocks = self.weights.chunks_exact(n_in * width).zip(currents.chunks_exact(width));
         for (block_idx, ((rows, currents), potentials)) in blocks.zip(potentials.chunks_exact_mut(width)).enumerate() {
-            arch.dispatch(BlockPass { rows, currents, potentials, events: &events, neurons, output: &mut output });
+            let limits = limits.as_ref().map(|limits| &limits[block_idx * width..][..width]);
+            let (events, fires, output) = (&events, neurons.fires, &mut output);
+            arch.dispatch(BlockPass { rows, currents, potentials, limits, events, fires, output });
             let first = block_idx * width;
             let n_real = width.min(n_out - first);
             for (step, values) in output.chunks_exact(width).enumerate() {
@@ -176,8 +188,11 @@ struct BlockPass<'a> {
     currents: &'a [f32],
     /// `[width]`
     potentials: &'a mut [f32],
+    /// `[width]`
+    limits: Option<&'a [f32]>,
     events: &'a Events,
-    neurons: Neurons,
+    /// What a spike does; `None` if the neurons only integrate.
+    fires: Option<Reset>,
     /// After each step, `[T, width]`: 1 for a spike, or the potential of neurons that only integrate.
     output: &'a mut [f32],
 }
@@ -187,7 +202,7 @@ impl WithSimd for BlockPass<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.neurons.fires {
+        match self.fires {
             None => self.pass(simd, |_, u| (u, None)),
             Some(Reset::Subtract) => self.pass(simd, |simd, u| {
                 let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -211,8 +226,7 @@ impl BlockPass<'_> {
         let potentials = &mut registers_mut::<S>(self.potentials)[0];
         let output = registers_mut::<S>(self.output);
         // A limit of infinity changes nothing.
-        let limit = self.neurons.limit.unwrap_or(f32::INFINITY);
-        let (lowest, highest) = (simd.splat_f32s(-limit), simd.splat_f32s(limit));
+        let limits = self.limits.map_or([simd.splat_f32s(f32::INFINITY); REGISTERS], |limits| registers::<S>(limits)[0]);
         let mut v = *potentials;
         let mut first = 0;
         for (&end, output) in self.events.ends.iter().zip(output) {
@@ -234,7 +248,8 @@ impl BlockPass<'_> {
             first = end;
             for register in 0..REGISTERS {
                 let (after, spike) = fire(simd, u[register]);
-                v[register] = simd.max_f32s(simd.min_f32s(after, highest), lowest);
+                let limit = limits[register];
+                v[register] = simd.max_f32s(simd.min_f32s(after, limit), simd.neg_f32s(limit));
                 output[register] = spike.unwrap_or(v[register]);
             }
         }

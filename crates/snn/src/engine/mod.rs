@@ -118,12 +118,12 @@ fn check_sizes(network: &SpikingNetwork, samples: &[Sample<'_>]) -> Result<(), E
 }
 
 /// What the neurons of a layer do in one run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Neurons {
     /// What a spike does; `None` if they only integrate.
     fires: Option<Reset>,
-    /// Potentials are kept within ± this.
-    limit: Option<f32>,
+    /// Potentials are kept within ± this, `[n_out]`; `None` if no neuron needs a limit.
+    limits: Option<Vec<f32>>,
 }
 
 /// One entry per layer.
@@ -131,7 +131,7 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
     let last = network.layers().len() - 1;
     let of = |(idx, layer): (usize, &SpikingLayer)| Neurons {
         fires: (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset),
-        limit: layer.potential_limit(settings.n_steps),
+        limits: layer.potential_limits(settings.n_steps),
     };
     network.layers().iter().enumerate().map(of).collect()
 }

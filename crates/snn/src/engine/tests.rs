@@ -46,8 +46,8 @@ fn by_definition(network: &SpikingNetwork, sample: &Sample<'_>, settings: &RunSe
     let mut readout = Vec::new();
     for (idx, layer) in network.layers().iter().enumerate() {
         let integrates = idx + 1 == network.layers().len() && settings.readout == Readout::Potential;
-        let limit = f64::from(layer.potential_limit(settings.n_steps).unwrap_or(f32::INFINITY));
-        let mut v = vec![f64::from(layer.initial_potential()); layer.n_out()];
+        let limits = layer.potential_limits(settings.n_steps);
+        let mut v: Vec<f64> = layer.initial_potentials().iter().map(|&start| f64::from(start)).collect();
         let mut fired = vec![vec![false; layer.n_out()]; settings.n_steps];
         for step in 0..settings.n_steps {
             for j in 0..layer.n_out() {
@@ -62,6 +62,7 @@ fn by_definition(network: &SpikingNetwork, sample: &Sample<'_>, settings: &RunSe
                 if fired[step][j] {
                     u = if settings.reset == Reset::Subtract { u - 1.0 } else { 0.0 };
                 }
+                let limit = limits.as_ref().map_or(f64::INFINITY, |limits| f64::from(limits[j]));
                 v[j] = u.clamp(-limit, limit);
             }
             if integrates {
@@ -190,8 +191,8 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
     let pixels = [1.0];
     let samples = [Sample { index: 0, pixels: &pixels }];
     let trace = EventEngine::new(&network).run(&samples, &settings).unwrap();
-    let limits: Vec<f32> = network.layers().iter().map(|layer| layer.potential_limit(2000).unwrap()).collect();
-    assert_eq!(trace[0].residual, [vec![-limits[0], limits[0]], vec![-limits[1]]]);
+    let limits: Vec<Vec<f32>> = network.layers().iter().map(|layer| layer.potential_limits(2000).unwrap()).collect();
+    assert_eq!(trace[0].residual, [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]);
     for (_, device) in devices() {
         assert_eq!(DenseEngine::new(&network, &device, 1).run(&samples, &settings).unwrap(), trace);
     }
