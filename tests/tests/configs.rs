@@ -7,7 +7,7 @@ use datasets::DatasetName;
 use model::config::ExperimentFile;
 
 fn configs_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").join("configs")
 }
 
 /// Every file below a folder, in a fixed order.
@@ -57,6 +57,8 @@ fn problems(paths: &[PathBuf]) -> Vec<String> {
             problems.push(format!("{}: name: `{name}` is also that of {}", path.display(), other.display()));
         }
     }
+    // The cells of a sweep have most of their problems in common.
+    problems.dedup();
     problems
 }
 

@@ -86,7 +86,8 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
     let device = experiment.backend.device()?;
     let layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
-    let converter = Converter { experiment, layers: &layers, network: &network, device: &device, data: OnceCell::new() };
+    let converter =
+        Converter { experiment, layers: &layers, network: &network, device: &device, data: OnceCell::new() };
     let converted = converter.convert(options)?;
     let metadata = SnnMetadata {
         format: FORMAT,
@@ -251,22 +252,20 @@ impl Converter<'_> {
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples: Vec<Sample<'_>> =
             images.iter().enumerate().map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
-        let inputs: Vec<SpikeTrain> = match idx {
-            0 => {
-                let RunSettings { encoding, seed, n_steps, .. } = settings;
-                let encode = |sample: &Sample<'_>| snn::encoder::encode(encoding, seed, sample.index, sample.pixels, n_steps);
-                samples.iter().map(encode).collect()
+        let inputs: Vec<SpikeTrain> = if idx == 0 {
+            let RunSettings { encoding, seed, n_steps, .. } = settings;
+            let encode =
+                |sample: &Sample<'_>| snn::encoder::encode(encoding, seed, sample.index, sample.pixels, n_steps);
+            samples.iter().map(encode).collect()
+        } else {
+            // The layers before this one are hidden ones: all of them fire and start as such.
+            let mut exact = self.rescaled(before);
+            for layer in &mut exact {
+                layer.initial_potential = self.experiment.convert.initial_potential;
             }
-            _ => {
-                // The layers before this one are hidden ones: all of them fire and start as such.
-                let mut exact = self.rescaled(before);
-                for layer in &mut exact {
-                    layer.initial_potential = self.experiment.convert.initial_potential;
-                }
-                let network = rescale::round(&exact, settings.n_steps)?;
-                let traces = EventEngine::new(&network).run(&samples, &settings)?;
-                traces.into_iter().map(|mut trace| trace.spikes.pop().expect("the last layer fires")).collect()
-            }
+            let network = rescale::round(&exact, settings.n_steps)?;
+            let traces = EventEngine::new(&network).run(&samples, &settings)?;
+            traces.into_iter().map(|mut trace| trace.spikes.pop().expect("the last layer fires")).collect()
         };
         let layer = &self.layers[idx];
         let undo = before.last().filter(|_| self.experiment.convert.compensate);

@@ -32,9 +32,10 @@ pub fn best_kappa(
     for &kappa in &config.kappa_grid {
         bar.set_message(kappa.to_string());
         let traces = EventEngine::new(&convert(kappa)?).run(&inputs, settings)?;
-        let right = traces.iter().zip(samples.labels()).filter(|(trace, label)| {
-            trace.decisions().last() == Some(&usize::from(**label))
-        });
+        let right = traces
+            .iter()
+            .zip(samples.labels())
+            .filter(|(trace, label)| trace.decisions().last() == Some(&usize::from(**label)));
         trials.push(KappaTrial { kappa, accuracy: right.count() as f64 / samples.len() as f64 });
         bar.inc(1);
     }
@@ -53,7 +54,8 @@ mod tests {
 
     #[test]
     fn the_smallest_kappa_wins_among_the_most_accurate() {
-        let trials = [(0.5, 0.9), (0.2, 0.8), (0.3, 0.9), (0.4, 0.9)].map(|(kappa, accuracy)| KappaTrial { kappa, accuracy });
+        let trials =
+            [(0.5, 0.9), (0.2, 0.8), (0.3, 0.9), (0.4, 0.9)].map(|(kappa, accuracy)| KappaTrial { kappa, accuracy });
         assert!((best(&trials) - 0.3).abs() < f64::EPSILON);
     }
 }

@@ -35,7 +35,9 @@ pub fn layers(
 
 fn rounding_change(layer: &SpikingLayer, exact: &ExactLayer) -> f64 {
     let rounded = layer.weights().iter().chain(layer.biases());
-    let changes = rounded.zip(exact.weights.iter().chain(&exact.biases)).map(|(&after, before)| (f64::from(after) - before).abs());
+    let changes = rounded
+        .zip(exact.weights.iter().chain(&exact.biases))
+        .map(|(&after, before)| (f64::from(after) - before).abs());
     changes.fold(0.0, f64::max)
 }
 
@@ -70,7 +72,8 @@ pub fn table(record: &ConversionRecord) -> Table {
         row
     };
     Table {
-        title: "Layers: λ in units of activations, all else in thresholds; saturated: calibration activations above λ".to_owned(),
+        title: "Layers: λ in units of activations, all else in thresholds; saturated: calibration activations above λ"
+            .to_owned(),
         columns,
         rows: record.layers.iter().map(of).collect(),
     }

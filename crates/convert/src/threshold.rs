@@ -195,7 +195,8 @@ fn channel_percentiles(activations: &Activations, choice: &Choice) -> Vec<f64> {
         .into_par_iter()
         .map(|neuron| {
             let values = activations.of_neuron(neuron).map(|value| value.max(0.0));
-            let own = percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile);
+            let own =
+                percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile);
             own.filter(|own| *own > 0.0).unwrap_or(layer)
         })
         .collect()
@@ -212,7 +213,8 @@ fn least_squares(activations: &Activations, choice: &Choice) -> Vec<f64> {
                 return layer;
             }
             let candidates = (1..=MMSE_CANDIDATES).map(|k| largest * k as f64 / MMSE_CANDIDATES as f64);
-            let error = |lambda: f64| values.iter().map(|&a| quantisation_error(a, lambda, choice).powi(2)).sum::<f64>();
+            let error =
+                |lambda: f64| values.iter().map(|&a| quantisation_error(a, lambda, choice).powi(2)).sum::<f64>();
             let scored = candidates.map(|lambda| (error(lambda), lambda));
             scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1
         })
@@ -250,7 +252,12 @@ mod tests {
 
     fn layers() -> Vec<AnnLayer> {
         vec![
-            AnnLayer { name: "dense 1".to_owned(), n_in: 2, weights: vec![3.0, -4.0, 1.0, 1.0], biases: vec![0.5, -9.0] },
+            AnnLayer {
+                name: "dense 1".to_owned(),
+                n_in: 2,
+                weights: vec![3.0, -4.0, 1.0, 1.0],
+                biases: vec![0.5, -9.0],
+            },
             AnnLayer { name: "dense 2".to_owned(), n_in: 2, weights: vec![1.0, -2.0], biases: vec![0.0] },
         ]
     }
@@ -306,7 +313,12 @@ mod tests {
         let choice = choice(Method::Mmse);
         let error = |thresholds: &[f64]| -> f64 {
             let activations = &activations()[0];
-            let of = |neuron| activations.of_neuron(neuron).map(|a| quantisation_error(a, thresholds[neuron], &choice).powi(2)).sum::<f64>();
+            let of = |neuron| {
+                activations
+                    .of_neuron(neuron)
+                    .map(|a| quantisation_error(a, thresholds[neuron], &choice).powi(2))
+                    .sum::<f64>()
+            };
             (0..2).map(of).sum()
         };
         assert!(error(&chosen(&choice)[0]) <= error(&[2.0, 8.0]));
@@ -336,7 +348,12 @@ mod tests {
     fn output_neurons_that_fire_share_one_threshold() {
         for method in Method::ALL.iter().filter(|method| **method != Method::Std) {
             let mut layers = layers();
-            layers[1] = AnnLayer { name: "dense 2".to_owned(), n_in: 2, weights: vec![1.0, -2.0, 0.1, 7.0], biases: vec![0.0; 2] };
+            layers[1] = AnnLayer {
+                name: "dense 2".to_owned(),
+                n_in: 2,
+                weights: vec![1.0, -2.0, 0.1, 7.0],
+                biases: vec![0.0; 2],
+            };
             let mut activations = activations();
             activations[1] = Activations { n_neurons: 2, values: vec![-2.0, 5.0, 3.0, 1.0] };
             let choice = Choice { readout: Readout::Spikes, ..choice(*method) };
@@ -360,7 +377,8 @@ mod tests {
         let mut activations = activations();
         activations[0].values.fill(0.0);
         for method in [Method::Max, Method::Percentile, Method::ChannelPercentile, Method::Mmse] {
-            let error = choose(&layers(), Some(&activations), &choice(method), &|_, _| Ok(Vec::new())).unwrap_err().to_string();
+            let error =
+                choose(&layers(), Some(&activations), &choice(method), &|_, _| Ok(Vec::new())).unwrap_err().to_string();
             assert!(error.contains("layer dense 1: no calibration sample activates"), "{error}");
         }
         let error = choose(&layers(), None, &choice(Method::Std), &|_, _| Ok(vec![0.0; 2])).unwrap_err().to_string();

@@ -90,13 +90,20 @@ pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, Tenso
             Some(tensor) => {
                 if let Some(position) = tensor.values.iter().position(|value| !value.is_finite()) {
                     let value = tensor.values[position];
-                    _ = writeln!(text, "  `{name}`: value {value} at position {position}; train again with a lower learning rate");
+                    _ = writeln!(
+                        text,
+                        "  `{name}`: value {value} at position {position}; train again with a lower learning rate"
+                    );
                 }
             }
         }
     }
     for (name, tensor) in tensors.iter().filter(|(name, _)| !expected.contains_key(*name)) {
-        _ = writeln!(text, "  `{name}`: left over, shape {:?}; rename it if it is one of the missing, else remove it", tensor.shape);
+        _ = writeln!(
+            text,
+            "  `{name}`: left over, shape {:?}; rename it if it is one of the missing, else remove it",
+            tensor.shape
+        );
     }
     text
 }
@@ -117,11 +124,14 @@ mod tests {
     fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<AnnArtefact, ArtefactError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("foreign.safetensors");
-        let bytes: Vec<Vec<u8>> =
-            tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
-            (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
-        });
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            .collect();
+        let views = tensors
+            .iter()
+            .zip(&bytes)
+            .map(|((name, shape, _), bytes)| (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap()));
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
         AnnArtefact::read(&path, &architecture())
     }
@@ -135,7 +145,8 @@ mod tests {
 
     #[test]
     fn every_tensor_that_does_not_fit_is_named_at_once() {
-        let error = write(&[("1.weight", &[2, 1], &[1.0, 2.0]), ("fc.bias", &[2], &[0.0, 0.0])]).unwrap_err().to_string();
+        let error =
+            write(&[("1.weight", &[2, 1], &[1.0, 2.0]), ("fc.bias", &[2], &[0.0, 0.0])]).unwrap_err().to_string();
         assert!(error.contains("`1.weight`: found shape [2, 1]; the model needs [2, 2]"), "{error}");
         assert!(error.contains("`1.bias`: missing; the model needs it with shape [2]"), "{error}");
         assert!(error.contains("`fc.bias`: left over"), "{error}");
@@ -144,8 +155,9 @@ mod tests {
     #[test]
     fn weights_that_are_not_finite_are_refused_with_their_place() {
         for bad in [f32::NAN, f32::INFINITY] {
-            let error =
-                write(&[("1.weight", &[2, 2], &[1.0, 2.0, bad, 0.0]), ("1.bias", &[2], &[0.0; 2])]).unwrap_err().to_string();
+            let error = write(&[("1.weight", &[2, 2], &[1.0, 2.0, bad, 0.0]), ("1.bias", &[2], &[0.0; 2])])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("`1.weight`: value") && error.contains("position 2"), "{error}");
         }
     }

@@ -97,9 +97,10 @@ impl Architecture {
                             shape_text(&shape)
                         ));
                     }
-                    let pending = layers.iter().rev().find(|layer| {
-                        matches!(layer.kind, LayerKind::Dense { .. } | LayerKind::Relu)
-                    });
+                    let pending = layers
+                        .iter()
+                        .rev()
+                        .find(|layer| matches!(layer.kind, LayerKind::Dense { .. } | LayerKind::Relu));
                     if matches!(pending.map(|layer| layer.kind), Some(LayerKind::Dense { .. })) {
                         refuse("dense: follows another dense layer with no `relu` between; put one in".to_owned());
                     }

@@ -141,12 +141,15 @@ pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Co
         return Err(damaged(format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}")));
     }
     let bytes = fs::read(path).map_err(io_error)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(format!("not a whole safetensors file ({error})")))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(format!("damaged header ({error})")))?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|error| damaged(format!("not a whole safetensors file ({error})")))?;
+    let (_, header) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| damaged(format!("damaged header ({error})")))?;
     let metadata = match header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)) {
         None => None,
         Some(text) => Some(
-            serde_json::from_str(text).map_err(|error| damaged(format!("its description cannot be understood ({error})")))?,
+            serde_json::from_str(text)
+                .map_err(|error| damaged(format!("its description cannot be understood ({error})")))?,
         ),
     };
     let mut tensors = BTreeMap::new();
@@ -184,7 +187,10 @@ mod tests {
 
     fn tensors() -> BTreeMap<String, TensorF32> {
         [
-            ("1.weight".to_owned(), TensorF32 { shape: vec![2, 3], values: vec![1.0, -2.5, 0.0, 3.0, f32::MIN_POSITIVE, 6.0] }),
+            (
+                "1.weight".to_owned(),
+                TensorF32 { shape: vec![2, 3], values: vec![1.0, -2.5, 0.0, 3.0, f32::MIN_POSITIVE, 6.0] },
+            ),
             ("1.bias".to_owned(), TensorF32 { shape: vec![2], values: vec![0.5, -0.25] }),
         ]
         .into()

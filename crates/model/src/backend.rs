@@ -78,7 +78,8 @@ impl Backend {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
             // Deprecated by burn in favour of flex, but still twice as fast for dense layers.
-            Self::Ndarray => {
+            Self::Ndarray =>
+            {
                 #[allow(deprecated)]
                 Ok(Device::ndarray())
             }

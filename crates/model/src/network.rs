@@ -95,7 +95,10 @@ impl Network {
                 let shape = weight.dims().to_vec();
                 tensors.insert(format!("{layer_idx}.weight"), TensorF32 { shape, values: values(weight) });
                 let bias = linear.bias.as_ref().expect("every dense layer has a bias").val();
-                tensors.insert(format!("{layer_idx}.bias"), TensorF32 { shape: bias.dims().to_vec(), values: values(bias) });
+                tensors.insert(
+                    format!("{layer_idx}.bias"),
+                    TensorF32 { shape: bias.dims().to_vec(), values: values(bias) },
+                );
             }
         }
         tensors

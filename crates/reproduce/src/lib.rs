@@ -74,14 +74,18 @@ pub fn run(file: &ExperimentFile, runs: &Path, options: Options, announce: impl 
         for cell in cells {
             let label = &cell.run;
             step(format!("{network}: {label}"));
-            let cell_folder = if file.cells.len() == 1 { network_folder.clone() } else { network_folder.join(folder_name(label)) };
+            let cell_folder =
+                if file.cells.len() == 1 { network_folder.clone() } else { network_folder.join(folder_name(label)) };
             let context = || format!("{network}: {label}");
             let convert_options = convert::Options { force: options.force, progress: options.progress };
-            let converted = convert::run(&cell.experiment, &trained.path, &cell_folder, convert_options).with_context(context)?;
+            let converted =
+                convert::run(&cell.experiment, &trained.path, &cell_folder, convert_options).with_context(context)?;
             let simulate_options = simulate::Options { force: options.force, progress: options.progress };
-            let simulated =
-                simulate::run(&cell.experiment, &network, label, &cell_folder, simulate_options).with_context(context)?;
-            notes.extend(converted.notes.into_iter().chain(simulated.notes).map(|note| format!("{network}: {label}: {note}")));
+            let simulated = simulate::run(&cell.experiment, &network, label, &cell_folder, simulate_options)
+                .with_context(context)?;
+            notes.extend(
+                converted.notes.into_iter().chain(simulated.notes).map(|note| format!("{network}: {label}: {note}")),
+            );
             let results = simulated.results;
             if networks.iter().all(|known| known.label != network) {
                 networks.push(AnnRecord { epochs: trained.history.clone(), ..results.ann });

@@ -41,7 +41,8 @@ fn an_experiment_ends_with_a_table_and_a_report_and_is_not_made_twice() {
         assert!(table.contains(part), "`{part}` is not in\n{table}");
     }
     let results = folder.path().join("runs/tiny");
-    for file in ["report.html", "experiment.json", "results.csv", "table.md", "accuracy-light.svg", "accuracy-dark.svg"] {
+    for file in ["report.html", "experiment.json", "results.csv", "table.md", "accuracy-light.svg", "accuracy-dark.svg"]
+    {
         assert!(results.join(file).is_file(), "{file}");
     }
     let ann = results.join("seed-1/ann.safetensors");
@@ -57,7 +58,11 @@ fn an_experiment_ends_with_a_table_and_a_report_and_is_not_made_twice() {
     assert!(std::fs::read(results.join("experiment.json")).unwrap() == record);
 
     // The dense engine and forced repetition change nothing either.
-    let forced = reproduce(folder.path(), TINY, &["--force", "--set", "simulate.engine=dense", "--set", "simulate.batch_size=7"]);
+    let forced = reproduce(
+        folder.path(),
+        TINY,
+        &["--force", "--set", "simulate.engine=dense", "--set", "simulate.batch_size=7"],
+    );
     assert!(forced.status.success(), "{}", text(&forced.stderr));
     assert_eq!(text(&forced.stdout), table);
     assert!(times(&ann) > trained);

@@ -170,7 +170,11 @@ fn load(experiment: &Experiment) -> Result<TestData> {
 }
 
 /// Output thresholds are chosen for one readout; the other would compare what cannot be compared.
-fn check_readout(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>, folder: &Path) -> Result<()> {
+fn check_readout(
+    experiment: &Experiment,
+    artefact: &SnnArtefact<Value, ConversionRecord>,
+    folder: &Path,
+) -> Result<()> {
     let converted = artefact.metadata.recipe["simulate"]["readout"].as_str().unwrap_or_default();
     let wanted = experiment.simulate.readout;
     if converted != wanted.name() {
@@ -234,10 +238,12 @@ impl Simulation<'_> {
         let samples = &self.test.samples;
         let engine = self.engine();
         let ann_decisions = self.ann_decisions();
-        let right = ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
+        let right =
+            ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
         let ann_accuracy = right.count() as f64 / samples.len() as f64;
         // Without random numbers every seed gives the same run.
-        let n_seeds = if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
+        let n_seeds =
+            if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
         let bar = progress_bar(n_seeds * samples.len(), options);
         let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
         let mut seeds = Vec::with_capacity(n_seeds);
@@ -323,7 +329,15 @@ impl Simulation<'_> {
         }
         let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
-            measure::raster(self.network, &probed.traces[index], index, label, ann_decisions[index], samples.shape(), &pixels)
+            measure::raster(
+                self.network,
+                &probed.traces[index],
+                index,
+                label,
+                ann_decisions[index],
+                samples.shape(),
+                &pixels,
+            )
         });
         SimulationRecord {
             engine: config.engine.to_string(),
@@ -337,7 +351,11 @@ impl Simulation<'_> {
             seeds,
             layers,
             variance: measure::variance(self.network, traces),
-            rate_match: probes.into_iter().map(|probe| probe.rate_match).filter(|rates| !rates.points.is_empty()).collect(),
+            rate_match: probes
+                .into_iter()
+                .map(|probe| probe.rate_match)
+                .filter(|rates| !rates.points.is_empty())
+                .collect(),
             rasters: rasters.collect(),
         }
     }
@@ -350,13 +368,15 @@ impl Simulation<'_> {
         let first = &self.network.layers()[0];
         let constant = self.experiment.simulate.encoding == Encoding::Constant;
         let snn_macs_per_sample = if constant { (first.n_in() * first.n_out()) as f64 } else { 0.0 };
-        let operations = |step: usize| seeds.iter().map(|seed| seed.synaptic_operations[step]).sum::<f64>() / seeds.len() as f64;
+        let operations =
+            |step: usize| seeds.iter().map(|seed| seed.synaptic_operations[step]).sum::<f64>() / seeds.len() as f64;
         EnergyRecord {
             mac_pj: MAC_PJ,
             add_pj: ADD_PJ,
-            source: "M. Horowitz, \"Computing's energy problem (and what we can do about it)\", ISSCC 2014: 45 nm, 0.9 V, \
+            source:
+                "M. Horowitz, \"Computing's energy problem (and what we can do about it)\", ISSCC 2014: 45 nm, 0.9 V, \
                      32-bit floating point, arithmetic only"
-                .to_owned(),
+                    .to_owned(),
             snn_macs_per_sample,
             ann_pj: self.experiment.architecture.macs_per_sample() as f64 * MAC_PJ,
             snn_pj: (0..self.experiment.simulate.steps)

@@ -37,7 +37,8 @@ pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVa
             })
             .collect();
         let fit = |p: f64| {
-            let pairs = (0..n_out).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
+            let pairs =
+                (0..n_out).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
             norm_fit(p, &pairs.collect::<Vec<_>>())
         };
         let norms: Option<Vec<NormFit>> = ORDERS.into_iter().map(fit).collect();
@@ -121,7 +122,11 @@ pub fn raster(
         shape,
         pixels: pixels.iter().map(|pixel| (pixel * 255.0).round() as u8).collect(),
         layers: names.zip(&trace.spikes).map(|(name, train)| layer_raster(name, train)).collect(),
-        readout: trace.readout.chunks_exact(trace.n_classes()).map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect(),
+        readout: trace
+            .readout
+            .chunks_exact(trace.n_classes())
+            .map(|row| row.iter().map(|&v| f64::from(v)).collect())
+            .collect(),
     }
 }
 

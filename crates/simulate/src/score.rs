@@ -193,7 +193,9 @@ mod tests {
         let mut activity = Activity::new(4);
         activity.add(&trace);
         let layers = activity.record(&network);
-        let of = |l: &LayerActivity| (l.spikes_per_sample, l.mean_rate, l.synaptic_operations, l.silent_share, l.saturated_share);
+        let of = |l: &LayerActivity| {
+            (l.spikes_per_sample, l.mean_rate, l.synaptic_operations, l.silent_share, l.saturated_share)
+        };
         assert_eq!(layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["input", "dense 1", "dense 2"]);
         assert_eq!(of(&layers[0]), (4.0, 0.5, 8.0, 0.5, 0.5));
         assert_eq!(of(&layers[1]), (2.0, 0.25, 4.0, 0.5, 0.0));

@@ -163,7 +163,10 @@ mod tests {
             };
             SpikingLayer::round(&exact, 16).unwrap()
         };
-        let layers = [layer("dense 1", &[0.31, -0.7, 1.1, 0.2], &[0.1, -0.3], 0.5), layer("dense 2", &[0.9, -1.2], &[0.01], 0.0)];
+        let layers = [
+            layer("dense 1", &[0.31, -0.7, 1.1, 0.2], &[0.1, -0.3], 0.5),
+            layer("dense 2", &[0.9, -1.2], &[0.01], 0.0),
+        ];
         SpikingNetwork::new(layers.into()).unwrap()
     }
 
@@ -207,14 +210,32 @@ mod tests {
             read::<Value, Value>(&path).unwrap_err().to_string()
         };
         let cases = [
-            (damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[0] += 1e-7), "neuron 0 is not on an exact grid"),
-            (damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[1] = f32::NAN), "a weight of neuron 0 is NaN"),
-            (damage(&|tensors, _| tensors.get_mut("1.threshold").unwrap().values[0] = -1.0), "the threshold of neuron 0 is -1"),
+            (
+                damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[0] += 1e-7),
+                "neuron 0 is not on an exact grid",
+            ),
+            (
+                damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[1] = f32::NAN),
+                "a weight of neuron 0 is NaN",
+            ),
+            (
+                damage(&|tensors, _| tensors.get_mut("1.threshold").unwrap().values[0] = -1.0),
+                "the threshold of neuron 0 is -1",
+            ),
             (damage(&|tensors, _| _ = tensors.remove("1.bias")), "tensor `1.bias` is missing"),
-            (damage(&|tensors, _| _ = tensors.insert("x".to_owned(), tensors["1.bias"].clone())), "tensor `x` belongs to no layer"),
+            (
+                damage(&|tensors, _| _ = tensors.insert("x".to_owned(), tensors["1.bias"].clone())),
+                "tensor `x` belongs to no layer",
+            ),
             (damage(&|_, description| description["format"] = json!(99)), "format 99"),
-            (damage(&|_, description| _ = description["layers"].as_array_mut().unwrap().remove(0)), "belongs to no layer"),
-            (damage(&|tensors, _| tensors.get_mut("1.grid_exponent").unwrap().values[0] = 77.0), "not on an exact grid of 2^-77"),
+            (
+                damage(&|_, description| _ = description["layers"].as_array_mut().unwrap().remove(0)),
+                "belongs to no layer",
+            ),
+            (
+                damage(&|tensors, _| tensors.get_mut("1.grid_exponent").unwrap().values[0] = 77.0),
+                "not on an exact grid of 2^-77",
+            ),
         ];
         for (error, expected) in cases {
             assert!(error.contains("snn.safetensors: ") && error.contains(expected), "{expected}: {error}");

@@ -12,7 +12,9 @@ use crate::grid::Grid;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum NetworkError {
     /// A value is NaN or infinite.
-    #[error("layer {layer}: {what} of neuron {neuron} is {value}; train again with a lower learning rate, or correct the weights file")]
+    #[error(
+        "layer {layer}: {what} of neuron {neuron} is {value}; train again with a lower learning rate, or correct the weights file"
+    )]
     NotFinite {
         /// Name of the layer.
         layer: String,
@@ -134,7 +136,11 @@ impl SpikingLayer {
         let n_in = check_sizes(name, weights.len(), biases.len(), &thresholds)?;
         let n_out = biases.len();
         if initial_potentials.len() != n_out || exponents.len() != n_out {
-            let found = format!("{} initial potentials and {} grids for {n_out} neurons", initial_potentials.len(), exponents.len());
+            let found = format!(
+                "{} initial potentials and {} grids for {n_out} neurons",
+                initial_potentials.len(),
+                exponents.len()
+            );
             return Err(NetworkError::Misshapen { layer: name.to_owned(), found });
         }
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();

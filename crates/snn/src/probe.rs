@@ -99,13 +99,16 @@ mod tests {
     fn poisson_input_has_the_bernoulli_variance() {
         let rows: Vec<f64> = (0..50 * 3).map(|i| f64::from(i % 7) - 3.0).collect();
         let pixels: Vec<f32> = (0..50).map(|i| i as f32 / 60.0).collect();
-        let trains: Vec<SpikeTrain> = (0..40).map(|sample| encode(Encoding::Poisson, 1, sample, &pixels, 500)).collect();
+        let trains: Vec<SpikeTrain> =
+            (0..40).map(|sample| encode(Encoding::Poisson, 1, sample, &pixels, 500)).collect();
         let variance = current_variance(&rows, 3, &trains.iter().collect::<Vec<_>>()).unwrap();
         for (j, (measured, bernoulli)) in variance.measured.iter().zip(&variance.bernoulli).enumerate() {
-            let exact: f64 = (0..50).map(|i| {
-                let r = f64::from(pixels[i]);
-                rows[i * 3 + j].powi(2) * r * (1.0 - r)
-            }).sum();
+            let exact: f64 = (0..50)
+                .map(|i| {
+                    let r = f64::from(pixels[i]);
+                    rows[i * 3 + j].powi(2) * r * (1.0 - r)
+                })
+                .sum();
             // 20,000 near-normal currents: a standard error of 1 %, five of them.
             assert!((measured / exact - 1.0).abs() < 0.05, "neuron {j}: {measured} for {exact}");
             assert!((bernoulli / exact - 1.0).abs() < 0.05, "neuron {j}: {bernoulli} for {exact}");

@@ -141,8 +141,9 @@ fn list(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use burn::optim::SgdConfig;
-    use burn::tensor::Device;
+    use burn::optim::momentum::MomentumConfig;
+    use burn::optim::{GradientsParams, SgdConfig};
+    use burn::tensor::{Device, Tensor};
     use model::config::ExperimentFile;
     use model::{Architecture, Backend};
     use serde_json::json;
@@ -164,16 +165,30 @@ mod tests {
     }
 
     fn fresh() -> (Network, ModuleOptimizer) {
-        (Network::new(&architecture(), &device().autodiff()), SgdConfig::new().init())
+        let sgd = SgdConfig::new().with_momentum(Some(MomentumConfig::new()));
+        (Network::new(&architecture(), &device().autodiff()), sgd.init())
+    }
+
+    /// One step further, with the same gradient at every step.
+    fn step(network: Network, optimizer: &mut ModuleOptimizer) -> Network {
+        let images = Tensor::<2>::from_floats([[1.0, 0.5]], &device().autodiff());
+        let gradients = GradientsParams::from_grads(network.forward(images).sum().backward(), &network);
+        optimizer.step(0.1, network, gradients)
+    }
+
+    /// A network and an optimiser that has something to remember.
+    fn trained() -> (Network, ModuleOptimizer) {
+        let (network, mut optimizer) = fresh();
+        (step(network, &mut optimizer), optimizer)
     }
 
     fn progress(n_epochs: usize, best: Option<(usize, f64)>) -> Progress {
         let record = |epoch| EpochRecord {
             epoch,
             learning_rate: 0.1,
-            // Not a short decimal: it must come back to the last bit.
-            train_loss: 1.0 / 3.0,
-            train_accuracy: 0.1 + 0.2,
+            // Must come back to the last bit; most readers of JSON miss these by one.
+            train_loss: 5.0 / 11.0,
+            train_accuracy: 14.0 / 15.0,
             validation_loss: best.map(|(_, loss)| loss),
             validation_accuracy: None,
         };
@@ -193,17 +208,22 @@ mod tests {
     fn what_was_saved_is_loaded_and_older_and_unfinished_checkpoints_go() {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
-        let (network, optimizer) = fresh();
-        let best = fresh().0;
+        let (network, optimizer) = trained();
+        let best = trained().0;
         fs::create_dir(folder.path().join(".checkpoint-killed")).unwrap();
         for n_epochs in 1..=3 {
-            save(folder.path(), &progress(n_epochs, Some((1, 0.1 + 0.2))), &network, &optimizer, Some(&best)).unwrap();
+            save(folder.path(), &progress(n_epochs, Some((1, 10.0 / 11.0))), &network, &optimizer, Some(&best))
+                .unwrap();
         }
         assert_eq!(names(folder.path()), ["checkpoint-000003"]);
         let loaded = load_recipe(folder.path(), &json!({"seed": 7})).unwrap();
-        assert_eq!(loaded.progress, progress(3, Some((1, 0.1 + 0.2))));
+        assert_eq!(loaded.progress, progress(3, Some((1, 10.0 / 11.0))));
         assert_eq!(loaded.network.tensors(), network.tensors());
         assert_eq!(loaded.best.unwrap().tensors(), best.tensors());
+        // The next step tells whether the optimiser remembers.
+        let (mut optimizer, mut loaded_optimizer) = (optimizer, loaded.optimizer);
+        let (next, loaded_next) = (step(network, &mut optimizer), step(loaded.network, &mut loaded_optimizer));
+        assert_eq!(loaded_next.tensors(), next.tensors());
         fs::create_dir(folder.path().join(".checkpoint-killed")).unwrap();
         remove(folder.path()).unwrap();
         assert_eq!(names(folder.path()), [""; 0]);
@@ -213,7 +233,7 @@ mod tests {
     fn another_recipe_s_checkpoint_is_not_used_and_goes_with_the_next() {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
-        let (network, optimizer) = fresh();
+        let (network, optimizer) = trained();
         save(folder.path(), &progress(9, None), &network, &optimizer, None).unwrap();
         assert!(load_recipe(folder.path(), &json!({"seed": 8})).is_none());
         save(folder.path(), &progress(1, None), &network, &optimizer, None).unwrap();
@@ -224,7 +244,7 @@ mod tests {
     fn a_damaged_checkpoint_is_passed_over() {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
-        let (network, optimizer) = fresh();
+        let (network, optimizer) = trained();
         let path = folder.path().join("checkpoint-000001");
         for name in ["network.bpk", "optimizer.bpk", "progress.json", "best.safetensors"] {
             for damage in [&b""[..], b"not what it should be", &[0xff; 4096]] {
@@ -251,7 +271,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_to_is_an_error() {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
-        let (network, optimizer) = fresh();
+        let (network, optimizer) = trained();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let error = save(&file, &progress(1, None), &network, &optimizer, None).unwrap_err();

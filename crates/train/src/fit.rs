@@ -61,12 +61,11 @@ pub fn fit(
     }
     let resumed =
         checkpoint::load(folder, recipe, fresh, |best| Network::with_tensors(architecture, &best.tensors, device));
-    let (mut network, mut optimizer, mut progress, mut best) = match resumed {
-        Some(checkpoint) => (checkpoint.network, checkpoint.optimizer, checkpoint.progress, checkpoint.best),
-        None => {
-            let (network, optimizer) = fresh();
-            (network, optimizer, Progress { recipe: recipe.clone(), history: Vec::new(), best: None }, None)
-        }
+    let (mut network, mut optimizer, mut progress, mut best) = if let Some(checkpoint) = resumed {
+        (checkpoint.network, checkpoint.optimizer, checkpoint.progress, checkpoint.best)
+    } else {
+        let (network, optimizer) = fresh();
+        (network, optimizer, Progress { recipe: recipe.clone(), history: Vec::new(), best: None }, None)
     };
     let n_resumed = progress.history.len();
     let display = Display::new(config.epochs, data.train.len(), &progress.history, options.progress);

@@ -9,8 +9,7 @@ use report::record::EpochRecord;
 /// Shows how far training is; shows nothing unless it is asked to.
 pub struct Display {
     bar: ProgressBar,
-    /// Whether to write lines, because there is no terminal to draw a bar on.
-    lines: bool,
+    shown: bool,
     n_epochs: usize,
     start: Instant,
 }
@@ -21,12 +20,12 @@ impl Display {
     /// - `n_samples`: training samples per epoch
     pub fn new(n_epochs: usize, n_samples: usize, history: &[EpochRecord], shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let template = "train {bar:24} {percent:>3} %, {eta} left  {wide_msg}";
+        let template = "train {bar:12} {percent:>3} %, {eta} left  {wide_msg}";
         let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸─");
         let bar = ProgressBar::with_draw_target(Some((n_epochs * n_samples) as u64), target).with_style(style);
         bar.set_position((history.len() * n_samples) as u64);
         bar.reset_eta();
-        let display = Self { lines: shown && bar.is_hidden(), bar, n_epochs, start: Instant::now() };
+        let display = Self { bar, shown, n_epochs, start: Instant::now() };
         if let Some(last) = history.last() {
             display.say(&format!("going on after {}", summary(last, n_epochs)));
         }
@@ -54,26 +53,34 @@ impl Display {
         let last = history.len();
         let text =
             format!("{stopped} {last} epochs in {} ({per_second} images/s), kept epoch {kept}", HumanDuration(elapsed));
-        self.bar.set_style(ProgressStyle::with_template("train {msg}").expect("a valid template"));
-        self.say(&text);
-        self.bar.finish();
+        self.bar.finish_and_clear();
+        self.write_line(&text);
     }
 
+    /// On the bar; without a terminal to draw it on, on a line of its own.
     fn say(&self, text: &str) {
-        if self.lines {
-            // Who closed the standard error wants no lines.
-            _ = writeln!(std::io::stderr(), "train {text}");
+        if self.bar.is_hidden() {
+            self.write_line(text);
         } else {
             self.bar.set_message(text.to_owned());
         }
     }
+
+    fn write_line(&self, text: &str) {
+        if self.shown {
+            // Who closed the standard error wants no lines.
+            _ = writeln!(std::io::stderr(), "train {text}");
+        }
+    }
 }
 
+/// Fits, with the bar, on a line of 80 characters.
 fn summary(record: &EpochRecord, n_epochs: usize) -> String {
-    let EpochRecord { epoch, train_loss, train_accuracy, validation_accuracy, .. } = record;
-    let validation =
-        validation_accuracy.map_or_else(String::new, |accuracy| format!(", validation {:.2} %", 100.0 * accuracy));
-    format!("epoch {epoch}/{n_epochs}: loss {train_loss:.4}, accuracy {:.2} %{validation}", 100.0 * train_accuracy)
+    let (kind, accuracy) = match record.validation_accuracy {
+        Some(accuracy) => ("validation", accuracy),
+        None => ("accuracy", record.train_accuracy),
+    };
+    format!("epoch {}/{n_epochs}: loss {:.4}, {kind} {:.2} %", record.epoch, record.train_loss, 100.0 * accuracy)
 }
 
 #[cfg(test)]
@@ -81,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_one_line_with_its_number_loss_and_accuracies() {
+    fn an_epoch_is_one_line_with_its_number_loss_and_accuracy_on_validation_samples_if_there_are_any() {
         let record = EpochRecord {
             epoch: 3,
             learning_rate: 0.1,
             train_loss: 0.123_456,
-            train_accuracy: 0.987_65,
+            train_accuracy: 0.987_66,
             validation_loss: Some(0.2),
             validation_accuracy: Some(0.5),
         };
-        assert_eq!(summary(&record, 12), "epoch 3/12: loss 0.1235, accuracy 98.77 %, validation 50.00 %");
+        assert_eq!(summary(&record, 12), "epoch 3/12: loss 0.1235, validation 50.00 %");
         let without = EpochRecord { validation_loss: None, validation_accuracy: None, ..record };
         assert_eq!(summary(&without, 12), "epoch 3/12: loss 0.1235, accuracy 98.77 %");
     }

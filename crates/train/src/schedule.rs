@@ -25,6 +25,8 @@ pub fn learning_rate(config: &TrainConfig, step: usize, steps_per_epoch: usize) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Rounding of a few f64 operations on numbers near 1.
@@ -62,6 +64,25 @@ mod tests {
         let schedule = Schedule::Cosine { final_learning_rate: 0.2 };
         for (step, expected) in [(0, 0.8), (10, 0.5), (20, 0.2)] {
             assert!((at(schedule, step) - expected).abs() < TOLERANCE, "step {step}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_never_rises_and_stays_between_its_bounds(step in 0..19usize, last in 0.0..0.8, factor in 0.01..1.0) {
+            for schedule in [
+                Schedule::Constant,
+                Schedule::Step { epochs: 1, factor },
+                Schedule::Cosine { final_learning_rate: last },
+            ] {
+                let (now, next) = (at(schedule, step), at(schedule, step + 1));
+                let lowest = match schedule {
+                    Schedule::Constant => 0.8,
+                    Schedule::Step { factor, .. } => 0.8 * factor.powi(3),
+                    Schedule::Cosine { final_learning_rate } => final_learning_rate,
+                };
+                prop_assert!(next <= now + TOLERANCE && now <= 0.8 + TOLERANCE && next >= lowest - TOLERANCE);
+            }
         }
     }
 }

@@ -12,8 +12,10 @@ const MAX_UNITS: i64 = 1 << 20;
 /// The checked network; `None` if a problem was added.
 pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option<Architecture> {
     let before = problems.len();
-    let kinds: Vec<_> = model.get("layers")?.as_array()?.iter().enumerate().map(|(idx, layer)| kind(idx, layer, problems)).collect();
-    let sizes: Vec<usize> = model.get("input")?.as_array()?.iter().filter_map(|size| size.as_integer().map(|size| size as usize)).collect();
+    let kinds: Vec<_> =
+        model.get("layers")?.as_array()?.iter().enumerate().map(|(idx, layer)| kind(idx, layer, problems)).collect();
+    let sizes: Vec<usize> =
+        model.get("input")?.as_array()?.iter().filter_map(|size| size.as_integer().map(|size| size as usize)).collect();
     if problems.len() > before {
         return None;
     }
@@ -42,7 +44,8 @@ fn kind(idx: usize, layer: &Value, problems: &mut Vec<Problem>) -> Option<LayerK
         return None;
     };
     let Some((_, keys)) = LayerKind::KINDS.iter().find(|(kind, _)| *kind == name) else {
-        let nearest = LayerKind::KINDS.iter().map(|(kind, _)| *kind).min_by_key(|kind| strsim::damerau_levenshtein(kind, name));
+        let nearest =
+            LayerKind::KINDS.iter().map(|(kind, _)| *kind).min_by_key(|kind| strsim::damerau_levenshtein(kind, name));
         let hint = nearest.filter(|kind| strsim::damerau_levenshtein(kind, name) <= 2);
         let hint = hint.map_or_else(|| format!("use one of {}", known()), |kind| format!("did you mean `{kind}`?"));
         problems.push(Problem::new(&place(idx), format!("unknown kind `{name}`; {hint}")));
@@ -50,7 +53,8 @@ fn kind(idx: usize, layer: &Value, problems: &mut Vec<Problem>) -> Option<LayerK
     };
     let before = problems.len();
     for key in table.keys().filter(|key| *key != "kind" && !keys.contains(&key.as_str())) {
-        let remedy = if keys.is_empty() { "it takes no keys".to_owned() } else { format!("it takes {}", keys.join(", ")) };
+        let remedy =
+            if keys.is_empty() { "it takes no keys".to_owned() } else { format!("it takes {}", keys.join(", ")) };
         problems.push(Problem::new(&place(idx), format!("{name}: unknown key `{key}`; {remedy}")));
     }
     let mut refuse = |key: &str, wanted: String| {
@@ -68,7 +72,9 @@ fn kind(idx: usize, layer: &Value, problems: &mut Vec<Problem>) -> Option<LayerK
             LayerKind::Dense { units: units.unwrap_or(1) as usize }
         }
         "dropout" => {
-            let rate = table.get("rate").and_then(|rate| rate.as_float().or_else(|| rate.as_integer().map(|whole| whole as f64)));
+            let rate = table
+                .get("rate")
+                .and_then(|rate| rate.as_float().or_else(|| rate.as_integer().map(|whole| whole as f64)));
             let rate = rate.filter(|rate| (0.0..1.0).contains(rate));
             if rate.is_none() {
                 refuse("rate", "a number from 0 to below 1".to_owned());

@@ -321,7 +321,10 @@ impl ExperimentFile {
             Ok(text) => Self::parse(&text, path, overrides),
             Err(error) => Err(ConfigError {
                 file: path.to_owned(),
-                problems: vec![Problem::new("", format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"))],
+                problems: vec![Problem::new(
+                    "",
+                    format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"),
+                )],
             }),
         }
     }
@@ -334,7 +337,9 @@ impl ExperimentFile {
         let fail = |problems| ConfigError { file: path.to_owned(), problems };
         let mut raw: Table = match text.parse() {
             Ok(raw) => raw,
-            Err(error) => return Err(fail(vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))])),
+            Err(error) => {
+                return Err(fail(vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))]));
+            }
         };
         let mut problems = Vec::new();
         for text in overrides {
@@ -380,7 +385,9 @@ impl Experiment {
         let input = self.architecture.input();
         if input != shape {
             let (found, wanted) = (shape_text(&input), shape_text(&shape));
-            return Err(format!("[model] input: found {found}, but {dataset} has images of {wanted}; use input = {shape:?}"));
+            return Err(format!(
+                "[model] input: found {found}, but {dataset} has images of {wanted}; use input = {shape:?}"
+            ));
         }
         if self.architecture.n_classes() != n_classes {
             return Err(format!(
@@ -467,13 +474,22 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
     let Experiment { data, train, convert, simulate, .. } = experiment;
     let mut refuse = |path: &str, message: String| problems.push(Problem::new(path, message));
     if train.patience.is_some() && data.validation_samples == 0 {
-        refuse("train.patience", "early stopping needs a validation split; set data.validation_samples, or patience = 0".to_owned());
+        refuse(
+            "train.patience",
+            "early stopping needs a validation split; set data.validation_samples, or patience = 0".to_owned(),
+        );
     }
     if train.nesterov && train.momentum == 0.0 {
-        refuse("train.sgd.nesterov", "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned());
+        refuse(
+            "train.sgd.nesterov",
+            "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned(),
+        );
     }
     if let Some(late) = simulate.checkpoints.iter().find(|&&step| step > simulate.steps) {
-        refuse("simulate.checkpoints", format!("step {late} is after the last; raise simulate.steps = {} or drop it", simulate.steps));
+        refuse(
+            "simulate.checkpoints",
+            format!("step {late} is after the last; raise simulate.steps = {} or drop it", simulate.steps),
+        );
     }
     if convert.method == Method::Std && simulate.encoding == Encoding::Constant {
         refuse(
@@ -483,7 +499,10 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
         );
     }
     if convert.kappa == Kappa::Auto && !matches!(convert.method, Method::Norm | Method::Std) {
-        refuse("convert.kappa", format!("\"auto\" is for the methods norm and std, not `{}`; give a number", convert.method));
+        refuse(
+            "convert.kappa",
+            format!("\"auto\" is for the methods norm and std, not `{}`; give a number", convert.method),
+        );
     }
 }
 
@@ -560,9 +579,10 @@ impl Reader<'_> {
             weight_decay: self.float("train.sgd.weight_decay"),
             schedule: match self.text("train.sgd.schedule").as_str() {
                 "constant" => Schedule::Constant,
-                "step" => {
-                    Schedule::Step { epochs: self.count("train.sgd.step_epochs"), factor: self.float("train.sgd.step_factor") }
-                }
+                "step" => Schedule::Step {
+                    epochs: self.count("train.sgd.step_epochs"),
+                    factor: self.float("train.sgd.step_factor"),
+                },
                 _ => Schedule::Cosine { final_learning_rate: self.float("train.sgd.final_learning_rate") },
             },
         }
@@ -589,9 +609,10 @@ impl Reader<'_> {
 
     fn simulate(&self) -> SimulateConfig {
         let steps = self.count("simulate.steps");
-        let mut checkpoints: Vec<usize> = self.integers("simulate.checkpoints").into_iter().map(|step| step as usize).collect();
+        let mut checkpoints: Vec<usize> =
+            self.integers("simulate.checkpoints").into_iter().map(|step| step as usize).collect();
         if checkpoints.is_empty() {
-            checkpoints = (0..).map(|power| 1 << power).take_while(|&step| step < steps).collect();
+            checkpoints = (0..=steps.ilog2()).map(|power| 1 << power).filter(|&step| step < steps).collect();
         }
         if checkpoints.iter().all(|&step| step < steps) {
             checkpoints.push(steps);

@@ -68,47 +68,166 @@ const MAX_STEPS: i64 = 4096;
 pub const KEYS: &[Key] = &[
     required("name", Kind::Slug, "name of the experiment; its results go to `runs/NAME`"),
     key("description", Kind::Text, "\"\"", "what the experiment shows, for the report"),
-    key("seed", Kind::Integer(0, i64::MAX), "0", "training seed: initial weights, validation split, order of samples, dropout"),
-    key("backend", Kind::Choice(&["flex", "ndarray", "wgpu"]), "\"ndarray\"", "burn backend of training, calibration and the dense engine"),
-    required("data.dataset", Kind::Choice(&["digits", "mnist", "fashion-mnist", "cifar10"]), "data set; `digits` is built in"),
+    key(
+        "seed",
+        Kind::Integer(0, i64::MAX),
+        "0",
+        "training seed: initial weights, validation split, order of samples, dropout",
+    ),
+    key(
+        "backend",
+        Kind::Choice(&["flex", "ndarray", "wgpu"]),
+        "\"ndarray\"",
+        "burn backend of training, calibration and the dense engine",
+    ),
+    required(
+        "data.dataset",
+        Kind::Choice(&["digits", "mnist", "fashion-mnist", "cifar10"]),
+        "data set; `digits` is built in",
+    ),
     key("data.path", Kind::Text, "", "folder with the data set's files; default `data/DATASET`"),
     key("data.validation_samples", Kind::Integer(0, 1_000_000), "0", "training samples set aside for validation"),
     required("model.input", Kind::Shape, "shape of one sample, `[C, H, W]`"),
     required("model.layers", Kind::Layers, "the layers, first to last, each a table with a `kind`"),
     key("train.epochs", Kind::Integer(1, 100_000), "10", "passes over the training samples"),
     key("train.batch_size", Kind::Integer(1, 65_536), "64", "samples per step of gradient descent"),
-    key("train.patience", Kind::Integer(0, 100_000), "0", "early stopping: epochs without a better validation loss before training ends and the best epoch's weights are kept; 0 never stops early"),
+    key(
+        "train.patience",
+        Kind::Integer(0, 100_000),
+        "0",
+        "early stopping: epochs without a better validation loss before training ends and the best epoch's weights are kept; 0 never stops early",
+    ),
     key("train.sgd.learning_rate", Kind::Above(0.0, 100.0), "0.1", "initial step size"),
-    key("train.sgd.momentum", Kind::Float(0.0, 0.9999), "0.9", "share of the last step kept in the next; 0 is plain SGD"),
+    key(
+        "train.sgd.momentum",
+        Kind::Float(0.0, 0.9999),
+        "0.9",
+        "share of the last step kept in the next; 0 is plain SGD",
+    ),
     key("train.sgd.nesterov", Kind::Bool, "false", "Nesterov's momentum"),
-    key("train.sgd.weight_decay", Kind::Float(0.0, 1.0), "0.0", "L2 penalty: this times the parameter is added to its gradient"),
-    key("train.sgd.schedule", Kind::Choice(&["constant", "step", "cosine"]), "\"cosine\"", "how the learning rate falls: not, by a factor every few epochs, or along half a cosine"),
+    key(
+        "train.sgd.weight_decay",
+        Kind::Float(0.0, 1.0),
+        "0.0",
+        "L2 penalty: this times the parameter is added to its gradient",
+    ),
+    key(
+        "train.sgd.schedule",
+        Kind::Choice(&["constant", "step", "cosine"]),
+        "\"cosine\"",
+        "how the learning rate falls: not, by a factor every few epochs, or along half a cosine",
+    ),
     key("train.sgd.step_epochs", Kind::Integer(1, 100_000), "10", "schedule `step`: epochs between reductions"),
     key("train.sgd.step_factor", Kind::Above(0.0, 1.0), "0.1", "schedule `step`: factor of each reduction"),
     key("train.sgd.final_learning_rate", Kind::Float(0.0, 100.0), "0.0", "schedule `cosine`: step size at the end"),
-    key("convert.label", Kind::Text, "\"\"", "name of this conversion in tables and figures; default: its method and parameters"),
-    key("convert.method", Kind::Choice(&["none", "model", "max", "percentile", "channel-percentile", "norm", "std", "mmse"]), "\"norm\"", "how the thresholds λ are chosen"),
+    key(
+        "convert.label",
+        Kind::Text,
+        "\"\"",
+        "name of this conversion in tables and figures; default: its method and parameters",
+    ),
+    key(
+        "convert.method",
+        Kind::Choice(&["none", "model", "max", "percentile", "channel-percentile", "norm", "std", "mmse"]),
+        "\"norm\"",
+        "how the thresholds λ are chosen",
+    ),
     key("convert.p", Kind::AboveOr(0.0, 1000.0, "inf"), "4", "method `norm`: order p of the norm ‖w‖_p"),
-    key("convert.kappa", Kind::AboveOr(0.0, 1000.0, "auto"), "0.4", "methods `norm` and `std`: noise-to-threshold ratio κ, or \"auto\" for the best of `kappa_grid`"),
-    key("convert.kappa_grid", Kind::Floats(0.0, 1000.0), "[0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0]", "values that `kappa = \"auto\"` tries"),
-    key("convert.kappa_samples", Kind::Integer(1, 1_000_000), "1000", "training samples that `kappa = \"auto\"` is judged on, apart from the calibration samples where there are enough"),
-    key("convert.percentile", Kind::Above(0.0, 100.0), "99.9", "methods `percentile` and `channel-percentile`: share of activations at or below λ, in %"),
+    key(
+        "convert.kappa",
+        Kind::AboveOr(0.0, 1000.0, "auto"),
+        "0.4",
+        "methods `norm` and `std`: noise-to-threshold ratio κ, or \"auto\" for the best of `kappa_grid`",
+    ),
+    key(
+        "convert.kappa_grid",
+        Kind::Floats(0.0, 1000.0),
+        "[0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0]",
+        "values that `kappa = \"auto\"` tries",
+    ),
+    key(
+        "convert.kappa_samples",
+        Kind::Integer(1, 1_000_000),
+        "1000",
+        "training samples that `kappa = \"auto\"` is judged on, apart from the calibration samples where there are enough",
+    ),
+    key(
+        "convert.percentile",
+        Kind::Above(0.0, 100.0),
+        "99.9",
+        "methods `percentile` and `channel-percentile`: share of activations at or below λ, in %",
+    ),
     key("convert.percentile_zeros", Kind::Bool, "false", "whether activations of zero count in percentiles"),
-    key("convert.scale", Kind::Above(0.0, 1000.0), "1.0", "factor on every hidden λ, after the method; below 1 spikes more and settles sooner"),
-    key("convert.target_steps", Kind::Integer(0, MAX_STEPS), "0", "time steps T that `mmse` and `kappa = \"auto\"` aim at; 0 is `simulate.steps`"),
-    key("convert.calibration_samples", Kind::Integer(1, 1_000_000), "1000", "training samples whose activations are measured"),
-    key("convert.compensate", Kind::Bool, "true", "undo each layer's rescaling in the next, so that the network's function stays; false is an ablation"),
-    key("convert.initial_potential", Kind::Float(0.0, 0.999), "0.5", "membrane potential of hidden neurons before the first step, in thresholds"),
-    key("simulate.engine", Kind::Choice(&["event", "dense"]), "\"event\"", "event-driven on the CPU, or dense on the burn backend; same spikes, bit for bit"),
-    key("simulate.encoding", Kind::Choice(&["poisson", "systematic", "regular", "constant"]), "\"poisson\"", "how pixels become input: random spikes, evenly spread with a random or a fixed phase, or a constant current"),
-    key("simulate.reset", Kind::Choice(&["subtract", "zero"]), "\"subtract\"", "after a spike the threshold is subtracted, or the potential set to zero"),
-    key("simulate.readout", Kind::Choice(&["potential", "spikes"]), "\"potential\"", "the decision is the output neuron with the highest potential, or with the most spikes"),
+    key(
+        "convert.scale",
+        Kind::Above(0.0, 1000.0),
+        "1.0",
+        "factor on every hidden λ, after the method; below 1 spikes more and settles sooner",
+    ),
+    key(
+        "convert.target_steps",
+        Kind::Integer(0, MAX_STEPS),
+        "0",
+        "time steps T that `mmse` and `kappa = \"auto\"` aim at; 0 is `simulate.steps`",
+    ),
+    key(
+        "convert.calibration_samples",
+        Kind::Integer(1, 1_000_000),
+        "1000",
+        "training samples whose activations are measured",
+    ),
+    key(
+        "convert.compensate",
+        Kind::Bool,
+        "true",
+        "undo each layer's rescaling in the next, so that the network's function stays; false is an ablation",
+    ),
+    key(
+        "convert.initial_potential",
+        Kind::Float(0.0, 0.999),
+        "0.5",
+        "membrane potential of hidden neurons before the first step, in thresholds",
+    ),
+    key(
+        "simulate.engine",
+        Kind::Choice(&["event", "dense"]),
+        "\"event\"",
+        "event-driven on the CPU, or dense on the burn backend; same spikes, bit for bit",
+    ),
+    key(
+        "simulate.encoding",
+        Kind::Choice(&["poisson", "systematic", "regular", "constant"]),
+        "\"poisson\"",
+        "how pixels become input: random spikes, evenly spread with a random or a fixed phase, or a constant current",
+    ),
+    key(
+        "simulate.reset",
+        Kind::Choice(&["subtract", "zero"]),
+        "\"subtract\"",
+        "after a spike the threshold is subtracted, or the potential set to zero",
+    ),
+    key(
+        "simulate.readout",
+        Kind::Choice(&["potential", "spikes"]),
+        "\"potential\"",
+        "the decision is the output neuron with the highest potential, or with the most spikes",
+    ),
     key("simulate.steps", Kind::Integer(1, MAX_STEPS), "32", "time steps T"),
-    key("simulate.checkpoints", Kind::Integers(1, MAX_STEPS), "[]", "steps shown in tables; default: powers of two and T"),
+    key(
+        "simulate.checkpoints",
+        Kind::Integers(1, MAX_STEPS),
+        "[]",
+        "steps shown in tables; default: powers of two and T",
+    ),
     key("simulate.seeds", Kind::Integers(0, i64::MAX), "[0]", "simulation seeds, one run each"),
     key("simulate.samples", Kind::Integer(0, 1_000_000), "0", "test samples, the first ones; 0 is all"),
     key("simulate.batch_size", Kind::Integer(1, 65_536), "64", "samples per batch of the dense engine"),
-    key("simulate.probe_samples", Kind::Integer(1, 100_000), "200", "test samples whose currents, rates and potentials are recorded"),
+    key(
+        "simulate.probe_samples",
+        Kind::Integer(1, 100_000),
+        "200",
+        "test samples whose currents, rates and potentials are recorded",
+    ),
     key("simulate.raster_samples", Kind::Integer(0, 20), "3", "test samples whose spikes are drawn in the report"),
 ];
 
@@ -208,7 +327,10 @@ fn refuse_unknown(table: &Table, prefix: &str, problems: &mut Vec<Problem>) {
             _ if is_key(&path) || path == "sweep" => {}
             Value::Table(inner) if is_section(&path) => refuse_unknown(inner, &path, problems),
             _ if is_section(&path) => {
-                problems.push(Problem::new(&path, format!("found {}; it is a section, give a table `[{path}]`", brief(value))));
+                problems.push(Problem::new(
+                    &path,
+                    format!("found {}; it is a section, give a table `[{path}]`", brief(value)),
+                ));
             }
             _ => problems.push(unknown(&path)),
         }
@@ -243,7 +365,8 @@ impl Kind {
                 !list.is_empty() && list.iter().all(|item| Self::Above(low, high).check(item).is_ok())
             }),
             Self::Shape => value.as_array().is_some_and(|list| {
-                list.len() == 3 && list.iter().all(|item| item.as_integer().is_some_and(|size| (1..=4096).contains(&size)))
+                list.len() == 3
+                    && list.iter().all(|item| item.as_integer().is_some_and(|size| (1..=4096).contains(&size)))
             }),
             Self::Layers => value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_table)),
         };
@@ -259,12 +382,16 @@ impl Kind {
             Self::Integer(low, high) => format!("a whole number from {low} to {}", high_text(high)),
             Self::Float(low, high) => format!("a number from {low} to {high}"),
             Self::Above(low, high) => format!("a number above {low} and up to {high}"),
-            Self::Choice(words) => format!("one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
+            Self::Choice(words) => {
+                format!("one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "))
+            }
             Self::AboveOr(low, high, word) => format!("a number above {low} and up to {high}, or \"{word}\""),
             Self::Integers(low, high) => format!("a list of different whole numbers from {low} to {}", high_text(high)),
             Self::Floats(low, high) => format!("a list of different numbers above {low} and up to {high}"),
             Self::Shape => "three whole numbers [C, H, W] from 1 to 4096".to_owned(),
-            Self::Layers => "a list of tables, such as [{ kind = \"flatten\" }, { kind = \"dense\", units = 10 }]".to_owned(),
+            Self::Layers => {
+                "a list of tables, such as [{ kind = \"flatten\" }, { kind = \"dense\", units = 10 }]".to_owned()
+            }
         }
     }
 }
@@ -291,7 +418,11 @@ pub fn reference() -> String {
         "\n[[model.layers]] kinds\n{}",
         crate::LayerKind::KINDS
             .iter()
-            .map(|(kind, keys)| if keys.is_empty() { (*kind).to_owned() } else { format!("{kind} ({})", keys.join(", ")) })
+            .map(|(kind, keys)| if keys.is_empty() {
+                (*kind).to_owned()
+            } else {
+                format!("{kind} ({})", keys.join(", "))
+            })
             .collect::<Vec<_>>()
             .join("\n")
     );

@@ -38,7 +38,10 @@ pub(super) fn axes(raw: &Table, problems: &mut Vec<Problem>) -> Vec<Axis> {
     }
     let cells = axes.iter().fold(1usize, |cells, axis| cells.saturating_mul(axis.values.len()));
     if cells > MAX_CELLS {
-        problems.push(Problem::new("sweep", format!("{cells} combinations; at most {MAX_CELLS} are run, shorten the lists")));
+        problems.push(Problem::new(
+            "sweep",
+            format!("{cells} combinations; at most {MAX_CELLS} are run, shorten the lists"),
+        ));
     }
     axes
 }
@@ -61,7 +64,8 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>, problems: &mut Vec
             Value::Table(inner) if schema::is_section(&path) => collect(inner, &path, axes, problems),
             Value::Array(values) if !values.is_empty() => {
                 if schema::is_section(&path) && !values.iter().all(Value::is_table) {
-                    problems.push(Problem::new(&place, format!("found {}; a section is swept over tables", brief(value))));
+                    problems
+                        .push(Problem::new(&place, format!("found {}; a section is swept over tables", brief(value))));
                 } else if (1..values.len()).any(|i| values[..i].contains(&values[i])) {
                     problems.push(Problem::new(&place, "a value stands twice; remove one".to_owned()));
                 } else {

@@ -84,7 +84,12 @@ fn unknown_keys_are_refused_with_the_nearest_key() {
 fn a_section_that_is_no_table_and_missing_keys_are_refused() {
     assert!(error(&format!("train = 3\n{MINIMAL}"), &[]).contains("train: found 3; it is a section"));
     let error = error("[model]\ninput = [1, 8]\n", &[]);
-    for line in ["name: missing", "[data] dataset: missing", "[model] input: found [1, 8]; use three", "[model] layers: missing"] {
+    for line in [
+        "name: missing",
+        "[data] dataset: missing",
+        "[model] input: found [1, 8]; use three",
+        "[model] layers: missing",
+    ] {
         assert!(error.contains(line), "`{line}` is not in\n{error}");
     }
 }
@@ -149,7 +154,10 @@ fn sweeps_over_unknown_keys_bad_values_or_equal_labels_are_refused() {
     assert!(with("seed = [1, 1]").contains("a value stands twice"));
     assert!(with("convert = [1]").contains("swept over tables"));
     assert!(with("convert.kappa = [0.1, -2]").contains("in a combination of [sweep]: found -2"));
-    assert!(with("convert = [{ method = \"max\" }, { method = \"max\", initial_potential = 0.1 }]").contains("both called `max`"));
+    assert!(
+        with("convert = [{ method = \"max\" }, { method = \"max\", initial_potential = 0.1 }]")
+            .contains("both called `max`")
+    );
     assert!(with("name = [\"a\", \"b\"]").contains("cannot be swept"));
 }
 

@@ -8,7 +8,8 @@ use model::config::{Encoding, Readout, Reset};
 use model::network::values;
 
 use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample, neurons,
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample,
+    neurons,
 };
 use crate::network::SpikingNetwork;
 use crate::spikes::SpikeTrain;
@@ -71,11 +72,12 @@ impl DenseEngine {
                 spikes = output;
             }
         }
-        self.traces(inputs, states, settings)
+        self.traces(inputs, &states, settings)
     }
 
     fn initial_states(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<LayerState> {
-        let row = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &self.device);
+        let row =
+            |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &self.device);
         let layers = self.network.layers().iter().zip(&self.tensors).zip(neurons).enumerate();
         layers
             .map(|(idx, ((layer, (_, biases)), neurons))| {
@@ -105,13 +107,13 @@ impl DenseEngine {
         Tensor::from_data(TensorData::new(spikes, [n_steps * n_samples, n_in]), &self.device)
     }
 
-    fn traces(&self, inputs: Vec<SpikeTrain>, states: Vec<LayerState>, settings: &RunSettings) -> Vec<SampleTrace> {
+    fn traces(&self, inputs: Vec<SpikeTrain>, states: &[LayerState], settings: &RunSettings) -> Vec<SampleTrace> {
         let (n_samples, n_classes) = (inputs.len(), self.network.n_classes());
         let potentials: Vec<Vec<f32>> = states.iter().map(|state| values(state.potential.clone())).collect();
         let n_firing = self.network.layers().len() - usize::from(settings.readout == Readout::Potential);
         let trace = |(sample, input): (usize, SpikeTrain)| {
             let mut spikes = vec![input];
-            for (layer, state) in self.network.layers()[..n_firing].iter().zip(&states) {
+            for (layer, state) in self.network.layers()[..n_firing].iter().zip(states) {
                 let mut train = SpikeTrain::silent(layer.n_out(), settings.n_steps);
                 for step in 0..settings.n_steps {
                     let row = &state.output[(step * n_samples + sample) * layer.n_out()..][..layer.n_out()];
@@ -128,7 +130,9 @@ impl DenseEngine {
                     (0..settings.n_steps).flat_map(at).copied().collect()
                 }
             };
-            let left = |(all, layer): (&Vec<f32>, &crate::SpikingLayer)| all[sample * layer.n_out()..][..layer.n_out()].to_vec();
+            let left = |(all, layer): (&Vec<f32>, &crate::SpikingLayer)| {
+                all[sample * layer.n_out()..][..layer.n_out()].to_vec()
+            };
             let residual = potentials.iter().zip(self.network.layers()).map(left).collect();
             SampleTrace { spikes, readout, residual, n_classes }
         };

@@ -4,12 +4,15 @@
 //! blocks of a few SIMD registers' width, one row per input, so a block's potentials stay in registers while the
 //! rows of the inputs that spiked are added to them. The SIMD level is chosen at run time.
 
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+
 use model::config::Reset;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample, neurons,
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample,
+    neurons,
 };
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::spikes::SpikeTrain;
@@ -148,7 +151,8 @@ impl PackedLayer {
             for (step, values) in output.chunks_exact(width).enumerate() {
                 match &mut result {
                     LayerResult::Spikes(train) => {
-                        let bits = values[..n_real].iter().rev().fold(0, |bits, &value| bits << 1 | u64::from(value != 0.0));
+                        let bits =
+                            values[..n_real].iter().rev().fold(0, |bits, &value| bits << 1 | u64::from(value != 0.0));
                         train.add_bits(step, first, bits);
                     }
                     LayerResult::Potentials(all) => {
@@ -226,7 +230,8 @@ impl BlockPass<'_> {
         let potentials = &mut registers_mut::<S>(self.potentials)[0];
         let output = registers_mut::<S>(self.output);
         // A limit of infinity changes nothing.
-        let limits = self.limits.map_or([simd.splat_f32s(f32::INFINITY); REGISTERS], |limits| registers::<S>(limits)[0]);
+        let limits =
+            self.limits.map_or([simd.splat_f32s(f32::INFINITY); REGISTERS], |limits| registers::<S>(limits)[0]);
         let mut v = *potentials;
         let mut first = 0;
         for (&end, output) in self.events.ends.iter().zip(output) {

@@ -86,7 +86,9 @@ pub fn first_largest(values: &[f32]) -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
     /// A sample does not fit the network.
-    #[error("sample {index} has {found} pixels, but the network has {expected} inputs; use the data set it was trained on")]
+    #[error(
+        "sample {index} has {found} pixels, but the network has {expected} inputs; use the data set it was trained on"
+    )]
     WrongSize {
         /// Index of the sample.
         index: u32,

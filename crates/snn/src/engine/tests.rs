@@ -39,7 +39,11 @@ fn samples(images: &[Vec<f32>]) -> Vec<Sample<'_>> {
 }
 
 /// The definition, neuron by neuron and step by step, in f64.
-fn by_definition(network: &SpikingNetwork, sample: &Sample<'_>, settings: &RunSettings) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
+fn by_definition(
+    network: &SpikingNetwork,
+    sample: &Sample<'_>,
+    settings: &RunSettings,
+) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
     let input = encode_sample(sample, settings);
     let mut spikes: Vec<Vec<Vec<bool>>> =
         vec![(0..settings.n_steps).map(|step| (0..input.n_neurons()).map(|i| input.get(step, i)).collect()).collect()];
@@ -53,10 +57,8 @@ fn by_definition(network: &SpikingNetwork, sample: &Sample<'_>, settings: &RunSe
             for j in 0..layer.n_out() {
                 let constant = idx == 0 && settings.encoding == Encoding::Constant;
                 let mut u = v[j] + f64::from(if constant { layer.drive(sample.pixels)[j] } else { layer.biases()[j] });
-                for i in 0..layer.n_in() {
-                    if spikes[idx][step][i] {
-                        u += f64::from(layer.weights()[j * layer.n_in() + i]);
-                    }
+                for (i, _) in spikes[idx][step].iter().enumerate().filter(|(_, spike)| **spike) {
+                    u += f64::from(layer.weights()[j * layer.n_in() + i]);
                 }
                 fired[step][j] = !integrates && u >= 1.0;
                 if fired[step][j] {
@@ -87,7 +89,11 @@ fn all_settings(n_steps: usize) -> Vec<RunSettings> {
 }
 
 fn devices() -> Vec<(Backend, burn::tensor::Device)> {
-    Backend::built_in().into_iter().filter(|backend| *backend != Backend::Wgpu).map(|b| (b, b.device().unwrap())).collect()
+    Backend::built_in()
+        .into_iter()
+        .filter(|backend| *backend != Backend::Wgpu)
+        .map(|b| (b, b.device().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -129,7 +135,10 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
                 let n_samples = if batch_size == 1 { 5 } else { images.len() };
                 let engine = DenseEngine::new(&network, &device, batch_size);
                 let traces = pool(n_threads).install(|| engine.run(&samples(&images)[..n_samples], &settings)).unwrap();
-                assert!(traces == expected[..n_samples], "{settings:?}, {backend}, batches of {batch_size}, {n_threads} threads");
+                assert!(
+                    traces == expected[..n_samples],
+                    "{settings:?}, {backend}, batches of {batch_size}, {n_threads} threads"
+                );
             }
         }
     }
@@ -180,7 +189,8 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
         thresholds: vec![1.0; n_out],
     };
     let layers = [layer(vec![-90.0, 60.0], 2), layer(vec![1.0, -80.0], 1)];
-    let network = SpikingNetwork::new(layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect()).unwrap();
+    let network =
+        SpikingNetwork::new(layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect()).unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
         reset: Reset::Subtract,
@@ -236,6 +246,11 @@ fn a_sample_of_the_wrong_size_is_refused_by_both_engines() {
 
 #[test]
 fn the_decision_is_the_first_of_equals() {
-    let trace = SampleTrace { spikes: Vec::new(), readout: vec![0.0, 2.0, 2.0, -1.0, -2.0, -1.0], residual: Vec::new(), n_classes: 3 };
+    let trace = SampleTrace {
+        spikes: Vec::new(),
+        readout: vec![0.0, 2.0, 2.0, -1.0, -2.0, -1.0],
+        residual: Vec::new(),
+        n_classes: 3,
+    };
     assert_eq!(trace.decisions(), [1, 0]);
 }
