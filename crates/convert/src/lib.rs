@@ -190,6 +190,7 @@ impl Converter<'_> {
                 search::best_kappa(config, &self.settings(config.target_steps), selection, convert, options.progress)?
             }
         };
+        notes.extend(search::end_of_grid_note(kappa, &trials));
         let (thresholds, network) = self.at(kappa, activations.as_deref())?;
         let exact = self.rescaled(&thresholds);
         let record = ConversionRecord {

@@ -43,6 +43,20 @@ pub fn best_kappa(
     Ok((best(&trials), trials))
 }
 
+/// What the user should know if a better κ may lie outside the grid; `None` if the best one is inside, or nothing was tried.
+pub fn end_of_grid_note(kappa: f64, trials: &[KappaTrial]) -> Option<String> {
+    let beyond = |bound: f64, end: &str| {
+        format!("κ = {bound} is the {end} that `kappa = \"auto\"` tried; widen convert.kappa_grid")
+    };
+    let smaller = trials.iter().any(|trial| trial.kappa < kappa);
+    let larger = trials.iter().any(|trial| trial.kappa > kappa);
+    match (smaller, larger) {
+        (false, true) => Some(beyond(kappa, "smallest")),
+        (true, false) => Some(beyond(kappa, "largest")),
+        _ => None,
+    }
+}
+
 fn best(trials: &[KappaTrial]) -> f64 {
     let better = |a: &&KappaTrial, b: &&KappaTrial| a.accuracy.total_cmp(&b.accuracy).then(b.kappa.total_cmp(&a.kappa));
     trials.iter().max_by(better).expect("the grid is not empty").kappa
@@ -51,6 +65,15 @@ fn best(trials: &[KappaTrial]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_best_kappa_at_an_end_of_the_grid_is_pointed_out() {
+        let trials = [0.1, 0.2, 0.3].map(|kappa| KappaTrial { kappa, accuracy: 0.5 });
+        assert!(end_of_grid_note(0.1, &trials).unwrap().contains("smallest"));
+        assert!(end_of_grid_note(0.3, &trials).unwrap().contains("largest"));
+        assert_eq!(end_of_grid_note(0.2, &trials), None);
+        assert_eq!(end_of_grid_note(0.4, &[]), None);
+    }
 
     #[test]
     fn the_smallest_kappa_wins_among_the_most_accurate() {

@@ -91,7 +91,7 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
         }
         let residual = traces.iter().flat_map(|trace| &trace.residual[idx]);
         let n_residual = (traces.len() * layer.n_out()) as f64;
-        let every = pairs.len().div_ceil(RATE_PAIRS).max(1);
+        let every = stride(pairs.len(), layer.n_out());
         LayerProbe {
             rate_correlation: correlation(pairs.iter().copied()),
             residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
@@ -99,6 +99,16 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
         }
     };
     network.layers().iter().enumerate().map(of).collect()
+}
+
+/// Distance between the pairs that are kept: one that shares no factor with the number of neurons, or always the same few
+/// neurons would be seen.
+fn stride(n_pairs: usize, n_neurons: usize) -> usize {
+    let shares_factor = |every: usize| (2..=every).any(|d| every.is_multiple_of(d) && n_neurons.is_multiple_of(d));
+    let first = n_pairs.div_ceil(RATE_PAIRS).max(1);
+    (first..)
+        .find(|&every| !shares_factor(every))
+        .expect("a prime above the number of neurons shares no factor with it")
 }
 
 /// The spikes of one sample, as far as they can be drawn.
@@ -153,6 +163,23 @@ mod tests {
         assert!((fit.coefficient_of_variation - 0.5).abs() < 1e-12 && (fit.correlation.unwrap() - 1.0).abs() < 1e-12);
         assert_eq!(norm_fit(2.0, &[[1.0, 0.0]]), None);
         assert_eq!(norm_fit(f64::INFINITY, &[[1.0, 1.0]]).unwrap().p, "∞");
+    }
+
+    #[test]
+    fn the_pairs_that_are_kept_are_of_many_neurons() {
+        for (n_samples, n_neurons) in [(200, 512), (1, 512), (200, 510), (50, 7), (3, 1)] {
+            let n_pairs = n_samples * n_neurons;
+            let kept: Vec<usize> = (0..n_pairs).step_by(stride(n_pairs, n_neurons)).collect();
+            let mut neurons: Vec<usize> = kept.iter().map(|pair| pair % n_neurons).collect();
+            neurons.sort_unstable();
+            neurons.dedup();
+            assert!(
+                kept.len() <= RATE_PAIRS && kept.len() >= n_pairs.min(RATE_PAIRS) / 2,
+                "{n_samples}, {n_neurons}: {}",
+                kept.len()
+            );
+            assert_eq!(neurons.len(), n_neurons.min(kept.len()), "{n_samples}, {n_neurons}");
+        }
     }
 
     #[test]

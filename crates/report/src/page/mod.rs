@@ -55,7 +55,7 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
     let sections: Vec<Section> = [
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
-        variance::section(record)?,
+        variance::section(record, &methods)?,
         rates::section(&methods)?,
         raster::section(record, &methods)?,
         layers::section(&methods)?,

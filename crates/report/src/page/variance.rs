@@ -7,9 +7,11 @@ use maud::{PreEscaped, html};
 use super::{HALF, Section, figure, findings, reading, table};
 use crate::chart::{Axis, Chart, Mark, line_swatch};
 use crate::error::ReportError;
+use crate::method::Method;
 use crate::number::{fixed, fixed_or_missing, list, significant};
 use crate::palette::Ink;
 use crate::record::{ExperimentRecord, LayerVariance, NormFit, RunRecord};
+use crate::statistic::{Summary, summarise};
 use crate::table::{Column, Table};
 
 /// Points drawn per panel; more only thicken the cloud.
@@ -18,7 +20,7 @@ const MAX_POINTS: usize = 500;
 /// their own sampling error is about 1/√(2n), some 3 to 7 %.
 const EQUAL_SHARE: f64 = 0.05;
 
-pub(super) fn section(record: &ExperimentRecord) -> Result<Option<Section>, ReportError> {
+pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     let Some(run) = record
         .networks
         .iter()
@@ -60,6 +62,7 @@ pub(super) fn section(record: &ExperimentRecord) -> Result<Option<Section>, Repo
             (figure(&charts, HALF, "charts two", &legend, &caption)?)
             (findings(&sentences(record, run)))
             (table(&norm_table(run)))
+            @if methods.len() > 1 { details { summary { "The same for every method" } (table(&spread_table(methods))) } }
         },
     }))
 }
@@ -113,13 +116,57 @@ fn best(norms: &[NormFit]) -> Vec<&NormFit> {
     norms.iter().filter(|n| n.coefficient_of_variation <= smallest * (1.0 + EQUAL_SHARE)).collect()
 }
 
-fn norm_table(run: &RunRecord) -> Table {
+/// Norm orders that were compared, in the order of the record.
+fn orders<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Vec<&'a str> {
     let mut orders: Vec<&str> = Vec::new();
-    for fit in run.simulation.variance.iter().flat_map(|l| &l.norms) {
+    for fit in runs.into_iter().flat_map(|run| &run.simulation.variance).flat_map(|l| &l.norms) {
         if !orders.contains(&fit.p.as_str()) {
             orders.push(&fit.p);
         }
     }
+    orders
+}
+
+/// Coefficients of variation per layer and method, over networks: conversion scales a layer's weights by the
+/// thresholds of the layer before, so which norm predicts best depends on the method.
+fn spread_table(methods: &[Method<'_>]) -> Table {
+    let orders = orders(methods.iter().flat_map(|m| m.runs.iter().copied()));
+    let mut layers: Vec<&str> = Vec::new();
+    for layer in methods.iter().flat_map(|m| &m.runs).flat_map(|run| &run.simulation.variance) {
+        if !layers.contains(&layer.name.as_str()) {
+            layers.push(&layer.name);
+        }
+    }
+    let mut columns = vec![Column::text("into layer"), Column::text("method")];
+    columns.extend(orders.iter().map(|p| Column::number(format!("p = {p}"))));
+    let mut rows = Vec::new();
+    for layer in layers {
+        for method in methods {
+            let measured = method.runs.iter().flat_map(|run| &run.simulation.variance).filter(|l| l.name == layer);
+            let fits: Vec<&NormFit> = measured.flat_map(|l| &l.norms).collect();
+            let summary = |p: &str| summarise(fits.iter().filter(|n| n.p == p).map(|n| n.coefficient_of_variation));
+            let summaries: Vec<Option<Summary>> = orders.iter().map(|p| summary(p)).collect();
+            let smallest = summaries.iter().flatten().map(|s| s.mean).fold(f64::INFINITY, f64::min);
+            let cell = |summary: &Option<Summary>| {
+                summary.map_or_else(String::new, |Summary { mean, sd, .. }| {
+                    let mark = if mean <= smallest * (1.0 + EQUAL_SHARE) { "★ " } else { "" };
+                    let spread = sd.map_or_else(String::new, |sd| format!(" ± {}", fixed(sd, 3)));
+                    format!("{mark}{}{spread}", fixed(mean, 3))
+                })
+            };
+            if smallest.is_finite() {
+                let mut row = vec![layer.to_owned(), method.label.to_owned()];
+                row.extend(summaries.iter().map(cell));
+                rows.push(row);
+            }
+        }
+    }
+    let title = "Coefficient of variation of σ/‖w‖ₚ, mean ± standard deviation over networks (★ as above)";
+    Table { title: title.to_owned(), columns, rows }
+}
+
+fn norm_table(run: &RunRecord) -> Table {
+    let orders = orders([run]);
     let mut columns = vec![Column::text("into layer"), Column::text("measure")];
     columns.extend(orders.iter().map(|p| Column::number(format!("p = {p}"))));
     let mut rows = Vec::new();

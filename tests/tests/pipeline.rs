@@ -1,0 +1,176 @@
+//! train → convert → simulate through their libraries: other people's weights, bad input, and what is made only once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use model::artefact::{self, TensorF32};
+use model::config::ExperimentFile;
+use model::{Experiment, ann};
+use serde_json::Value;
+
+const TINY: &str = r#"
+name = "tiny"
+[data]
+dataset = "digits"
+[model]
+input = [1, 8, 8]
+layers = [{ kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "relu" }, { kind = "dense", units = 10 }]
+[train]
+epochs = 4
+[simulate]
+steps = 16
+samples = 300
+probe_samples = 50
+"#;
+
+fn experiment(overrides: &[&str]) -> Experiment {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    ExperimentFile::parse(TINY, Path::new("tiny.toml"), &overrides).unwrap().base
+}
+
+/// A folder with the trained network of the tiny experiment.
+fn trained() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = train::run(&experiment(&[]), folder.path(), train::Options::default()).unwrap();
+    (folder, outcome.path)
+}
+
+fn convert(overrides: &[&str], weights: &Path, folder: &Path) -> anyhow::Result<convert::Outcome> {
+    convert::run(&experiment(overrides), weights, folder, convert::Options::default())
+}
+
+fn simulate(overrides: &[&str], folder: &Path) -> anyhow::Result<simulate::Outcome> {
+    simulate::run(&experiment(overrides), "seed 0", "run", folder, simulate::Options::default())
+}
+
+/// The trained tensors with a change, as a file that Quartic did not make.
+fn foreign(weights: &Path, change: impl Fn(&mut BTreeMap<String, TensorF32>)) -> PathBuf {
+    let mut tensors = ann::AnnArtefact::read(weights, &experiment(&[]).architecture).unwrap().tensors;
+    change(&mut tensors);
+    let path = weights.with_file_name("foreign.safetensors");
+    let views: Vec<(String, Vec<u8>, Vec<usize>)> = tensors
+        .into_iter()
+        .map(|(name, t)| (name, t.values.iter().flat_map(|v| v.to_le_bytes()).collect(), t.shape))
+        .collect();
+    let views = views.iter().map(|(name, bytes, shape)| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn the_spiking_network_decides_as_the_trained_one_and_every_method_gets_there() {
+    let (folder, weights) = trained();
+    for method in model::config::Method::ALL {
+        let set = format!("convert.method={method}");
+        let overrides = [set.as_str(), "simulate.encoding=systematic", "simulate.steps=64"];
+        convert(&overrides, &weights, folder.path()).unwrap();
+        let results = simulate(&overrides, folder.path()).unwrap().results;
+        let seed = &results.run.simulation.seeds[0];
+        // Pixel counts are less than a spike off, so at T = 64 few decisions can differ. `model`'s worst case is so
+        // large that its neurons hardly fire by then.
+        let expected = if *method == model::config::Method::Model { 0.8 } else { 0.95 };
+        assert!(*seed.agreement.last().unwrap() >= expected, "{method}: {:?}", seed.agreement);
+        let operations: Vec<f64> = results.run.simulation.layers.iter().map(|l| l.synaptic_operations).collect();
+        let (total, by_layer) = (seed.synaptic_operations.last().unwrap(), operations.iter().sum::<f64>());
+        assert!((total - by_layer).abs() < 1e-9 * total, "{method}: {total} in all, {by_layer} by layer");
+    }
+}
+
+#[test]
+fn weights_of_another_program_convert_to_the_same_network() {
+    let (folder, weights) = trained();
+    let foreign = foreign(&weights, |_| {});
+    convert(&[], &weights, &folder.path().join("own")).unwrap();
+    convert(&[], &foreign, &folder.path().join("foreign")).unwrap();
+    let read =
+        |name: &str| snn::artefact::read::<Value, Value>(&folder.path().join(name).join("snn.safetensors")).unwrap();
+    assert!(read("own").network == read("foreign").network);
+    assert_ne!(read("own").metadata.parent, read("foreign").metadata.parent);
+}
+
+#[test]
+fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written() {
+    let (folder, weights) = trained();
+    let refused = |change: &dyn Fn(&mut BTreeMap<String, TensorF32>), overrides: &[&str], expected: &str| {
+        let path = foreign(&weights, change);
+        let error = convert(overrides, &path, folder.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "`{expected}` is not in `{error}`");
+    };
+    fn values<'a>(tensors: &'a mut BTreeMap<String, TensorF32>, name: &str) -> &'a mut [f32] {
+        &mut tensors.get_mut(name).unwrap().values
+    }
+    refused(&|t| values(t, "1.weight")[64..128].fill(0.0), &[], "layer dense 1: all weights of neuron 1 are zero");
+    refused(&|t| values(t, "1.weight")[3] = f32::NAN, &[], "`1.weight`: value NaN at position 3");
+    refused(&|t| values(t, "3.bias")[2] = f32::INFINITY, &[], "`3.bias`: value inf at position 2");
+    refused(&|t| _ = t.remove("3.bias"), &[], "`3.bias`: missing; the model needs it with shape [10]");
+    refused(
+        &|t| values(t, "1.weight").fill(-1.0),
+        &["convert.method=max"],
+        "layer dense 1: no calibration sample activates",
+    );
+    refused(&|t| values(t, "1.weight").fill(1e30), &["convert.method=none"], "too large for exact sums");
+    assert!(!folder.path().join("snn.safetensors").exists());
+    let missing = convert(&[], &folder.path().join("nothing.safetensors"), folder.path()).unwrap_err().to_string();
+    assert!(missing.contains("nothing.safetensors") && missing.contains("run `train`"), "{missing}");
+}
+
+#[test]
+fn networks_that_cannot_be_simulated_are_refused_with_a_remedy() {
+    let (folder, weights) = trained();
+    let error = simulate(&[], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("snn.safetensors") && error.contains("run `convert`"), "{error}");
+    convert(&[], &weights, folder.path()).unwrap();
+    let error = simulate(&["simulate.readout=spikes"], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("converted for simulate.readout = \"potential\""), "{error}");
+    let error = simulate(&["simulate.samples=5000"], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("found 5000, but digits has 1797 test samples"), "{error}");
+    let path = folder.path().join("snn.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let error = simulate(&[], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("snn.safetensors: not a whole safetensors file"), "{error}");
+}
+
+#[test]
+fn a_network_is_converted_again_only_if_something_it_depends_on_has_changed() {
+    let (folder, weights) = trained();
+    let reused = |overrides: &[&str]| {
+        let converted = convert(overrides, &weights, folder.path()).unwrap().reused;
+        (converted, simulate(overrides, folder.path()).unwrap().reused)
+    };
+    assert_eq!(reused(&[]), (false, false));
+    assert_eq!(reused(&[]), (true, true));
+    assert_eq!(reused(&["simulate.samples=200"]), (true, false));
+    assert_eq!(reused(&["simulate.samples=200", "simulate.engine=dense"]), (true, true));
+    assert_eq!(reused(&["convert.kappa=0.3"]), (false, false));
+    let changed = foreign(&weights, |tensors| tensors.get_mut("3.bias").unwrap().values[0] += 0.5);
+    assert!(!convert(&["convert.kappa=0.3"], &changed, folder.path()).unwrap().reused);
+}
+
+#[test]
+fn a_method_without_data_converts_where_there_is_no_data_and_says_what_it_could_not_tell() {
+    let (folder, weights) = trained();
+    let away = ["data.dataset=mnist", "data.path=\"/nowhere\"", "model.input=[1, 8, 8]"];
+    let norm = convert(&away, &weights, folder.path()).unwrap();
+    assert!(
+        norm.notes[0].contains("no expected saturation") && norm.notes[0].contains("fetch-data mnist"),
+        "{:?}",
+        norm.notes
+    );
+    assert!(norm.conversion.layers.iter().all(|layer| layer.expected_saturation.is_none()));
+    let max = convert(&[&away[..], &["convert.method=max"]].concat(), &weights, folder.path());
+    assert!(max.unwrap_err().to_string().contains("scripts/fetch-data mnist"));
+}
+
+#[test]
+fn what_is_written_as_results_is_read_back() {
+    let (folder, weights) = trained();
+    convert(&[], &weights, folder.path()).unwrap();
+    let outcome = simulate(&[], folder.path()).unwrap();
+    let read: simulate::Results = serde_json::from_slice(&std::fs::read(&outcome.path).unwrap()).unwrap();
+    assert!(read == outcome.results);
+    let checksum = artefact::file_checksum(&folder.path().join("snn.safetensors")).unwrap();
+    assert_eq!(read.recipe["snn"], Value::String(checksum));
+}
