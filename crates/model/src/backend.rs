@@ -77,7 +77,7 @@ impl Backend {
             #[cfg(feature = "flex")]
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
-            // Deprecated by burn in favour of flex, but still twice as fast for dense layers.
+            // Deprecated by burn in favour of flex, but there to compare with.
             Self::Ndarray =>
             {
                 #[allow(deprecated)]

@@ -7,7 +7,7 @@
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
 //! - [`probe`]: statistics of input currents
-//! - [`norm`]: norms of weight vectors
+//! - [`mod@norm`]: norms of weight vectors
 //! - [`artefact`]: the file `snn.safetensors`
 //!
 //! One time step of a neuron with membrane potential v, weights W̃ and bias b̃ (in thresholds):

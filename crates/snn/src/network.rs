@@ -219,7 +219,8 @@ impl SpikingLayer {
         let steps = limited.clone().map(|grid| grid.free_steps).min()?;
         let limit = limited.clone().map(|grid| grid.potential_limit).fold(f32::INFINITY, f32::min);
         Some(format!(
-            "{}: potentials of {} of {} neurons saturate beyond ±{limit} thresholds or more, which none can reach in {steps} steps",
+            "{}: potentials of {} of {} neurons saturate at ±{limit} thresholds or more, which they might reach after {steps} \
+             steps; charge beyond that is lost (their weights are huge against their thresholds, or the run is long)",
             self.name,
             limited.count(),
             self.n_out()

@@ -1,6 +1,6 @@
 //! Every configuration key: meaning, type, range and default, in one table.
 //!
-//! The table checks a file ([`check`]), fills in the defaults, suggests the nearest key for an unknown one and
+//! The table checks a file, fills in the defaults, suggests the nearest key for an unknown one and
 //! is printed as the reference (`--keys`). `[[model.layers]]` and `[sweep]` have shapes of their own and are
 //! checked beside it.
 
@@ -36,7 +36,7 @@ pub enum Kind {
     Floats(f64, f64),
     /// Image shape `[C, H, W]`.
     Shape,
-    /// The list of layers; checked by [`super::layers`].
+    /// The list of layers; checked beside the table.
     Layers,
 }
 
@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     key(
         "backend",
         Kind::Choice(&["flex", "ndarray", "wgpu"]),
-        "\"ndarray\"",
+        "\"flex\"",
         "burn backend of training, calibration and the dense engine",
     ),
     required(
@@ -137,7 +137,7 @@ pub const KEYS: &[Key] = &[
         "convert.kappa",
         Kind::AboveOr(0.0, 1000.0, "auto"),
         "0.4",
-        "methods `norm` and `std`: noise-to-threshold ratio κ, or \"auto\" for the best of `kappa_grid`",
+        "methods `norm` and `std`: noise-to-threshold ratio κ, or \"auto\" for the best of `kappa_grid` at `target_steps`",
     ),
     key(
         "convert.kappa_grid",
