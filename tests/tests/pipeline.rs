@@ -113,8 +113,9 @@ fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written()
     );
     refused(&|t| values(t, "1.weight").fill(1e30), &["convert.method=none"], "too large for exact sums");
     assert!(!folder.path().join("snn.safetensors").exists());
-    let missing = convert(&[], &folder.path().join("nothing.safetensors"), folder.path()).unwrap_err().to_string();
+    let missing = format!("{:#}", convert(&[], &folder.path().join("nothing.safetensors"), folder.path()).unwrap_err());
     assert!(missing.contains("nothing.safetensors") && missing.contains("run `train`"), "{missing}");
+    assert_eq!(missing.matches("os error").count(), 1, "{missing}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use burn::tensor::Device;
 use datasets::{DatasetError, DatasetName, LabelledImages, Split};
 use model::Experiment;
 use model::ann::AnnArtefact;
+pub use model::cli::Options;
 use model::config::{ConvertConfig, Kappa, Method, Readout};
 use model::network::Network;
 use report::record::ConversionRecord;
@@ -33,15 +34,6 @@ use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingNetw
 use activation::Activations;
 use layer::{AnnLayer, ann_layers};
 use threshold::{Choice, choose, needs_data};
-
-/// How to run, apart from what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Convert again even if the wanted network is there.
-    pub force: bool,
-    /// Show progress on the standard error.
-    pub progress: bool,
-}
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]

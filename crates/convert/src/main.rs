@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use convert::Options;
 use model::cli::ExperimentArgs;
 
 /// Convert a trained network to a spiking network and write RUNS/NAME/snn.safetensors.
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
     };
     let folder = args.runs.join(&experiment.name);
     let weights = weights.unwrap_or_else(|| folder.join("ann.safetensors"));
-    match convert::run(&experiment, &weights, &folder, Options { force: args.force, progress: true }) {
+    match convert::run(&experiment, &weights, &folder, args.options()) {
         Ok(outcome) => {
             print!("{}", report::terminal(&convert::summary::table(&outcome.conversion)));
             for note in &outcome.notes {

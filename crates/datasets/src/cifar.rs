@@ -31,11 +31,11 @@ pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), Da
     let mut batches = Batches::default();
     for name in names {
         let path = folder.join(format!("{name}.bin"));
-        let io_error = |source: std::io::Error| match source.kind() {
+        let io_error = |cause: std::io::Error| match cause.kind() {
             ErrorKind::NotFound => {
                 DatasetError::MissingFile { path: path.clone(), remedy: DatasetName::Cifar10.remedy() }
             }
-            _ => DatasetError::Io { path: path.clone(), source },
+            _ => DatasetError::Io { path: path.clone(), cause },
         };
         let file = File::open(&path).map_err(io_error)?;
         // The length is only a hint to avoid copies; reading checks what is really there.
@@ -64,7 +64,7 @@ impl Batches {
             (&mut reader)
                 .take(RECORD)
                 .read_to_end(&mut sample)
-                .map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+                .map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?;
             let found = index * RECORD + sample.len() as u64;
             match sample.len() as u64 {
                 0 if index == 0 => return Err(DatasetError::Empty { path: path.to_owned() }),

@@ -30,20 +30,20 @@ pub enum DatasetError {
         remedy: String,
     },
     /// The operating system refused to read a file.
-    #[error("{}: {source}; check that it is a file and can be read", path.display())]
+    #[error("{}: {cause}; check that it is a file and can be read", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A gzip stream is broken off or damaged.
-    #[error("{}: damaged gzip stream ({source}); get the file again", path.display())]
+    #[error("{}: damaged gzip stream ({cause}); get the file again", path.display())]
     DamagedGzip {
         /// The file.
         path: PathBuf,
         /// What the decompressor said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file does not begin as its format does.
     #[error(

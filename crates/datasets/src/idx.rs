@@ -53,7 +53,7 @@ fn open(
             match File::open(&path) {
                 Ok(file) => return Ok((path, BufReader::new(file))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(DatasetError::Io { path, source }),
+                Err(cause) => return Err(DatasetError::Io { path, cause }),
             }
         }
     }
@@ -73,7 +73,7 @@ enum Content<R> {
 
 impl<'a, R: BufRead> Source<'a, R> {
     fn new(path: &'a Path, mut reader: R) -> Result<Self, DatasetError> {
-        let start = reader.fill_buf().map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+        let start = reader.fill_buf().map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?;
         let is_gzip = start.starts_with(&[0x1f, 0x8b]);
         let reader = if is_gzip { Content::Gzip(MultiGzDecoder::new(reader)) } else { Content::Plain(reader) };
         Ok(Self { path, reader })
@@ -142,15 +142,15 @@ impl<'a, R: BufRead> Source<'a, R> {
         match &mut self.reader {
             Content::Plain(reader) => {
                 let read = reader.take(n_bytes).read_to_end(&mut bytes);
-                read.map_err(|source| DatasetError::Io { path: path(), source })?;
+                read.map_err(|cause| DatasetError::Io { path: path(), cause })?;
             }
             Content::Gzip(reader) => {
                 let read = reader.take(n_bytes).read_to_end(&mut bytes);
-                read.map_err(|source| match source.kind() {
+                read.map_err(|cause| match cause.kind() {
                     ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-                        DatasetError::DamagedGzip { path: path(), source }
+                        DatasetError::DamagedGzip { path: path(), cause }
                     }
-                    _ => DatasetError::Io { path: path(), source },
+                    _ => DatasetError::Io { path: path(), cause },
                 })?;
             }
         }

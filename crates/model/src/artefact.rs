@@ -45,12 +45,12 @@ pub struct Contents<M> {
 #[derive(Debug, Error)]
 pub enum ArtefactError {
     /// The operating system refused.
-    #[error("{}: {source}; {remedy}", path.display())]
+    #[error("{}: {cause}; {remedy}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
         /// What to do.
         remedy: &'static str,
     },
@@ -79,9 +79,9 @@ pub enum ArtefactError {
 /// # Errors
 /// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> {
-    let io_error = |source| ArtefactError::Io {
+    let io_error = |cause| ArtefactError::Io {
         path: path.to_owned(),
-        source,
+        cause,
         remedy: "check that the folder can be written to and has space",
     };
     let folder = match path.parent() {
@@ -134,7 +134,7 @@ pub fn write<M: Serialize>(
 /// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is too large, not a
 /// safetensors file, truncated, holds other types than F32, or has a description that cannot be understood.
 pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Contents<M>, ArtefactError> {
-    let io_error = |source| ArtefactError::Io { path: path.to_owned(), source, remedy };
+    let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
     let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy };
     let size = fs::metadata(path).map_err(io_error)?.len();
     if size > MAX_FILE_BYTES {

@@ -6,6 +6,15 @@ use clap::Args;
 
 use crate::config::{ConfigError, ExperimentFile};
 
+/// How a command runs, apart from what it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Make again what is there already and unchanged.
+    pub force: bool,
+    /// Show progress on the standard error.
+    pub progress: bool,
+}
+
 /// The experiment, overrides of its keys, and where results go.
 #[derive(Debug, Clone, Args)]
 pub struct ExperimentArgs {
@@ -30,6 +39,11 @@ pub struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
+    /// Options of a command that a person runs.
+    pub fn options(&self) -> Options {
+        Options { force: self.force, progress: true }
+    }
+
     /// Reads and checks the experiment file with its overrides.
     ///
     /// # Errors

@@ -10,17 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use model::artefact::write_atomically;
+pub use model::cli::Options;
 use model::config::{Cell, ExperimentFile, folder_name};
 use report::record::{AnnRecord, ExperimentRecord};
-
-/// How to run, apart from what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Make everything again even if it is there.
-    pub force: bool,
-    /// Show progress on the standard error.
-    pub progress: bool,
-}
 
 /// A finished experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,20 +61,17 @@ pub fn run(file: &ExperimentFile, runs: &Path, options: Options, announce: impl 
         let network = network_label(cells[0]);
         let network_folder = folder.join(folder_name(&cells[0].network));
         step(format!("{network}: train {}", first.architecture));
-        let train_options = train::Options { force: options.force, progress: options.progress };
-        let trained = train::run(first, &network_folder, train_options).with_context(|| network.clone())?;
+        let trained = train::run(first, &network_folder, options).with_context(|| network.clone())?;
         for cell in cells {
             let label = &cell.run;
             step(format!("{network}: {label}"));
             let cell_folder =
                 if file.cells.len() == 1 { network_folder.clone() } else { network_folder.join(folder_name(label)) };
             let context = || format!("{network}: {label}");
-            let convert_options = convert::Options { force: options.force, progress: options.progress };
             let converted =
-                convert::run(&cell.experiment, &trained.path, &cell_folder, convert_options).with_context(context)?;
-            let simulate_options = simulate::Options { force: options.force, progress: options.progress };
-            let simulated = simulate::run(&cell.experiment, &network, label, &cell_folder, simulate_options)
-                .with_context(context)?;
+                convert::run(&cell.experiment, &trained.path, &cell_folder, options).with_context(context)?;
+            let simulated =
+                simulate::run(&cell.experiment, &network, label, &cell_folder, options).with_context(context)?;
             notes.extend(
                 converted.notes.into_iter().chain(simulated.notes).map(|note| format!("{network}: {label}: {note}")),
             );

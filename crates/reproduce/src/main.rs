@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use model::cli::ExperimentArgs;
-use reproduce::Options;
 
 /// Reproduce an experiment: train, convert and simulate every combination of its sweep, then report them side by side.
 ///
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         }
     };
     let announce = |step: &reproduce::Step| eprintln!("[{}/{}] {}", step.number, step.of, step.what);
-    match reproduce::run(&file, &args.runs, Options { force: args.force, progress: true }, announce) {
+    match reproduce::run(&file, &args.runs, args.options(), announce) {
         Ok(outcome) => {
             for note in &outcome.notes {
                 eprintln!("note: {note}");

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use datasets::{DatasetName, LabelledImages, Split};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use model::cli::Options;
 use model::config::{Encoding, EngineKind};
 use model::network::{Network, values};
 use model::{Experiment, artefact};
@@ -26,15 +27,6 @@ use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, Sp
 
 use measure::LayerProbe;
 use score::{Activity, Score};
-
-/// How to run, apart from what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Simulate again even if the wanted results are there.
-    pub force: bool,
-    /// Show progress on the standard error.
-    pub progress: bool,
-}
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]

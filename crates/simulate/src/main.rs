@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match simulate(&experiment, &args.runs.join(&experiment.name), Options { force: args.force, progress: true }) {
+    match simulate(&experiment, &args.runs.join(&experiment.name), args.options()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");

@@ -61,12 +61,12 @@ pub enum SnnFileError {
     #[error(transparent)]
     File(#[from] ArtefactError),
     /// The file's contents contradict each other.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Network {
         /// The file.
         path: String,
         /// What is wrong.
-        source: NetworkError,
+        cause: NetworkError,
     },
 }
 
@@ -116,7 +116,7 @@ where
     if metadata.format != FORMAT {
         return Err(damaged(format!("format {} where {FORMAT} is needed", metadata.format)).into());
     }
-    let invalid = |source| SnnFileError::Network { path: path.display().to_string(), source };
+    let invalid = |cause| SnnFileError::Network { path: path.display().to_string(), cause };
     let mut layers = Vec::new();
     for (idx, name) in metadata.layers.iter().enumerate() {
         let mut take = |field: &str| {

@@ -19,18 +19,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use datasets::{DatasetName, LabelledImages, Split};
 use model::ann::{self, AnnMetadata};
+pub use model::cli::Options;
 use model::{Experiment, artefact};
 use report::record::EpochRecord;
 use serde_json::{Value, json};
-
-/// How to run, apart from what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Train again even if the wanted network is there.
-    pub force: bool,
-    /// Show progress on the standard error.
-    pub progress: bool,
-}
 
 /// A trained network on disk.
 #[derive(Debug, Clone, PartialEq)]

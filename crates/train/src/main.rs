@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use model::cli::ExperimentArgs;
-use train::Options;
 
 /// Train the non-spiking network of an experiment and write RUNS/NAME/ann.safetensors.
 ///
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match train::run(&experiment, &args.runs.join(&experiment.name), Options { force: args.force, progress: true }) {
+    match train::run(&experiment, &args.runs.join(&experiment.name), args.options()) {
         Ok(outcome) => {
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!(

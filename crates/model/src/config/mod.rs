@@ -445,9 +445,8 @@ fn override_key(raw: &mut Table, text: &str, problems: &mut Vec<Problem>) {
     };
     let (path, value) = (path.trim(), value.trim());
     if !schema::is_key(path) {
-        let mut problem = schema::unknown(path);
-        problem.path = format!("--set {path}");
-        problems.push(problem);
+        let problem = schema::unknown(path);
+        problems.push(Problem::new("", format!("--set {path}: {}", problem.message)));
         return;
     }
     // A bare word is a text: --set convert.method=norm.

@@ -106,6 +106,10 @@ fn overrides_take_toml_values_and_bare_words() {
     assert_eq!(experiment.convert.label(), "std κ=0.3");
     assert_eq!((experiment.simulate.seeds, experiment.seed), (vec![4, 5], 9));
     assert!(error(MINIMAL, &["seed"]).contains("--set seed: no `=`"));
+    assert!(
+        error(MINIMAL, &["train.epoch=3"])
+            .contains("x.toml: --set train.epoch: unknown key; did you mean `train.epochs`?")
+    );
 }
 
 #[test]
