@@ -64,7 +64,7 @@ fn the_spiking_network_decides_as_the_trained_one_and_every_method_gets_there() 
     let (folder, weights) = trained();
     for method in Method::ALL {
         let set = format!("convert.method={method}");
-        let overrides = [set.as_str(), "simulate.encoding=systematic", "simulate.steps=64"];
+        let overrides = [set.as_str(), "convert.kappa=0.15", "simulate.encoding=systematic", "simulate.steps=64"];
         convert(&overrides, &weights, folder.path()).unwrap();
         let results = simulate(&overrides, folder.path()).unwrap().results;
         let seed = &results.run.simulation.seeds[0];
