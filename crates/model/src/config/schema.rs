@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key(
         "convert.kappa_samples",
         Kind::Integer(1, 1_000_000),
-        "1000",
+        "5000",
         "training samples that `kappa = \"auto\"` is judged on, apart from the calibration samples where there are enough",
     ),
     key(
