@@ -21,6 +21,11 @@ pub(crate) enum Verdict {
 
 /// Compares paired observations.
 pub(crate) fn compare(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Verdict {
+    difference(a, b).map_or(Verdict::Unknown, |(_, verdict)| verdict)
+}
+
+/// Mean of `a − b` over common keys, and whether it can be told from zero; `None` without common keys.
+pub(crate) fn difference(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Option<(f64, Verdict)> {
     let differences: Vec<(&str, f64)> =
         a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (key.0, x - y))).collect();
     let mut networks: Vec<&str> = differences.iter().map(|(network, _)| *network).collect();
@@ -34,12 +39,13 @@ pub(crate) fn compare(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Verdict {
     } else {
         differences.iter().map(|(_, x)| *x).collect()
     };
-    let Some(summary) = summarise(units) else { return Verdict::Unknown };
-    match half_width(&summary) {
+    let summary = summarise(units)?;
+    let verdict = match half_width(&summary) {
         Some(half) if summary.mean == 0.0 || summary.mean.abs() <= half => Verdict::Tie,
         Some(half) if half > 0.0 => Verdict::Different,
         _ => Verdict::Unknown,
-    }
+    };
+    Some((summary.mean, verdict))
 }
 
 /// The method with the highest mean accuracy at a step, and how sure that is.
@@ -79,6 +85,15 @@ mod tests {
         let a = observed(&[("a", 1, 0.90), ("a", 2, 0.80), ("a", 3, 0.85)]);
         let b = observed(&[("a", 3, 0.839), ("a", 1, 0.890), ("a", 2, 0.789)]);
         assert_eq!(compare(&a, &b), Verdict::Different);
+    }
+
+    #[test]
+    fn the_mean_difference_is_that_of_the_networks_however_many_seeds_each_has() {
+        let a = observed(&[("a", 1, 0.90), ("a", 2, 0.90), ("b", 1, 0.80)]);
+        let b = observed(&[("a", 1, 0.88), ("a", 2, 0.86), ("b", 1, 0.79), ("c", 1, 0.0)]);
+        let (mean, verdict) = difference(&a, &b).unwrap();
+        assert!((mean - 0.02).abs() < 1e-12 && verdict == Verdict::Tie, "{mean}, {verdict:?}");
+        assert_eq!(difference(&a, &[]), None);
     }
 
     #[test]

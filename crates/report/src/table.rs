@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::comparison::{Verdict, difference};
 use crate::error::ReportError;
 use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
-use crate::number::{MISSING, accuracy_decimals, count_summary, integer, percent_summary};
+use crate::number::{MISSING, accuracy_decimals, count_summary, integer, percent, percent_summary};
 use crate::record::ExperimentRecord;
 
 /// A table of text cells, each row as long as `columns`.
@@ -70,6 +71,43 @@ pub fn accuracy_table(record: &ExperimentRecord) -> Table {
     MISSING.clone_into(&mut first[n_columns - 1]);
     table.rows.insert(0, first);
     table
+}
+
+/// The L4-norm's method against each other one: mean paired difference of accuracy at each checkpoint.
+///
+/// The method is the first one by the norm of order 4. `*` marks a difference whose 95 % interval (Student's t over
+/// networks, or over seeds of a single network) leaves out zero; `None` without such a method or another one.
+pub fn difference_table(record: &ExperimentRecord) -> Option<Table> {
+    let methods = methods(record);
+    let is_l4 = |m: &Method<'_>| {
+        m.runs.iter().any(|run| run.conversion.method == "norm" && run.conversion.p.is_some_and(|p| p == 4.0))
+    };
+    let reference = methods.iter().position(is_l4)?;
+    let others: Vec<&Method<'_>> =
+        methods.iter().enumerate().filter(|(i, _)| *i != reference).map(|(_, m)| m).collect();
+    let decimals = accuracy_decimals(record.dataset.n_test);
+    let steps = checkpoints(record);
+    let cell = |other: &Method<'_>, step: usize| {
+        let difference = difference(&methods[reference].accuracy_at(step), &other.accuracy_at(step));
+        difference.map_or_else(
+            || MISSING.to_owned(),
+            |(mean, verdict)| {
+                let sign = if mean > 0.0 { "+" } else { "" };
+                let mark = if verdict == Verdict::Different { "*" } else { "" };
+                format!("{sign}{}{mark}", percent(mean, decimals))
+            },
+        )
+    };
+    let mut columns = vec![Column::text("against")];
+    columns.extend(steps.iter().map(|t| Column::number(format!("T={t}"))));
+    let row = |other: &&Method<'_>| {
+        std::iter::once(other.label.to_owned()).chain(steps.iter().map(|&t| cell(other, t))).collect()
+    };
+    let title = format!(
+        "{} against each other method: difference of accuracy in points (* its 95 % interval leaves out zero)",
+        methods[reference].label
+    );
+    (!others.is_empty()).then(|| Table { title, columns, rows: others.iter().map(row).collect() })
 }
 
 /// A table with one row per method and one column per checkpoint.

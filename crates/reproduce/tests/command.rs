@@ -41,8 +41,15 @@ fn an_experiment_ends_with_a_table_and_a_report_and_is_not_made_twice() {
         assert!(table.contains(part), "`{part}` is not in\n{table}");
     }
     let results = folder.path().join("runs/tiny");
-    for file in ["report.html", "experiment.json", "results.csv", "table.md", "accuracy-light.svg", "accuracy-dark.svg"]
-    {
+    for file in [
+        "report.html",
+        "experiment.json",
+        "results.csv",
+        "table.md",
+        "differences.md",
+        "accuracy-light.svg",
+        "accuracy-dark.svg",
+    ] {
         assert!(results.join(file).is_file(), "{file}");
     }
     let ann = results.join("seed-1/ann.safetensors");

@@ -11,7 +11,7 @@ use crate::method::{Method, checkpoints};
 use crate::number::{accuracy_decimals, count, count_summary, fixed, list, percent, percent_summary};
 use crate::record::ExperimentRecord;
 use crate::statistic::summarise;
-use crate::table::{Column, Table, accuracy_table, checkpoint_table};
+use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table};
 
 pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     if methods.iter().all(|m| (1..=m.steps()).all(|t| m.accuracy(t).is_none())) {
@@ -32,6 +32,7 @@ pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -
             (figure(&accuracy_charts(record, methods), HALF, "charts two", &method_legend(methods, true), caption)?)
             (findings(&step_findings(record, methods)))
             (table(&accuracy_table(record)))
+            @if let Some(differences) = difference_table(record) { (table(&differences)) }
             details { summary { "Agreement with the ANN, and latency" } (table(&agreement)) (table(&latency(methods))) }
         },
     }))
