@@ -94,12 +94,14 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
     Ok(Outcome { path, checksum, conversion: converted.record, notes: converted.notes, reused: false })
 }
 
-/// Everything that the converted network depends on.
+/// Everything that the converted network depends on. Its training samples are known by their folder, not by their contents:
+/// reading them all to find that nothing is to be done would take longer than the conversion.
 fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
     let mut recipe = experiment.excerpt(&[
         "seed",
         "backend",
         "data.dataset",
+        "data.path",
         "data.validation_samples",
         "convert",
         "simulate.encoding",
