@@ -88,12 +88,9 @@ fn all_settings(n_steps: usize) -> Vec<RunSettings> {
     all
 }
 
+/// Every backend that is built in: the feature `wgpu` adds a GPU, or a software Vulkan driver.
 fn devices() -> Vec<(Backend, burn::tensor::Device)> {
-    Backend::built_in()
-        .into_iter()
-        .filter(|backend| *backend != Backend::Wgpu)
-        .map(|b| (b, b.device().unwrap()))
-        .collect()
+    Backend::built_in().into_iter().map(|backend| (backend, backend.device().unwrap())).collect()
 }
 
 #[test]
