@@ -27,7 +27,8 @@ use model::config::{ConvertConfig, Kappa, Method, Readout};
 use model::network::Network;
 use report::record::ConversionRecord;
 use serde_json::{Value, json};
-use snn::artefact::{FORMAT, SnnMetadata};
+use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata};
+use snn::network::ExactLayer;
 use snn::probe::current_variance;
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingNetwork};
 
@@ -50,9 +51,6 @@ pub struct Outcome {
     pub reused: bool,
 }
 
-/// Name of the artefact in a run's folder.
-pub const FILE_NAME: &str = "snn.safetensors";
-
 /// Samples on which `std` measures the noise: enough for a few percent of error, and it runs the network once a layer.
 const NOISE_SAMPLES: usize = 200;
 
@@ -73,7 +71,8 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
         && found.metadata.recipe == recipe
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
-        return Ok(Outcome { path, checksum, conversion, notes: Vec::new(), reused: true });
+        let notes = search::end_of_grid_note(&conversion).into_iter().collect();
+        return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
     let device = experiment.backend.device()?;
     let layers = ann_layers(&experiment.architecture, &ann.tensors);
@@ -118,8 +117,8 @@ fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
 #[derive(Debug)]
 struct CalibrationData {
     calibration: LabelledImages,
-    /// Apart from the calibration samples, where there are enough.
-    selection: LabelledImages,
+    /// The others; all samples where there are no others.
+    rest: LabelledImages,
 }
 
 impl CalibrationData {
@@ -134,16 +133,14 @@ impl CalibrationData {
                 all.split_validation(n_validation, experiment.seed).with_context(context)?.0
             }
         };
-        let ConvertConfig { calibration_samples, kappa_samples, .. } = experiment.convert;
-        let (rest, calibration) = draw(train, calibration_samples, experiment.seed)?;
-        let (_, selection) = draw(rest, kappa_samples, experiment.seed)?;
-        Ok(Self { calibration, selection })
+        let (rest, calibration) = draw(&train, experiment.convert.calibration_samples, experiment.seed)?;
+        Ok(Self { calibration, rest })
     }
 }
 
 /// Draws samples; where there are not more than that, all of them are both drawn and left.
-fn draw(samples: LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages, LabelledImages), DatasetError> {
-    if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples)) }
+fn draw(samples: &LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages, LabelledImages), DatasetError> {
+    if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
 }
 
 /// One network on its way to being converted.
@@ -179,14 +176,12 @@ impl Converter<'_> {
         let (kappa, trials) = match config.kappa {
             Kappa::Value(kappa) => (kappa, Vec::new()),
             Kappa::Auto => {
-                let selection = &self.data()?.selection;
+                let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
                 let convert = |kappa| Ok(self.at(kappa, activations.as_deref())?.1);
-                search::best_kappa(config, &self.settings(config.target_steps), selection, convert, options.progress)?
+                search::best_kappa(config, &self.settings(config.target_steps), &selection, convert, options.progress)?
             }
         };
-        notes.extend(search::end_of_grid_note(kappa, &trials));
-        let (thresholds, network) = self.at(kappa, activations.as_deref())?;
-        let exact = self.rescaled(&thresholds);
+        let (exact, network) = self.at(kappa, activations.as_deref())?;
         let record = ConversionRecord {
             method: config.method.to_string(),
             p: (config.method == Method::Norm).then_some(config.p).filter(|p| p.is_finite()),
@@ -195,8 +190,9 @@ impl Converter<'_> {
             compensate: config.compensate,
             initial_potential: config.initial_potential,
             n_calibration: if data_needed { self.data()?.calibration.len() } else { 0 },
-            layers: summary::layers(&network, &exact, &thresholds, activations.as_deref()),
+            layers: summary::layers(&network, &exact, activations.as_deref()),
         };
+        notes.extend(search::end_of_grid_note(&record));
         Ok(Converted { network, record, notes })
     }
 
@@ -212,8 +208,8 @@ impl Converter<'_> {
         RunSettings { n_steps, ..RunSettings::new(&self.experiment.simulate, self.experiment.seed) }
     }
 
-    /// Thresholds and the rounded network for one κ.
-    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<(Vec<Vec<f64>>, SpikingNetwork)> {
+    /// The network for one κ, before and after rounding.
+    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<(Vec<ExactLayer>, SpikingNetwork)> {
         let config = &self.experiment.convert;
         let choice = Choice {
             method: config.method,
@@ -230,11 +226,12 @@ impl Converter<'_> {
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let n_steps = self.experiment.simulate.steps.max(config.target_steps);
-        let network = rescale::round(&self.rescaled(&thresholds), n_steps)?;
-        Ok((thresholds, network))
+        let exact = self.rescaled(&thresholds);
+        let network = rescale::round(&exact, n_steps)?;
+        Ok((exact, network))
     }
 
-    fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<snn::network::ExactLayer> {
+    fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {
         let ConvertConfig { compensate, initial_potential, .. } = self.experiment.convert;
         rescale::rescale(&self.layers[..thresholds.len()], thresholds, compensate, initial_potential)
     }
@@ -245,13 +242,9 @@ impl Converter<'_> {
         let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
         let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
-        let samples: Vec<Sample<'_>> =
-            images.iter().enumerate().map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
+        let samples = Sample::consecutive(0, &images);
         let inputs: Vec<SpikeTrain> = if idx == 0 {
-            let RunSettings { encoding, seed, n_steps, .. } = settings;
-            let encode =
-                |sample: &Sample<'_>| snn::encoder::encode(encoding, seed, sample.index, sample.pixels, n_steps);
-            samples.iter().map(encode).collect()
+            samples.iter().map(|sample| sample.encode(&settings)).collect()
         } else {
             // The layers before this one are hidden ones: all of them fire and start as such.
             let mut exact = self.rescaled(before);

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let folder = args.runs.join(&experiment.name);
-    let weights = weights.unwrap_or_else(|| folder.join("ann.safetensors"));
+    let weights = weights.unwrap_or_else(|| folder.join(model::ann::FILE_NAME));
     match convert::run(&experiment, &weights, &folder, args.options()) {
         Ok(outcome) => {
             print!("{}", report::terminal(&convert::summary::table(&outcome.conversion)));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use datasets::LabelledImages;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::config::ConvertConfig;
-use report::record::KappaTrial;
+use report::record::{ConversionRecord, KappaTrial};
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingNetwork};
 
 /// Converts with every κ of the grid, scores each, and returns the best with all trials.
@@ -29,8 +29,7 @@ pub fn best_kappa(
     let style = ProgressStyle::with_template("convert  {wide_bar} {percent}% κ = {msg}").expect("a valid template");
     let bar = ProgressBar::with_draw_target(Some(config.kappa_grid.len() as u64), target).with_style(style);
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
-    let inputs: Vec<Sample<'_>> =
-        images.iter().enumerate().map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
+    let inputs = Sample::consecutive(0, &images);
     let mut trials = Vec::with_capacity(config.kappa_grid.len());
     for &kappa in &config.kappa_grid {
         bar.set_message(kappa.to_string());
@@ -76,7 +75,8 @@ impl Trial {
 }
 
 /// What the user should know if a better κ may lie outside the grid; `None` if the best one is inside, or nothing was tried.
-pub fn end_of_grid_note(kappa: f64, trials: &[KappaTrial]) -> Option<String> {
+pub fn end_of_grid_note(conversion: &ConversionRecord) -> Option<String> {
+    let (kappa, trials) = (conversion.kappa?, &conversion.kappa_search);
     let beyond = |bound: f64, end: &str| {
         format!("κ = {bound} is the {end} that `kappa = \"auto\"` tried; widen convert.kappa_grid")
     };
@@ -103,11 +103,24 @@ mod tests {
 
     #[test]
     fn a_best_kappa_at_an_end_of_the_grid_is_pointed_out() {
-        let trials = [0.1, 0.2, 0.3].map(|kappa| KappaTrial { kappa, accuracy: 0.5 });
-        assert!(end_of_grid_note(0.1, &trials).unwrap().contains("smallest"));
-        assert!(end_of_grid_note(0.3, &trials).unwrap().contains("largest"));
-        assert_eq!(end_of_grid_note(0.2, &trials), None);
-        assert_eq!(end_of_grid_note(0.4, &[]), None);
+        let note = |kappa: Option<f64>, tried: &[f64]| {
+            end_of_grid_note(&ConversionRecord {
+                method: "norm".to_owned(),
+                p: Some(4.0),
+                kappa,
+                kappa_search: tried.iter().map(|&kappa| KappaTrial { kappa, accuracy: 0.5 }).collect(),
+                compensate: true,
+                initial_potential: 0.5,
+                n_calibration: 0,
+                layers: Vec::new(),
+            })
+        };
+        let grid = [0.1, 0.2, 0.3];
+        assert!(note(Some(0.1), &grid).unwrap().contains("smallest"));
+        assert!(note(Some(0.3), &grid).unwrap().contains("largest"));
+        assert_eq!(note(Some(0.2), &grid), None);
+        assert_eq!(note(Some(0.4), &[]), None);
+        assert_eq!(note(None, &[]), None);
     }
 
     /// - `trials`: κ, the samples decided rightly at the end, right decisions at all steps

@@ -9,12 +9,11 @@ use crate::activation::Activations;
 
 /// One entry per layer.
 ///
-/// - `exact`: the layers before rounding; `thresholds`: λ, `[n_out]` each
+/// - `exact`: the layers before rounding
 /// - `activations`: the trained network's on calibration samples, if there are any
 pub fn layers(
     network: &SpikingNetwork,
     exact: &[ExactLayer],
-    thresholds: &[Vec<f64>],
     activations: Option<&[Activations]>,
 ) -> Vec<LayerConversion> {
     let last = network.layers().len() - 1;
@@ -23,11 +22,13 @@ pub fn layers(
         LayerConversion {
             name: layer.name().to_owned(),
             n_neurons: layer.n_out(),
-            lambda: range(thresholds[idx].clone()),
+            lambda: range(exact[idx].thresholds.clone()),
             l4_norm: range(wide.chunks_exact(layer.n_in()).map(|row| norm(row.iter().copied(), 4.0)).collect()),
             grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
             rounding_change: rounding_change(layer, &exact[idx]),
-            expected_saturation: activations.filter(|_| idx < last).map(|all| all[idx].share_above(&thresholds[idx])),
+            expected_saturation: activations
+                .filter(|_| idx < last)
+                .map(|all| all[idx].share_above(&exact[idx].thresholds)),
         }
     };
     network.layers().iter().enumerate().map(of).collect()
@@ -95,7 +96,7 @@ mod tests {
         let layer = SpikingLayer::round(&exact, 4).unwrap();
         let network = SpikingNetwork::new(vec![layer]).unwrap();
         let activations = [Activations { n_neurons: 3, values: vec![9.0; 3] }];
-        let record = &layers(&network, &[exact], &[vec![3.0, 1.0, 2.0]], Some(&activations))[0];
+        let record = &layers(&network, &[exact], Some(&activations))[0];
         assert_eq!(record.lambda, Range { min: 1.0, median: 2.0, max: 3.0 });
         assert!((record.l4_norm.max - 1.0).abs() < 1e-12 && (record.l4_norm.min - 0.25).abs() < 1e-12);
         assert!((record.l4_norm.median - 0.125_f64.powf(0.25)).abs() < 1e-12);

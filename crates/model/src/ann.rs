@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::architecture::Architecture;
 use crate::artefact::{self, ArtefactError, Contents, TensorF32};
 
+/// Name of the artefact in a run's folder.
+pub const FILE_NAME: &str = "ann.safetensors";
+
 /// Format of the artefact's description; raised when its meaning changes.
 pub const FORMAT: u32 = 1;
 

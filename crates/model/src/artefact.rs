@@ -163,12 +163,6 @@ pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Co
     Ok(Contents { tensors, metadata, checksum: sha256_hex(&bytes) })
 }
 
-/// Reads Quartic's description of a safetensors file without its tensors; `None` if there is no such file or
-/// it has no description that can be understood (then it is to be made again).
-pub fn read_metadata<M: DeserializeOwned>(path: &Path) -> Option<M> {
-    read(path, "").ok().and_then(|contents| contents.metadata)
-}
-
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -87,14 +87,16 @@ pub fn run(
     options: Options,
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join("snn.safetensors"))?;
+    let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
     check_readout(experiment, &artefact, folder)?;
     let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
+    let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
+    let notes = artefact.network.layers().iter().filter_map(note).collect();
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
-        return Ok(Outcome { path, results, notes: Vec::new(), reused: true });
+        return Ok(Outcome { path, results, notes, reused: true });
     }
     let device = experiment.backend.device()?;
     let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
@@ -115,8 +117,6 @@ pub fn run(
         },
     };
     artefact::write_atomically(&path, &serde_json::to_vec(&results)?)?;
-    let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let notes = artefact.network.layers().iter().filter_map(note).collect();
     Ok(Outcome { path, results, notes, reused: false })
 }
 
@@ -172,7 +172,7 @@ fn check_readout(
     if converted != wanted.name() {
         bail!(
             "{}: converted for simulate.readout = \"{converted}\", but \"{wanted}\" is asked for; run `convert` with the same configuration",
-            folder.join("snn.safetensors").display()
+            folder.join(snn::artefact::FILE_NAME).display()
         );
     }
     Ok(())
@@ -289,9 +289,7 @@ impl Simulation<'_> {
         for first in (0..samples.len()).step_by(CHUNK) {
             let indices = first..samples.len().min(first + CHUNK);
             let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
-            let inputs: Vec<Sample<'_>> =
-                indices.clone().zip(&images).map(|(index, pixels)| Sample { index: index as u32, pixels }).collect();
-            let traces = engine.run(&inputs, &settings).context("simulation")?;
+            let traces = engine.run(&Sample::consecutive(first, &images), &settings).context("simulation")?;
             for (index, trace) in indices.zip(traces) {
                 score.add(self.network, &trace, usize::from(samples.label(index)), ann_decisions[index]);
                 if let Some(probed) = &mut probed {

@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::network::{NetworkError, SpikingLayer, SpikingNetwork};
 
+/// Name of the artefact in a run's folder.
+pub const FILE_NAME: &str = "snn.safetensors";
+
 /// Format of the artefact; raised when its meaning changes.
 pub const FORMAT: u32 = 1;
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use datasets::{DatasetName, LabelledImages, Split};
-use model::ann::{self, AnnMetadata};
+use model::ann::{self, AnnMetadata, FILE_NAME};
 pub use model::cli::Options;
 use model::{Experiment, artefact};
 use report::record::EpochRecord;
@@ -38,9 +38,6 @@ pub struct Outcome {
     /// Whether the file was there already and unchanged.
     pub reused: bool,
 }
-
-/// Name of the artefact in a run's folder.
-pub const FILE_NAME: &str = "ann.safetensors";
 
 /// Trains the experiment's network, or finds it trained, in a run's folder.
 ///

@@ -7,10 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use model::config::{Encoding, Readout, Reset};
 use model::network::values;
 
-use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample,
-    neurons,
-};
+use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::network::SpikingNetwork;
 use crate::spikes::SpikeTrain;
 
@@ -57,7 +54,7 @@ impl DenseEngine {
     }
 
     fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
-        let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| encode_sample(sample, settings)).collect();
+        let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(settings)).collect();
         let mut states = self.initial_states(samples, settings, neurons);
         let widest = self.network.layers().iter().map(|layer| layer.n_in().max(layer.n_out())).max().unwrap_or(1);
         let steps_per_chunk = (MAX_ELEMENTS / (widest * samples.len())).clamp(1, settings.n_steps);

@@ -6,14 +6,11 @@
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
-use model::config::Reset;
+use model::config::{Encoding, Reset};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, encode_sample,
-    neurons,
-};
+use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::spikes::SpikeTrain;
 
@@ -42,11 +39,11 @@ impl EventEngine {
     }
 
     fn run_sample(&self, sample: &Sample<'_>, settings: &RunSettings, neurons: &[Neurons]) -> SampleTrace {
-        let mut spikes = vec![encode_sample(sample, settings)];
+        let mut spikes = vec![sample.encode(settings)];
         let mut residual = Vec::with_capacity(self.packed.len());
         let mut readout = Vec::new();
         for (idx, (layer, packed)) in self.network.layers().iter().zip(&self.packed).enumerate() {
-            let constant = idx == 0 && settings.encoding == model::config::Encoding::Constant;
+            let constant = idx == 0 && settings.encoding == Encoding::Constant;
             let currents = if constant { layer.drive(sample.pixels) } else { layer.biases().to_vec() };
             let input = spikes.last().expect("the input is there");
             let output = packed.run(self.arch, input, &currents, layer.initial_potentials(), &neurons[idx]);

@@ -48,6 +48,21 @@ pub struct Sample<'a> {
     pub pixels: &'a [f32],
 }
 
+impl<'a> Sample<'a> {
+    /// Samples of images that follow each other in their data set.
+    ///
+    /// - `first`: index of the first one
+    /// - `images`: `[n_in]` each
+    pub fn consecutive(first: usize, images: &'a [Vec<f32>]) -> Vec<Self> {
+        (first..).zip(images).map(|(index, pixels)| Self { index: index as u32, pixels }).collect()
+    }
+
+    /// The input spikes of a run, `[T, n_in]`.
+    pub fn encode(&self, settings: &RunSettings) -> SpikeTrain {
+        encode(settings.encoding, settings.seed, self.index, self.pixels, settings.n_steps)
+    }
+}
+
 /// What a network did with one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleTrace {
@@ -136,10 +151,6 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
         limits: layer.potential_limits(settings.n_steps),
     };
     network.layers().iter().enumerate().map(of).collect()
-}
-
-fn encode_sample(sample: &Sample<'_>, settings: &RunSettings) -> SpikeTrain {
-    encode(settings.encoding, settings.seed, sample.index, sample.pixels, settings.n_steps)
 }
 
 /// Spikes so far after each step, `[T, n]`.

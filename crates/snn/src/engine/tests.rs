@@ -35,7 +35,7 @@ fn images(n: usize, n_in: usize, seed: u64) -> Vec<Vec<f32>> {
 }
 
 fn samples(images: &[Vec<f32>]) -> Vec<Sample<'_>> {
-    images.iter().enumerate().map(|(index, pixels)| Sample { index: index as u32, pixels }).collect()
+    Sample::consecutive(0, images)
 }
 
 /// The definition, neuron by neuron and step by step, in f64.
@@ -44,7 +44,7 @@ fn by_definition(
     sample: &Sample<'_>,
     settings: &RunSettings,
 ) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
-    let input = encode_sample(sample, settings);
+    let input = sample.encode(settings);
     let mut spikes: Vec<Vec<Vec<bool>>> =
         vec![(0..settings.n_steps).map(|step| (0..input.n_neurons()).map(|i| input.get(step, i)).collect()).collect()];
     let mut readout = Vec::new();
