@@ -5,6 +5,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use datasets::LabelledImages;
 use model::network::{Network, values};
+use model::population::Population;
 
 /// Samples per forward pass.
 const BATCH: usize = 256;
@@ -14,14 +15,22 @@ const BATCH: usize = 256;
 pub struct Activations {
     /// Number of neurons.
     pub n_neurons: usize,
+    /// Number of neurons of a channel; 1 in a fully connected layer.
+    pub n_positions: usize,
     /// `[n_samples, n_neurons]`, row-major.
     pub values: Vec<f32>,
 }
 
 impl Activations {
-    /// The activations of one neuron, sample by sample.
-    pub fn of_neuron(&self, neuron: usize) -> impl Iterator<Item = f64> {
-        self.values.iter().skip(neuron).step_by(self.n_neurons).map(|&value| f64::from(value))
+    /// Number of channels.
+    pub fn n_channels(&self) -> usize {
+        self.n_neurons / self.n_positions
+    }
+
+    /// The activations of a channel's neurons, sample by sample.
+    pub fn of_channel(&self, channel: usize) -> impl Iterator<Item = f64> {
+        let own = channel * self.n_positions..(channel + 1) * self.n_positions;
+        self.values.chunks_exact(self.n_neurons).flat_map(move |row| &row[own.clone()]).map(|&value| f64::from(value))
     }
 
     /// The largest activation of any neuron; 0 if none is positive.
@@ -29,16 +38,22 @@ impl Activations {
         self.values.iter().fold(0.0, |largest: f64, &value| largest.max(f64::from(value)))
     }
 
-    /// Share of (sample, neuron) pairs whose activation exceeds the neuron's threshold.
+    /// Share of (sample, neuron) pairs whose activation exceeds the threshold of the neuron's channel.
     pub fn share_above(&self, thresholds: &[f64]) -> f64 {
-        let pairs = self.values.chunks_exact(self.n_neurons).flat_map(|row| row.iter().zip(thresholds));
+        let of_neurons = thresholds.iter().flat_map(|threshold| std::iter::repeat_n(threshold, self.n_positions));
+        let pairs = self.values.chunks_exact(self.n_neurons).flat_map(|row| row.iter().zip(of_neurons.clone()));
         let n_above = pairs.filter(|(value, threshold)| f64::from(**value) > **threshold).count();
         n_above as f64 / self.values.len().max(1) as f64
     }
 }
 
-/// Runs the trained network on samples; one entry per weighted layer, the logits last.
-pub fn measure(network: &Network, samples: &LabelledImages, device: &Device) -> Vec<Activations> {
+/// Runs the trained network on samples; one entry per layer of neurons, the logits last.
+pub fn measure(
+    network: &Network,
+    populations: &[Population],
+    samples: &LabelledImages,
+    device: &Device,
+) -> Vec<Activations> {
     let mut layers: Vec<Activations> = Vec::new();
     for first in (0..samples.len()).step_by(BATCH) {
         let range = first..samples.len().min(first + BATCH);
@@ -46,7 +61,9 @@ pub fn measure(network: &Network, samples: &LabelledImages, device: &Device) -> 
         let images = Tensor::from_data(TensorData::new(samples.images(range), shape), device);
         for (idx, tensor) in network.forward_with_activations(images).into_iter().enumerate() {
             if layers.len() == idx {
-                layers.push(Activations { n_neurons: tensor.dims()[1], values: Vec::new() });
+                let [_, height, width] = populations[idx].shape;
+                let values = Vec::with_capacity(samples.len() * tensor.dims()[1]);
+                layers.push(Activations { n_neurons: tensor.dims()[1], n_positions: height * width, values });
             }
             layers[idx].values.extend(values(tensor));
         }
@@ -85,10 +102,13 @@ mod tests {
 
     #[test]
     fn shares_and_columns_are_those_counted_by_hand() {
-        let activations = Activations { n_neurons: 2, values: vec![0.0, 3.0, 1.0, 1.0, 2.0, -1.0] };
-        assert_eq!(activations.of_neuron(1).collect::<Vec<_>>(), [3.0, 1.0, -1.0]);
+        let activations = Activations { n_neurons: 2, n_positions: 1, values: vec![0.0, 3.0, 1.0, 1.0, 2.0, -1.0] };
+        assert_eq!(activations.of_channel(1).collect::<Vec<_>>(), [3.0, 1.0, -1.0]);
         assert_eq!(activations.largest(), 3.0);
         assert!((activations.share_above(&[0.5, 1.0]) - 3.0 / 6.0).abs() < 1e-12);
+        let image = Activations { n_neurons: 6, n_positions: 3, values: (0..12).map(|i| i as f32).collect() };
+        assert_eq!(image.of_channel(1).collect::<Vec<_>>(), [3.0, 4.0, 5.0, 9.0, 10.0, 11.0]);
+        assert!((image.share_above(&[1.5, 9.5]) - 6.0 / 12.0).abs() < 1e-12);
     }
 
     proptest! {

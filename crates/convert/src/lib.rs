@@ -1,6 +1,6 @@
 //! Converts a trained network to a spiking network and writes `snn.safetensors`.
 //!
-//! - [`layer`]: the trained network's weighted layers
+//! - [`layer`]: the trained network's layers of neurons, batch norms folded
 //! - [`activation`]: its activations on calibration samples
 //! - [`threshold`]: the methods, which choose the firing thresholds λ
 //! - [`rescale`]: division by λ, and rounding to the exact grid
@@ -27,13 +27,13 @@ use model::config::{ConvertConfig, Kappa, Method, Readout};
 use model::network::Network;
 use report::record::ConversionRecord;
 use serde_json::{Value, json};
-use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata};
+use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
 use snn::network::ExactLayer;
 use snn::probe::current_variance;
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingNetwork};
+use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
 
 use activation::Activations;
-use layer::{AnnLayer, ann_layers};
+use layer::{AnnLayer, Before, ann_layers};
 use threshold::{Choice, choose, needs_data};
 
 /// A converted network on disk.
@@ -87,7 +87,7 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
         config: experiment.to_toml(),
         parent: ann.checksum,
         conversion: converted.record.clone(),
-        layers: Vec::new(),
+        structure: Structure::default(),
     };
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
     Ok(Outcome { path, checksum, conversion: converted.record, notes: converted.notes, reused: false })
@@ -166,7 +166,10 @@ impl Converter<'_> {
         let data_needed = needs_data(config.method) || config.kappa == Kappa::Auto;
         let mut notes = Vec::new();
         let activations = match self.data() {
-            Ok(data) => Some(activation::measure(self.network, &data.calibration, self.device)),
+            Ok(data) => {
+                let populations = self.experiment.architecture.populations();
+                Some(activation::measure(self.network, populations, &data.calibration, self.device))
+            }
             Err(error) if data_needed => return Err(error),
             Err(error) => {
                 notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)"));
@@ -227,7 +230,7 @@ impl Converter<'_> {
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let n_steps = self.experiment.simulate.steps.max(config.target_steps);
         let exact = self.rescaled(&thresholds);
-        let network = rescale::round(&exact, n_steps)?;
+        let network = rescale::round(self.experiment.architecture.input(), &exact, n_steps)?;
         Ok((exact, network))
     }
 
@@ -243,27 +246,23 @@ impl Converter<'_> {
         let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples = Sample::consecutive(0, &images);
-        let inputs: Vec<SpikeTrain> = if idx == 0 {
-            samples.iter().map(|sample| sample.encode(&settings)).collect()
+        let inputs: Vec<Vec<SpikeTrain>> = if idx == 0 {
+            samples.iter().map(|sample| vec![sample.encode(&settings)]).collect()
         } else {
             // The layers before this one are hidden ones: all of them fire and start as such.
             let mut exact = self.rescaled(before);
             for layer in &mut exact {
                 layer.initial_potential = self.experiment.convert.initial_potential;
             }
-            let network = rescale::round(&exact, settings.n_steps)?;
+            let network = rescale::round(self.experiment.architecture.input(), &exact, settings.n_steps)?;
             let traces = EventEngine::new(&network).run(&samples, &settings)?;
-            traces.into_iter().map(|mut trace| trace.spikes.pop().expect("the last layer fires")).collect()
+            traces.into_iter().map(|trace| trace.spikes).collect()
         };
         let layer = &self.layers[idx];
-        let undo = before.last().filter(|_| self.experiment.convert.compensate);
-        let rows: Vec<f64> = (0..layer.n_in)
-            .flat_map(|input| {
-                let lambda = undo.map_or(1.0, |before| before[input]);
-                layer.rows().map(move |row| row[input] * lambda)
-            })
-            .collect();
-        let variance = current_variance(&rows, layer.n_out(), &inputs.iter().collect::<Vec<_>>());
+        let before = Before(self.experiment.convert.compensate.then_some(before));
+        let exact = rescale::rescale_layer(layer, before, &vec![1.0; layer.n_channels()], 0.0);
+        let layer_of_inputs = SpikingLayer::round(&exact, settings.n_steps)?;
+        let variance = current_variance(&layer_of_inputs, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let variance = variance.ok_or_else(|| threshold::ThresholdError::SteadyInput { layer: layer.name.clone() })?;
         Ok(variance.measured.into_iter().map(f64::sqrt).collect())
     }

@@ -2,16 +2,17 @@
 //!
 //! `W̃_l = diag(1/λ_l) W_l diag(λ_{l−1})`, `b̃_l = b_l / λ_l`, with λ = 1 for pixels: since the ReLU is positively
 //! homogeneous, the rescaled network computes `a_l / λ_l`, and its logits are the trained network's over the readout's λ.
+//! Each connection of a residual sum is rescaled with the thresholds of its own source.
 
 use snn::network::ExactLayer;
-use snn::{NetworkError, SpikingLayer, SpikingNetwork};
+use snn::{Connection, NetworkError, SpikingLayer, SpikingNetwork};
 
-use crate::layer::AnnLayer;
+use crate::layer::{AnnLayer, Before};
 
-/// Divides each neuron by its threshold, before any rounding.
+/// Divides each channel by its threshold, before any rounding.
 ///
-/// - `thresholds`: `[n_out]` per layer, each > 0
-/// - `compensate`: whether each layer undoes the rescaling of the one before; false changes the network's function
+/// - `thresholds`: `[C]` per layer, each > 0
+/// - `compensate`: whether each layer undoes the rescaling of those before; false changes the network's function
 /// - `initial_potential`: of hidden neurons, in thresholds; the last layer starts at 0
 pub fn rescale(
     layers: &[AnnLayer],
@@ -20,33 +21,45 @@ pub fn rescale(
     initial_potential: f64,
 ) -> Vec<ExactLayer> {
     let last = layers.len() - 1;
-    layers
-        .iter()
-        .enumerate()
-        .map(|(idx, layer)| {
-            let own = &thresholds[idx];
-            let before = idx.checked_sub(1).filter(|_| compensate).map(|before| &thresholds[before]);
-            let undo = |input: usize| before.map_or(1.0, |before| before[input]);
-            let divided = |(row, lambda): (&[f64], &f64)| {
-                row.iter().enumerate().map(|(input, weight)| weight * undo(input) / lambda).collect::<Vec<_>>()
-            };
-            ExactLayer {
-                name: layer.name.clone(),
-                weights: layer.rows().zip(own).flat_map(divided).collect(),
-                biases: layer.biases.iter().zip(own).map(|(bias, lambda)| bias / lambda).collect(),
-                initial_potential: if idx == last { 0.0 } else { initial_potential },
-                thresholds: own.clone(),
-            }
-        })
-        .collect()
+    let before = Before(compensate.then_some(thresholds));
+    let of = |(idx, layer): (usize, &AnnLayer)| {
+        let initial_potential = if idx == last { 0.0 } else { initial_potential };
+        rescale_layer(layer, before, &thresholds[idx], initial_potential)
+    };
+    layers.iter().enumerate().map(of).collect()
+}
+
+/// Divides each channel of one layer by its threshold, and undoes those of its sources.
+///
+/// - `own`: `[C]`, each > 0
+pub fn rescale_layer(layer: &AnnLayer, before: Before<'_>, own: &[f64], initial_potential: f64) -> ExactLayer {
+    let connection = |connection: &Connection<f64>| {
+        let wiring = &connection.wiring;
+        let row = |channel: usize| {
+            connection.row(channel).iter().enumerate().map(move |(position, weight)| {
+                weight * before.lambda(wiring.source, wiring.source_channel(channel, position)) / own[channel]
+            })
+        };
+        Connection { wiring: wiring.clone(), weights: (0..layer.n_channels()).flat_map(row).collect() }
+    };
+    ExactLayer {
+        name: layer.name.clone(),
+        connections: layer.connections.iter().map(connection).collect(),
+        biases: layer.biases.iter().zip(own).map(|(bias, lambda)| bias / lambda).collect(),
+        initial_potential,
+        thresholds: own.to_vec(),
+    }
 }
 
 /// Rounds the layers to grids on which `n_steps` steps are exact.
 ///
+/// - `input`: shape `[C, H, W]` of the network's input
+///
 /// # Errors
 /// [`NetworkError`] if weights are too large or not finite.
-pub fn round(layers: &[ExactLayer], n_steps: usize) -> Result<SpikingNetwork, NetworkError> {
-    SpikingNetwork::new(layers.iter().map(|layer| SpikingLayer::round(layer, n_steps)).collect::<Result<_, _>>()?)
+pub fn round(input: [usize; 3], layers: &[ExactLayer], n_steps: usize) -> Result<SpikingNetwork, NetworkError> {
+    let layers = layers.iter().map(|layer| SpikingLayer::round(layer, n_steps)).collect::<Result<_, _>>()?;
+    SpikingNetwork::new(input, layers)
 }
 
 #[cfg(test)]

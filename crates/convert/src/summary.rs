@@ -18,12 +18,11 @@ pub fn layers(
 ) -> Vec<LayerConversion> {
     let last = network.layers().len() - 1;
     let of = |(idx, layer): (usize, &SpikingLayer)| {
-        let wide = layer.weights().iter().map(|&weight| f64::from(weight)).collect::<Vec<_>>();
         LayerConversion {
             name: layer.name().to_owned(),
             n_neurons: layer.n_out(),
             lambda: range(exact[idx].thresholds.clone()),
-            l4_norm: range(wide.chunks_exact(layer.n_in()).map(|row| norm(row.iter().copied(), 4.0)).collect()),
+            l4_norm: range((0..layer.shape()[0]).map(|channel| norm(layer.weight_vector(channel), 4.0)).collect()),
             grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
             rounding_change: rounding_change(layer, &exact[idx]),
             expected_saturation: activations
@@ -35,9 +34,9 @@ pub fn layers(
 }
 
 fn rounding_change(layer: &SpikingLayer, exact: &ExactLayer) -> f64 {
-    let rounded = layer.weights().iter().chain(layer.biases());
+    let rounded = layer.connections().iter().flat_map(|connection| &connection.weights).chain(layer.biases());
     let changes = rounded
-        .zip(exact.weights.iter().chain(&exact.biases))
+        .zip(exact.connections.iter().flat_map(|connection| &connection.weights).chain(&exact.biases))
         .map(|(&after, before)| (f64::from(after) - before).abs());
     changes.fold(0.0, f64::max)
 }
@@ -82,20 +81,25 @@ pub fn table(record: &ConversionRecord) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use snn::{Connection, Wiring};
+
     use super::*;
 
     #[test]
     fn ranges_norms_rounding_and_saturation_are_those_computed_by_hand() {
         let exact = ExactLayer {
             name: "dense 1".to_owned(),
-            weights: vec![0.5, 0.5, 1.0, 0.0, 0.25 + 1e-8, 0.0],
+            connections: vec![Connection {
+                wiring: Wiring::dense(0, [2, 1, 1], 3),
+                weights: vec![0.5, 0.5, 1.0, 0.0, 0.25 + 1e-8, 0.0],
+            }],
             biases: vec![0.0; 3],
             initial_potential: 0.5,
             thresholds: vec![3.0, 1.0, 2.0],
         };
         let layer = SpikingLayer::round(&exact, 4).unwrap();
-        let network = SpikingNetwork::new(vec![layer]).unwrap();
-        let activations = [Activations { n_neurons: 3, values: vec![9.0; 3] }];
+        let network = SpikingNetwork::new([2, 1, 1], vec![layer]).unwrap();
+        let activations = [Activations { n_neurons: 3, n_positions: 1, values: vec![9.0; 3] }];
         let record = &layers(&network, &[exact], Some(&activations))[0];
         assert_eq!(record.lambda, Range { min: 1.0, median: 2.0, max: 3.0 });
         assert!((record.l4_norm.max - 1.0).abs() < 1e-12 && (record.l4_norm.min - 0.25).abs() < 1e-12);

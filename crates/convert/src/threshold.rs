@@ -8,7 +8,7 @@ use snn::norm;
 use thiserror::Error;
 
 use crate::activation::{Activations, percentile};
-use crate::layer::AnnLayer;
+use crate::layer::{AnnLayer, Before};
 
 /// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, as in
 /// Li et al. 2021.
@@ -17,16 +17,16 @@ const MMSE_CANDIDATES: usize = 100;
 /// No thresholds can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ThresholdError {
-    /// All incoming weights of a neuron are zero, so it has no norm to divide by.
+    /// All incoming weights of a channel are zero, so it has no norm to divide by.
     #[error(
-        "layer {layer}: all weights of neuron {neuron} are zero, so `{method}` gives it no threshold; remove the neuron, \
-         or use a method that does not divide by each neuron's weights (max, percentile)"
+        "layer {layer}: all weights of channel {channel} are zero, so `{method}` gives it no threshold; remove the channel, \
+         or use a method that does not divide by each channel's weights (max, percentile)"
     )]
-    SilentNeuron {
+    SilentChannel {
         /// Name of the layer.
         layer: String,
-        /// Index of the neuron, from 0.
-        neuron: usize,
+        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
+        channel: usize,
         /// The method.
         method: Method,
     },
@@ -82,29 +82,29 @@ pub fn needs_data(method: Method) -> bool {
     !matches!(method, Method::None | Method::Model | Method::Norm)
 }
 
-/// Measures the standard deviation of each neuron's input current per step, for [`Method::Std`].
+/// Measures the standard deviation of each channel's input current per step, for [`Method::Std`].
 ///
-/// Given a layer's index and the thresholds of all layers before it; returns `[n_out]`, in units of activations.
+/// Given a layer's index and the thresholds of all layers before it; returns `[C]`, in units of activations.
 pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64>> + 'a;
 
 /// Thresholds λ of every layer, in units of the trained network's activations.
 ///
 /// - `layers`: the trained network
 /// - `activations`: one per layer, the logits last; needed if [`needs_data`] says so
-/// - returns `[n_out]` per layer, each > 0. The last layer's are 1 for a readout from potentials. A readout from spikes
+/// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. The last layer's are 1 for a readout from potentials. A readout from spikes
 ///   takes the largest that the method gives any output neuron, for all of them: one factor on all logits, which
 ///   leaves the decision as it is.
 ///
-/// | method | λ of a hidden neuron j |
+/// | method | λ of a hidden channel j |
 /// |---|---|
 /// | `none` | 1 |
-/// | `model` | largest over the layer of `Σ_i max(0, w_ji) λ_i + max(0, b_j)` (Diehl et al. 2015) |
+/// | `model` | largest over the layer of `Σ_i max(0, w_ji) λ_i + max(0, b_j)` (Diehl et al. 2015), over all connections |
 /// | `max` | largest activation of the layer (Diehl et al. 2015) |
 /// | `percentile` | percentile of the layer's activations (Rueckauer et al. 2017) |
-/// | `channel-percentile` | percentile of the neuron's own (Kim et al. 2020); the layer's for a neuron never active |
-/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021) |
+/// | `channel-percentile` | percentile of the channel's own (Kim et al. 2020); the layer's for a channel never active |
+/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); w_j has an entry per neuron that reaches a neuron of j: an average pool's k² shares of a weight count k² times, a residual sum's connections count together |
 /// | `std` | measured standard deviation of the input current / κ; the layer's median where it is zero |
-/// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a neuron never active |
+/// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a channel never active |
 ///
 /// # Errors
 /// [`ThresholdError`] if a method gives no threshold, or what `noise` fails with.
@@ -120,17 +120,16 @@ pub fn choose(
     let mut thresholds: Vec<Vec<f64>> = Vec::new();
     for (idx, layer) in layers.iter().enumerate() {
         if idx == last && choice.readout == Readout::Potential {
-            thresholds.push(vec![1.0; layer.n_out()]);
+            thresholds.push(vec![1.0; layer.n_channels()]);
             break;
         }
-        let ones = vec![1.0; layer.n_in];
-        let before = if choice.compensate { bases.last().unwrap_or(&ones) } else { &ones };
+        let before = Before(choice.compensate.then_some(bases.as_slice()));
         let measured = || &activations.expect("methods that need data are given data")[idx];
         let mut base = match choice.method {
-            Method::None => vec![1.0; layer.n_out()],
-            Method::Model => vec![largest_possible(layer, before); layer.n_out()],
-            Method::Max => vec![measured().largest(); layer.n_out()],
-            Method::Percentile => vec![layer_percentile(measured(), choice); layer.n_out()],
+            Method::None => vec![1.0; layer.n_channels()],
+            Method::Model => vec![largest_possible(layer, before); layer.n_channels()],
+            Method::Max => vec![measured().largest(); layer.n_channels()],
+            Method::Percentile => vec![layer_percentile(measured(), choice); layer.n_channels()],
             Method::ChannelPercentile => channel_percentiles(measured(), choice),
             Method::Norm => norms(layer, before, choice)?,
             Method::Std => deviations(layer, noise(idx, &thresholds)?, choice)?,
@@ -151,32 +150,34 @@ pub fn choose(
     Ok(thresholds)
 }
 
-fn norms(layer: &AnnLayer, before: &[f64], choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    let of = |(neuron, row): (usize, &[f64])| {
-        let norm = norm(row.iter().zip(before).map(|(weight, lambda)| weight * lambda), choice.p);
-        if norm > 0.0 { Ok(norm / choice.kappa) } else { Err(silent_neuron(layer, neuron, choice.method)) }
+fn norms(layer: &AnnLayer, before: Before<'_>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
+    let of = |channel: usize| {
+        let norm = norm(layer.weight_vector(channel, before), choice.p);
+        if norm > 0.0 { Ok(norm / choice.kappa) } else { Err(silent_channel(layer, channel, choice.method)) }
     };
-    layer.rows().enumerate().map(of).collect()
+    (0..layer.n_channels()).map(of).collect()
 }
 
-fn silent_neuron(layer: &AnnLayer, neuron: usize, method: Method) -> ThresholdError {
-    ThresholdError::SilentNeuron { layer: layer.name.clone(), neuron, method }
+fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
+    ThresholdError::SilentChannel { layer: layer.name.clone(), channel, method }
 }
 
 fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    if let Some(neuron) = layer.rows().position(|row| row.iter().all(|weight| *weight == 0.0)) {
-        return Err(silent_neuron(layer, neuron, choice.method));
+    let silent = |channel: &usize| layer.synapses(*channel, Before(None)).all(|(weight, _)| weight == 0.0);
+    if let Some(channel) = (0..layer.n_channels()).find(silent) {
+        return Err(silent_channel(layer, channel, choice.method));
     }
     let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
     let median = percentile(positive, 50.0).ok_or_else(|| ThresholdError::SteadyInput { layer: layer.name.clone() })?;
     Ok(sigmas.into_iter().map(|sigma| if sigma > 0.0 { sigma } else { median } / choice.kappa).collect())
 }
 
-fn largest_possible(layer: &AnnLayer, before: &[f64]) -> f64 {
-    let of = |(row, bias): (&[f64], &f64)| {
-        row.iter().zip(before).map(|(weight, lambda)| weight.max(0.0) * lambda).sum::<f64>() + bias.max(0.0)
+fn largest_possible(layer: &AnnLayer, before: Before<'_>) -> f64 {
+    let of = |(channel, bias): (usize, &f64)| {
+        let positive = layer.synapses(channel, before).map(|(weight, n)| weight.max(0.0) * n as f64);
+        positive.sum::<f64>() + bias.max(0.0)
     };
-    layer.rows().zip(&layer.biases).map(of).fold(0.0, f64::max)
+    layer.biases.iter().enumerate().map(of).fold(0.0, f64::max)
 }
 
 fn counts_in_percentile(value: f64, choice: &Choice) -> bool {
@@ -191,10 +192,10 @@ fn layer_percentile(activations: &Activations, choice: &Choice) -> f64 {
 
 fn channel_percentiles(activations: &Activations, choice: &Choice) -> Vec<f64> {
     let layer = layer_percentile(activations, choice);
-    (0..activations.n_neurons)
+    (0..activations.n_channels())
         .into_par_iter()
-        .map(|neuron| {
-            let values = activations.of_neuron(neuron).map(|value| value.max(0.0));
+        .map(|channel| {
+            let values = activations.of_channel(channel).map(|value| value.max(0.0));
             let own =
                 percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile);
             own.filter(|own| *own > 0.0).unwrap_or(layer)
@@ -204,10 +205,10 @@ fn channel_percentiles(activations: &Activations, choice: &Choice) -> Vec<f64> {
 
 fn least_squares(activations: &Activations, choice: &Choice) -> Vec<f64> {
     let layer = activations.largest();
-    (0..activations.n_neurons)
+    (0..activations.n_channels())
         .into_par_iter()
-        .map(|neuron| {
-            let values: Vec<f64> = activations.of_neuron(neuron).map(|value| value.max(0.0)).collect();
+        .map(|channel| {
+            let values: Vec<f64> = activations.of_channel(channel).map(|value| value.max(0.0)).collect();
             let largest = values.iter().copied().fold(0.0, f64::max);
             if largest == 0.0 {
                 return layer;
@@ -230,6 +231,9 @@ fn quantisation_error(activation: f64, lambda: f64, choice: &Choice) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use model::population::{Pool, PoolKind};
+    use snn::{Connection, Kernel, Wiring};
+
     use super::*;
 
     /// Rounding of a few f64 operations.
@@ -250,23 +254,25 @@ mod tests {
         }
     }
 
+    fn dense(name: &str, source: usize, weights: Vec<f64>, biases: Vec<f64>) -> AnnLayer {
+        let n_out = biases.len();
+        let wiring = Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out);
+        AnnLayer { name: name.to_owned(), shape: [n_out, 1, 1], connections: vec![Connection { wiring, weights }], biases }
+    }
+
     fn layers() -> Vec<AnnLayer> {
         vec![
-            AnnLayer {
-                name: "dense 1".to_owned(),
-                n_in: 2,
-                weights: vec![3.0, -4.0, 1.0, 1.0],
-                biases: vec![0.5, -9.0],
-            },
-            AnnLayer { name: "dense 2".to_owned(), n_in: 2, weights: vec![1.0, -2.0], biases: vec![0.0] },
+            dense("dense 1", 0, vec![3.0, -4.0, 1.0, 1.0], vec![0.5, -9.0]),
+            dense("dense 2", 1, vec![1.0, -2.0], vec![0.0]),
         ]
     }
 
+    fn measured(n_neurons: usize, values: &[f32]) -> Activations {
+        Activations { n_neurons, n_positions: 1, values: values.to_vec() }
+    }
+
     fn activations() -> Vec<Activations> {
-        vec![
-            Activations { n_neurons: 2, values: vec![1.0, 0.0, 2.0, 8.0, 0.0, 4.0] },
-            Activations { n_neurons: 1, values: vec![-2.0, 5.0, 3.0] },
-        ]
+        vec![measured(2, &[1.0, 0.0, 2.0, 8.0, 0.0, 4.0]), measured(1, &[-2.0, 5.0, 3.0])]
     }
 
     fn chosen(choice: &Choice) -> Vec<Vec<f64>> {
@@ -300,10 +306,8 @@ mod tests {
     #[test]
     fn mmse_finds_the_threshold_that_represents_its_values_exactly() {
         // Multiples of ¼ of 2 are exact with λ = 2 and T = 4; any other λ on the grid of candidates loses something.
-        let values = vec![0.5, 1.0, 1.5, 2.0];
-        let activations = [Activations { n_neurons: 1, values }];
-        let layer = AnnLayer { name: "x".to_owned(), n_in: 1, weights: vec![1.0], biases: vec![0.0] };
-        let two = [layer.clone(), layer];
+        let activations = [measured(1, &[0.5, 1.0, 1.5, 2.0])];
+        let two = [dense("x", 0, vec![1.0], vec![0.0]), dense("y", 1, vec![1.0], vec![0.0])];
         let found = choose(&two, Some(&activations), &choice(Method::Mmse), &|_, _| Ok(Vec::new())).unwrap();
         assert_eq!(found[0], [2.0]);
     }
@@ -315,7 +319,7 @@ mod tests {
             let activations = &activations()[0];
             let of = |neuron| {
                 activations
-                    .of_neuron(neuron)
+                    .of_channel(neuron)
                     .map(|a| quantisation_error(a, thresholds[neuron], &choice).powi(2))
                     .sum::<f64>()
             };
@@ -335,6 +339,29 @@ mod tests {
     }
 
     #[test]
+    fn a_norm_counts_a_pooled_weight_as_often_as_neurons_reach_it_and_sums_over_connections() {
+        let mut layers = layers();
+        // One channel behind windows of two neurons, its weight halved by the pool, and a skip connection.
+        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
+        let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pooled = Wiring { source: 0, source_shape: [1, 1, 2], pools: vec![pool], kernel };
+        let skip = Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
+        layers[0] = AnnLayer {
+            name: "residual 1".to_owned(),
+            shape: [1, 1, 1],
+            connections: vec![
+                Connection { wiring: pooled, weights: vec![3.0] },
+                Connection { wiring: skip, weights: vec![1.0, 2.0, 0.0, 0.0] },
+            ],
+            biases: vec![0.5],
+        };
+        let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
+        assert!((found(Method::Norm) - (81.0 + 81.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
+        // Both neurons of the window active, and both of the skip.
+        assert!((found(Method::Model) - (3.0 + 3.0 + 1.0 + 2.0 + 0.5)).abs() < ROUNDING);
+    }
+
+    #[test]
     fn scale_multiplies_hidden_thresholds_once_and_leaves_the_readout() {
         for method in [Method::Max, Method::Norm, Method::Model] {
             let spikes = Choice { readout: Readout::Spikes, ..choice(method) };
@@ -348,14 +375,9 @@ mod tests {
     fn output_neurons_that_fire_share_one_threshold() {
         for method in Method::ALL.iter().filter(|method| **method != Method::Std) {
             let mut layers = layers();
-            layers[1] = AnnLayer {
-                name: "dense 2".to_owned(),
-                n_in: 2,
-                weights: vec![1.0, -2.0, 0.1, 7.0],
-                biases: vec![0.0; 2],
-            };
+            layers[1] = dense("dense 2", 1, vec![1.0, -2.0, 0.1, 7.0], vec![0.0; 2]);
             let mut activations = activations();
-            activations[1] = Activations { n_neurons: 2, values: vec![-2.0, 5.0, 3.0, 1.0] };
+            activations[1] = measured(2, &[-2.0, 5.0, 3.0, 1.0]);
             let choice = Choice { readout: Readout::Spikes, ..choice(*method) };
             let found = choose(&layers, Some(&activations), &choice, &|_, _| Ok(Vec::new())).unwrap();
             assert!(found[1][0] > 0.0 && found[1][0] == found[1][1], "{method}: {found:?}");
@@ -365,10 +387,10 @@ mod tests {
     #[test]
     fn a_silent_neuron_is_refused_by_name_where_its_weights_are_divided_by() {
         let mut layers = layers();
-        layers[0].weights[2..].fill(0.0);
+        layers[0].connections[0].weights[2..].fill(0.0);
         for method in [Method::Norm, Method::Std] {
             let error = choose(&layers, None, &choice(method), &|_, _| Ok(vec![1.0, 0.0])).unwrap_err().to_string();
-            assert!(error.contains("layer dense 1: all weights of neuron 1 are zero"), "{error}");
+            assert!(error.contains("layer dense 1: all weights of channel 1 are zero"), "{error}");
         }
     }
 

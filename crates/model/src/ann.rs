@@ -40,7 +40,7 @@ pub struct AnnMetadata {
 /// A trained network: its weights and where they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnArtefact {
-    /// Weights `[n_out, n_in]` and biases `[n_out]`, named as [`crate::network::Network::tensors`] says.
+    /// Named as [`crate::network::Network::tensors`] says, shaped as [`crate::architecture::Layer::tensors`] does.
     pub tensors: BTreeMap<String, TensorF32>,
     /// `None` if the file was made by something else.
     pub metadata: Option<AnnMetadata>,
@@ -70,19 +70,9 @@ impl AnnArtefact {
     }
 }
 
-/// Shapes of the tensors that an architecture needs, by name.
-pub fn expected_tensors(architecture: &Architecture) -> BTreeMap<String, Vec<usize>> {
-    let mut expected = BTreeMap::new();
-    for layer in architecture.weighted() {
-        expected.insert(format!("{}.weight", layer.layer_idx), vec![layer.n_out, layer.n_in]);
-        expected.insert(format!("{}.bias", layer.layer_idx), vec![layer.n_out]);
-    }
-    expected
-}
-
 /// One line per tensor that does not fit; empty if all do.
 pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> String {
-    let expected = expected_tensors(architecture);
+    let expected: BTreeMap<String, Vec<usize>> = architecture.tensors().into_iter().collect();
     let mut text = String::new();
     for (name, shape) in &expected {
         match tensors.get(name) {
@@ -97,6 +87,10 @@ pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, Tenso
                         text,
                         "  `{name}`: value {value} at position {position}; train again with a lower learning rate"
                     );
+                } else if name.ends_with(".running_var")
+                    && let Some(value) = tensor.values.iter().find(|value| **value < 0.0)
+                {
+                    _ = writeln!(text, "  `{name}`: found the variance {value}; give variances of at least 0");
                 }
             }
         }

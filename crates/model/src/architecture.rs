@@ -1,15 +1,14 @@
 //! The layers of a network, checked, with their shapes.
 //!
 //! Pure data: no weights, no burn. Made by [`crate::config`]; read by [`crate::network`], by conversion and
-//! by whoever prints a network.
+//! by whoever prints a network. What the layers become in a spiking network is in [`crate::population`].
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use crate::population::{Builder, Population};
 
-/// What one layer does.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+/// What one layer does, as in the configuration.
+#[derive(Debug, Clone, PartialEq)]
 pub enum LayerKind {
     /// Makes a vector of an image, channel by channel, row by row.
     Flatten,
@@ -18,6 +17,14 @@ pub enum LayerKind {
         /// Number of outputs.
         units: usize,
     },
+    /// Convolution with zero padding.
+    Conv2d(Conv2d),
+    /// Batch normalisation of each channel or unit; folded into the weights before it at conversion
+    /// (Ioffe & Szegedy 2015).
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f64,
+    },
     /// `max(0, x)`; an integrate-and-fire neuron stands here in the spiking network.
     Relu,
     /// Sets inputs to zero at random while training, identity otherwise.
@@ -25,20 +32,75 @@ pub enum LayerKind {
         /// Probability of zero, in [0, 1).
         rate: f64,
     },
+    /// Mean of each window.
+    AvgPool(Window),
+    /// Mean of each channel.
+    GlobalAvgPool,
+    /// Largest of each window.
+    MaxPool(Window),
+    /// `body(x) + shortcut(x)`; a `relu` follows (He et al. 2016).
+    Residual {
+        /// Layers of the branch; the last one is weighted.
+        body: Vec<LayerKind>,
+        /// Layers of the skip connection, without a `relu`; none is the identity.
+        shortcut: Vec<LayerKind>,
+    },
+}
+
+/// Parameters of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Number of output channels.
+    pub channels: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Distance between neighbouring outputs.
+    pub stride: usize,
+    /// Rows and columns of zeros around the image.
+    pub padding: usize,
+    /// Groups of channels that do not see each other; as many as channels is depthwise.
+    pub groups: usize,
+    /// Whether there is a bias; a batch norm that follows makes it useless.
+    pub bias: bool,
+}
+
+/// Windows of a pool, without padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Side of the square window.
+    pub kernel: usize,
+    /// Distance between neighbouring windows.
+    pub stride: usize,
 }
 
 impl LayerKind {
-    /// Every kind's name in configurations, with the keys it takes.
-    pub const KINDS: [(&'static str, &'static [&'static str]); 4] =
-        [("flatten", &[]), ("dense", &["units"]), ("relu", &[]), ("dropout", &["rate"])];
+    /// Every kind's name in configurations, with the keys it takes; `?` marks those that may be left out.
+    pub const KINDS: [(&'static str, &'static [&'static str]); 10] = [
+        ("flatten", &[]),
+        ("dense", &["units"]),
+        ("conv2d", &["channels", "kernel", "stride?", "padding?", "groups?", "bias?"]),
+        ("batch-norm", &["epsilon?"]),
+        ("relu", &[]),
+        ("dropout", &["rate"]),
+        ("avg-pool", &["kernel", "stride?"]),
+        ("global-avg-pool", &[]),
+        ("max-pool", &["kernel", "stride?"]),
+        ("residual", &["body", "shortcut?"]),
+    ];
 
     /// The kind's name in configurations.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Flatten => "flatten",
             Self::Dense { .. } => "dense",
+            Self::Conv2d(_) => "conv2d",
+            Self::BatchNorm { .. } => "batch-norm",
             Self::Relu => "relu",
             Self::Dropout { .. } => "dropout",
+            Self::AvgPool(_) => "avg-pool",
+            Self::GlobalAvgPool => "global-avg-pool",
+            Self::MaxPool(_) => "max-pool",
+            Self::Residual { .. } => "residual",
         }
     }
 }
@@ -46,12 +108,63 @@ impl LayerKind {
 /// One layer in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
+    /// Place in the network, as its tensors are named: `3`, or `5.body.0` within a residual block.
+    pub path: String,
     /// What it does.
     pub kind: LayerKind,
     /// Shape of one sample's input, without the batch dimension: `[C, H, W]` or `[features]`.
     pub input: Vec<usize>,
     /// Shape of one sample's output.
     pub output: Vec<usize>,
+    /// A residual block's branch.
+    pub body: Vec<Layer>,
+    /// A residual block's skip connection.
+    pub shortcut: Vec<Layer>,
+}
+
+impl Layer {
+    /// Shapes of its own tensors, without those of layers within it, by name.
+    ///
+    /// Weights are `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`, and a batch norm has `weight`, `bias`,
+    /// `running_mean` and `running_var` of `[C]`, as in PyTorch.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let named = |field: &str, shape: Vec<usize>| (format!("{}.{field}", self.path), shape);
+        match &self.kind {
+            LayerKind::Dense { units } => {
+                vec![named("weight", vec![*units, self.input[0]]), named("bias", vec![*units])]
+            }
+            LayerKind::Conv2d(conv) => {
+                let shape = vec![conv.channels, self.input[0] / conv.groups, conv.kernel, conv.kernel];
+                let bias = conv.bias.then(|| named("bias", vec![conv.channels]));
+                std::iter::once(named("weight", shape)).chain(bias).collect()
+            }
+            LayerKind::BatchNorm { .. } => ["weight", "bias", "running_mean", "running_var"]
+                .map(|field| named(field, vec![self.input[0]]))
+                .into(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Multiply-accumulate operations for one sample, with those of layers within it. Batch norm is folded, pools and
+    /// residual sums have no multiplications: none of them count.
+    pub fn macs_per_sample(&self) -> u64 {
+        let own = match &self.kind {
+            LayerKind::Dense { .. } | LayerKind::Conv2d(_) => {
+                let per_output: usize = self.tensors()[0].1[1..].iter().product();
+                self.output.iter().product::<usize>() as u64 * per_output as u64
+            }
+            _ => 0,
+        };
+        own + self.body.iter().chain(&self.shortcut).map(Self::macs_per_sample).sum::<u64>()
+    }
+
+    /// This layer and those within it, in the order of computation.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Layer)) {
+        visit(self);
+        for layer in self.body.iter().chain(&self.shortcut) {
+            layer.walk(visit);
+        }
+    }
 }
 
 /// A checked network: shapes fit, every weighted layer but the last feeds a `relu`, the last gives the logits.
@@ -59,13 +172,14 @@ pub struct Layer {
 pub struct Architecture {
     input: [usize; 3],
     layers: Vec<Layer>,
+    populations: Vec<Population>,
 }
 
 /// A layer that does not fit its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerProblem {
-    /// Index in `[[model.layers]]`; `None` for the network as a whole.
-    pub layer_idx: Option<usize>,
+    /// Place in `[[model.layers]]`: `3`, or `5.body.0`; `None` for the network as a whole.
+    pub path: Option<String>,
     /// What was found and what to do, in one line.
     pub message: String,
 }
@@ -73,6 +187,9 @@ pub struct LayerProblem {
 impl Architecture {
     /// Most weights a layer may have, 2²⁸ (1 GiB of f32): a guard against slips such as a missing pool.
     pub const MAX_WEIGHTS: usize = 1 << 28;
+
+    /// Most outputs a layer may have for one sample, 2²⁶.
+    pub const MAX_OUTPUTS: usize = 1 << 26;
 
     /// Checks that the layers form a network that can be trained and converted.
     ///
@@ -82,63 +199,10 @@ impl Architecture {
     /// # Errors
     /// Every [`LayerProblem`] found, not the first only.
     pub fn new(input: [usize; 3], kinds: &[LayerKind]) -> Result<Self, Vec<LayerProblem>> {
-        let mut problems = Vec::new();
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut shape: Vec<usize> = input.to_vec();
-        for (layer_idx, &kind) in kinds.iter().enumerate() {
-            let mut refuse = |message: String| problems.push(LayerProblem { layer_idx: Some(layer_idx), message });
-            let previous = layers.last().map(|layer: &Layer| layer.kind);
-            let output = match kind {
-                LayerKind::Flatten => vec![shape.iter().product()],
-                LayerKind::Dense { units } => {
-                    if shape.len() != 1 {
-                        refuse(format!(
-                            "dense: its input is an image {}; put a `flatten` layer before it",
-                            shape_text(&shape)
-                        ));
-                    }
-                    let pending = layers
-                        .iter()
-                        .rev()
-                        .find(|layer| matches!(layer.kind, LayerKind::Dense { .. } | LayerKind::Relu));
-                    if matches!(pending.map(|layer| layer.kind), Some(LayerKind::Dense { .. })) {
-                        refuse("dense: follows another dense layer with no `relu` between; put one in".to_owned());
-                    }
-                    let n_in: usize = shape.iter().product();
-                    if n_in.saturating_mul(units) > Self::MAX_WEIGHTS {
-                        refuse(format!(
-                            "dense: {units} units × {n_in} inputs exceed the {} weights a layer may have; use fewer units",
-                            Self::MAX_WEIGHTS
-                        ));
-                    }
-                    vec![units]
-                }
-                LayerKind::Relu => {
-                    if !matches!(previous, Some(LayerKind::Dense { .. })) {
-                        refuse("relu: does not follow a weighted layer; put it right after a `dense` layer".to_owned());
-                    }
-                    shape.clone()
-                }
-                LayerKind::Dropout { .. } => shape.clone(),
-            };
-            layers.push(Layer { kind, input: shape, output: output.clone() });
-            shape = output;
-        }
-        match kinds.last() {
-            Some(LayerKind::Dense { .. }) => {}
-            Some(last) => problems.push(LayerProblem {
-                layer_idx: Some(kinds.len() - 1),
-                message: format!(
-                    "{}: is the last layer; end with a `dense` layer with one unit per class (its outputs are the logits)",
-                    last.name()
-                ),
-            }),
-            None => problems.push(LayerProblem {
-                layer_idx: None,
-                message: "no layers; give at least one `dense` layer".to_owned(),
-            }),
-        }
-        if problems.is_empty() { Ok(Self { input, layers }) } else { Err(problems) }
+        let mut builder = Builder::new(input);
+        let layers = builder.layers("", kinds);
+        let populations = builder.finish(kinds)?;
+        Ok(Self { input, layers, populations })
     }
 
     /// Shape `[C, H, W]` of one sample.
@@ -151,9 +215,9 @@ impl Architecture {
         &self.layers
     }
 
-    /// The layers' kinds in order, as in the configuration.
-    pub fn kinds(&self) -> Vec<LayerKind> {
-        self.layers.iter().map(|layer| layer.kind).collect()
+    /// What stands for neurons in the spiking network: one population per `relu`, and the logits last.
+    pub fn populations(&self) -> &[Population] {
+        &self.populations
     }
 
     /// Number of outputs, one logit per class.
@@ -161,54 +225,65 @@ impl Architecture {
         self.layers.last().map_or(0, |layer| layer.output.iter().product())
     }
 
-    /// The weighted layers: index in `layers()`, and `(n_out, n_in)` of the weight matrix.
-    pub fn weighted(&self) -> Vec<WeightedLayer> {
-        let mut weighted = Vec::new();
-        for (layer_idx, layer) in self.layers.iter().enumerate() {
-            if let LayerKind::Dense { units } = layer.kind {
-                weighted.push(WeightedLayer {
-                    layer_idx,
-                    name: format!("dense {}", weighted.len() + 1),
-                    n_in: layer.input[0],
-                    n_out: units,
-                });
-            }
+    /// Every layer, those within residual blocks too, in the order of computation.
+    pub fn all_layers(&self) -> Vec<&Layer> {
+        let mut all = Vec::new();
+        for layer in &self.layers {
+            layer.walk(&mut |layer| all.push(layer));
         }
-        weighted
+        all
+    }
+
+    /// Shapes of all tensors by name ([`Layer::tensors`]).
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        self.all_layers().into_iter().flat_map(Layer::tensors).collect()
     }
 
     /// Number of trainable parameters.
     pub fn n_parameters(&self) -> u64 {
-        self.weighted().iter().map(|layer| (layer.n_in as u64 + 1) * layer.n_out as u64).sum()
+        let trained = self.tensors().into_iter().filter(|(name, _)| !name.contains(".running_"));
+        trained.map(|(_, shape)| shape.iter().map(|&size| size as u64).product::<u64>()).sum()
     }
 
     /// Multiply-accumulate operations for one sample.
     pub fn macs_per_sample(&self) -> u64 {
-        self.weighted().iter().map(|layer| layer.n_in as u64 * layer.n_out as u64).sum()
+        self.layers.iter().map(Layer::macs_per_sample).sum()
     }
 }
 
-/// One weighted layer of an [`Architecture`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WeightedLayer {
-    /// Index in [`Architecture::layers`]; its tensors are named after it (`1.weight`, `1.bias`).
-    pub layer_idx: usize,
-    /// Name for people, numbered from 1: `dense 1`.
-    pub name: String,
-    /// Number of inputs.
-    pub n_in: usize,
-    /// Number of outputs.
-    pub n_out: usize,
-}
-
 impl fmt::Display for Architecture {
-    /// `784-512-512-10`
+    /// `784-512-512-10`, `1×28×28-16c5-ap2-32c5-ap2-128-10`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.input.iter().product::<usize>())?;
-        for layer in self.weighted() {
-            write!(f, "-{}", layer.n_out)?;
+        match self.layers.first().map(|layer| &layer.kind) {
+            Some(LayerKind::Flatten) => write!(f, "{}", self.input.iter().product::<usize>())?,
+            _ => f.write_str(&shape_text(&self.input))?,
+        }
+        for part in self.layers.iter().filter_map(|layer| brief(&layer.kind)) {
+            write!(f, "-{part}")?;
         }
         Ok(())
+    }
+}
+
+/// A layer in the usual short form; `None` for those that it leaves out.
+fn brief(kind: &LayerKind) -> Option<String> {
+    let window = |name: &str, Window { kernel, stride }: Window| {
+        if kernel == stride { format!("{name}{kernel}") } else { format!("{name}{kernel}s{stride}") }
+    };
+    match kind {
+        LayerKind::Dense { units } => Some(units.to_string()),
+        LayerKind::Conv2d(conv) => {
+            let groups = if conv.groups == 1 { String::new() } else { format!("g{}", conv.groups) };
+            let stride = if conv.stride == 1 { String::new() } else { format!("s{}", conv.stride) };
+            Some(format!("{}c{}{stride}{groups}", conv.channels, conv.kernel))
+        }
+        LayerKind::AvgPool(pool) => Some(window("ap", *pool)),
+        LayerKind::MaxPool(pool) => Some(window("mp", *pool)),
+        LayerKind::GlobalAvgPool => Some("gap".to_owned()),
+        LayerKind::Residual { body, .. } => {
+            Some(format!("[{}]", body.iter().filter_map(brief).collect::<Vec<_>>().join("-")))
+        }
+        LayerKind::Flatten | LayerKind::BatchNorm { .. } | LayerKind::Relu | LayerKind::Dropout { .. } => None,
     }
 }
 
@@ -221,11 +296,18 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use LayerKind::{Dense, Dropout, Flatten, Relu};
+    use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
+
+    const HALVE: Window = Window { kernel: 2, stride: 2 };
+    const NORM: LayerKind = BatchNorm { epsilon: 1e-5 };
+
+    fn conv(channels: usize, kernel: usize, stride: usize, padding: usize) -> LayerKind {
+        LayerKind::Conv2d(Conv2d { channels, kernel, stride, padding, groups: 1, bias: true })
+    }
 
     fn problems(kinds: &[LayerKind]) -> String {
         let problems = Architecture::new([1, 28, 28], kinds).unwrap_err();
-        problems.iter().map(|p| format!("{:?}: {}\n", p.layer_idx, p.message)).collect()
+        problems.iter().map(|p| format!("{}: {}\n", p.path.as_deref().unwrap_or("-"), p.message)).collect()
     }
 
     #[test]
@@ -236,16 +318,119 @@ mod tests {
         assert_eq!(network.n_classes(), 10);
         assert_eq!(network.macs_per_sample(), 784 * 512 + 512 * 10);
         assert_eq!(network.n_parameters(), 784 * 512 + 512 + 512 * 10 + 10);
-        assert_eq!(network.weighted()[1].layer_idx, 4);
+        let names: Vec<_> = network.populations().iter().map(|population| population.name.as_str()).collect();
+        assert_eq!(names, ["dense 1", "dense 2"]);
+    }
+
+    #[test]
+    fn shapes_and_costs_of_a_cnn_are_those_computed_by_hand() {
+        let depthwise =
+            LayerKind::Conv2d(Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 16, bias: false });
+        let kinds = [conv(16, 5, 1, 2), NORM, Relu, MaxPool(HALVE), depthwise, Relu, AvgPool(HALVE), Flatten, Dense { units: 10 }];
+        let network = Architecture::new([1, 28, 28], &kinds).unwrap();
+        assert_eq!(network.to_string(), "1×28×28-16c5-mp2-16c3s2g16-ap2-10");
+        let shapes: Vec<_> = network.layers().iter().map(|layer| shape_text(&layer.output)).collect();
+        assert_eq!(shapes[..5], ["16×28×28", "16×28×28", "16×28×28", "16×14×14", "16×7×7"]);
+        assert_eq!(shapes[5..], ["16×7×7", "16×3×3", "144", "10"]);
+        assert_eq!(network.macs_per_sample(), 16 * 784 * 25 + 16 * 49 * 9 + 144 * 10);
+        assert_eq!(network.n_parameters(), (16 * 25 + 16) + 32 + 16 * 9 + (1440 + 10));
+        let [first, second, last] = network.populations() else { panic!("three populations") };
+        assert_eq!((first.name.as_str(), first.shape, first.n_neurons()), ("conv 1", [16, 28, 28], 16 * 784));
+        assert_eq!((second.connections[0].source, second.connections[0].pools.len()), (1, 1));
+        assert_eq!((last.connections[0].source_shape, last.connections[0].pools.len()), ([16, 7, 7], 1));
+    }
+
+    #[test]
+    fn a_residual_block_is_one_population_with_two_connections() {
+        let body = || vec![conv(8, 3, 1, 1), NORM, Relu, conv(8, 3, 1, 1), NORM];
+        let identity = Residual { body: body(), shortcut: Vec::new() };
+        let narrow = Residual {
+            body: vec![conv(4, 3, 2, 1), NORM, Relu, conv(4, 3, 1, 1)],
+            shortcut: vec![conv(4, 1, 2, 0), NORM],
+        };
+        let kinds =
+            [conv(8, 3, 1, 1), NORM, Relu, identity, Relu, narrow, Relu, GlobalAvgPool, Dense { units: 10 }];
+        let network = Architecture::new([3, 8, 8], &kinds).unwrap();
+        assert_eq!(network.to_string(), "3×8×8-8c3-[8c3-8c3]-[4c3s2-4c3]-gap-10");
+        let populations = network.populations();
+        let names: Vec<_> = populations.iter().map(|population| population.name.as_str()).collect();
+        assert_eq!(names, ["conv 1", "conv 2", "residual 3", "conv 4", "residual 5", "dense 6"]);
+        let sources: Vec<Vec<usize>> =
+            populations.iter().map(|p| p.connections.iter().map(|connection| connection.source).collect()).collect();
+        assert_eq!(sources, [vec![0], vec![1], vec![2, 1], vec![3], vec![4, 3], vec![5]]);
+        assert_eq!(populations[2].connections[1].weights, crate::population::Weights::Identity);
+        assert!(network.tensors().contains(&("5.shortcut.1.running_var".to_owned(), vec![4])));
+        let at = |size: u64| size * size;
+        let expected = 8 * 27 * 64 + 2 * 8 * 72 * 64 + 4 * at(4) * 72 + 4 * at(4) * 36 + 4 * at(4) * 8 + 40;
+        assert_eq!(network.macs_per_sample(), expected);
     }
 
     #[test]
     fn every_misplaced_layer_is_named_at_once_with_its_remedy() {
         let text = problems(&[Relu, Dense { units: 5 }, Dropout { rate: 0.1 }, Dense { units: 10 }, Relu]);
-        assert!(text.contains("Some(0): relu: does not follow"), "{text}");
-        assert!(text.contains("Some(1): dense: its input is an image 1×28×28; put a `flatten`"), "{text}");
-        assert!(text.contains("Some(3): dense: follows another dense layer"), "{text}");
-        assert!(text.contains("Some(4): relu: is the last layer"), "{text}");
+        assert!(text.contains("0: relu: does not follow"), "{text}");
+        assert!(text.contains("1: dense: its input is an image 1×28×28; put a `flatten`"), "{text}");
+        assert!(text.contains("2: dropout: stands between a dense layer and its `relu`"), "{text}");
+        assert!(text.contains("4: relu: is the last layer"), "{text}");
+        let text = problems(&[Flatten, Dense { units: 5 }, Dense { units: 10 }]);
+        assert!(text.contains("2: dense: follows another dense layer with no `relu` between"), "{text}");
+    }
+
+    #[test]
+    fn layers_that_cannot_be_converted_exactly_are_refused_by_name_with_their_remedy() {
+        let end = [Flatten, Dense { units: 10 }];
+        let with_end = |kinds: &[LayerKind]| problems(&[kinds, &end].concat());
+        let same = || vec![conv(1, 3, 1, 1)];
+        let cases = [
+            (with_end(&[NORM]), "0: batch-norm: does not follow a weighted layer"),
+            (with_end(&[conv(2, 3, 1, 1), Relu, NORM]), "2: batch-norm: does not follow a weighted layer"),
+            (
+                with_end(&[Residual { body: same(), shortcut: Vec::new() }, NORM, Relu]),
+                "1: batch-norm: follows the sum of a residual block",
+            ),
+            (with_end(&[conv(2, 3, 1, 1), NORM, NORM, Relu]), "2: batch-norm: follows another one"),
+            (with_end(&[MaxPool(HALVE)]), "0: max-pool: stands before the first weighted layer"),
+            (
+                with_end(&[conv(2, 3, 1, 1), Relu, AvgPool(HALVE), MaxPool(HALVE)]),
+                "3: max-pool: follows an average pool, and there is no exact rule",
+            ),
+            (with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]), "1: max-pool: stands between a conv2d layer and its"),
+            (with_end(&[conv(2, 3, 1, 1), AvgPool(HALVE), Relu]), "1: avg-pool: stands between"),
+            (problems(&[conv(10, 1, 1, 0), GlobalAvgPool]), "1: global-avg-pool: stands between"),
+            (problems(&[conv(10, 28, 1, 0)]), "0: conv2d: is the last layer; end with a `dense`"),
+            (with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]), "1: conv2d: follows another conv2d layer"),
+            (with_end(&[conv(2, 31, 1, 0), Relu]), "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2"),
+            (with_end(&[conv(2, 3, 1, 3), Relu]), "0: conv2d: padding 3 is not below kernel 3"),
+            (with_end(&[AvgPool(Window { kernel: 29, stride: 1 })]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
+            (with_end(&[Flatten, conv(2, 3, 1, 1), Relu]), "1: conv2d: its input is a vector"),
+            (
+                with_end(&[LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: true }), Relu]),
+                "0: conv2d: groups 2 does not divide both 1 input and 4 output channels",
+            ),
+            (
+                with_end(&[Residual { body: vec![conv(2, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
+                "0: residual: body gives 2×28×28 but shortcut 1×28×28",
+            ),
+            (
+                with_end(&[Residual { body: vec![conv(1, 3, 1, 1), Relu], shortcut: Vec::new() }, Relu]),
+                "0: residual: body does not end with a weighted layer",
+            ),
+            (
+                with_end(&[Residual { body: same(), shortcut: vec![conv(1, 1, 1, 0), Relu] }, Relu]),
+                "0: residual: shortcut has a `relu`",
+            ),
+            (
+                with_end(&[Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] }, Relu]),
+                "0: residual: has another residual block within it",
+            ),
+            (
+                with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
+                "0.body.0: batch-norm: does not follow a weighted layer",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
+        }
     }
 
     #[test]
@@ -256,5 +441,6 @@ mod tests {
     #[test]
     fn a_layer_too_large_to_hold_is_refused() {
         assert!(problems(&[Flatten, Dense { units: usize::MAX }]).contains("exceed"));
+        assert!(problems(&[conv(usize::MAX, 3, 1, 1), Relu]).contains("exceed"));
     }
 }

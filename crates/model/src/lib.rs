@@ -3,6 +3,7 @@
 //!
 //! - [`config`]: one TOML file → a checked [`Experiment`]
 //! - [`architecture`]: the layers, with their shapes
+//! - [`population`]: what the layers become in the spiking network: populations and connections
 //! - [`network`]: the burn module of an architecture
 //! - [`ann`]: the trained network's artefact, `ann.safetensors`
 //! - [`artefact`]: reading and writing safetensors files safely
@@ -18,6 +19,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod network;
+pub mod population;
 
 pub use architecture::{Architecture, Layer, LayerKind};
 pub use backend::Backend;

@@ -2,43 +2,103 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, Relu};
+use burn::module::{Module, Param, RunningState};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d, Relu};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::architecture::{Architecture, LayerKind};
+use crate::architecture::{Architecture, Layer, LayerKind, Window};
 use crate::artefact::TensorF32;
 
 /// A network of an [`Architecture`] on a burn device.
 ///
-/// Freshly made weights and biases are uniform in `±1/sqrt(n_in)`, burn's default for linear layers.
+/// Freshly made weights and biases are uniform in `±1/sqrt(n_in)`, n_in being the inputs of one output: burn's default,
+/// and PyTorch's.
 #[derive(Module, Debug)]
 pub struct Network {
+    input: [usize; 3],
     stages: Vec<Stage>,
 }
 
 /// One layer as a burn module.
 #[derive(Module, Debug)]
 enum Stage {
-    Flatten(Flatten),
-    Dense(Linear),
-    Relu(Relu),
-    Dropout(Dropout),
+    Layer(Plain),
+    Residual(Residual),
 }
 
-/// Images come as rows already, and a network of dense layers has no use for their shape.
+/// A layer that holds no others.
+#[derive(Module, Debug)]
+enum Plain {
+    Flatten(Flatten),
+    Dense(Linear),
+    Conv(Conv2d),
+    BatchNorm(BatchNorm),
+    Relu(Relu),
+    Dropout(Dropout),
+    AvgPool(AvgPool2d),
+    GlobalAvgPool(GlobalAvgPool),
+    MaxPool(MaxPool2d),
+}
+
+/// `body(x) + shortcut(x)`
+#[derive(Module, Debug)]
+struct Residual {
+    body: Vec<Plain>,
+    shortcut: Vec<Plain>,
+}
+
 #[derive(Module, Debug)]
 struct Flatten;
+
+#[derive(Module, Debug)]
+struct GlobalAvgPool;
+
+/// What flows between layers of a batch of N samples.
+#[derive(Debug, Clone)]
+enum Signal {
+    /// `[N, C, H, W]`
+    Images(Tensor<4>),
+    /// `[N, features]`
+    Vectors(Tensor<2>),
+}
+
+impl Signal {
+    /// `[N, features]`, channel by channel, row by row.
+    fn flat(self) -> Tensor<2> {
+        match self {
+            Self::Images(x) => x.flatten(1, 3),
+            Self::Vectors(x) => x,
+        }
+    }
+
+    /// # Panics
+    /// If these are vectors; an architecture that was checked has none where images are needed.
+    fn images(self) -> Tensor<4> {
+        match self {
+            Self::Images(x) => x,
+            Self::Vectors(_) => unreachable!("shapes were checked against the layers"),
+        }
+    }
+}
 
 impl Network {
     /// A network with fresh random weights, drawn from the device's generator (seed it first).
     pub fn new(architecture: &Architecture, device: &Device) -> Self {
         let network = Self::undrawn(architecture, device);
         // burn draws parameters at their first use; so they would depend on what else was drawn until then.
-        for stage in &network.stages {
-            if let Stage::Dense(linear) = stage {
-                _ = linear.weight.val();
-                _ = linear.bias.as_ref().map(Param::val);
+        for (_, layer) in network.plain_layers() {
+            match layer {
+                Plain::Dense(linear) => {
+                    _ = linear.weight.val();
+                    _ = linear.bias.as_ref().map(Param::val);
+                }
+                Plain::Conv(conv) => {
+                    _ = conv.weight.val();
+                    _ = conv.bias.as_ref().map(Param::val);
+                }
+                _ => {}
             }
         }
         network
@@ -46,17 +106,14 @@ impl Network {
 
     /// A network whose weights are drawn when they are first used, if they are not replaced before.
     fn undrawn(architecture: &Architecture, device: &Device) -> Self {
-        let stages = architecture
-            .layers()
-            .iter()
-            .map(|layer| match layer.kind {
-                LayerKind::Flatten => Stage::Flatten(Flatten),
-                LayerKind::Dense { units } => Stage::Dense(LinearConfig::new(layer.input[0], units).init(device)),
-                LayerKind::Relu => Stage::Relu(Relu::new()),
-                LayerKind::Dropout { rate } => Stage::Dropout(DropoutConfig::new(rate).init()),
-            })
-            .collect();
-        Self { stages }
+        let stages = architecture.layers().iter().map(|layer| match layer.kind {
+            LayerKind::Residual { .. } => Stage::Residual(Residual {
+                body: layer.body.iter().map(|layer| Plain::undrawn(layer, device)).collect(),
+                shortcut: layer.shortcut.iter().map(|layer| Plain::undrawn(layer, device)).collect(),
+            }),
+            _ => Stage::Layer(Plain::undrawn(layer, device)),
+        });
+        Self { input: architecture.input(), stages: stages.collect() }
     }
 
     /// A network with the given tensors, as [`Network::tensors`] returns them. Draws nothing.
@@ -65,77 +122,200 @@ impl Network {
     /// If a tensor is missing or misshapen; [`crate::ann::AnnArtefact::read`] has checked them.
     pub fn with_tensors(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, device: &Device) -> Self {
         let mut network = Self::undrawn(architecture, device);
-        for weighted in architecture.weighted() {
-            let Stage::Dense(linear) = &mut network.stages[weighted.layer_idx] else {
-                unreachable!("weighted layers are dense");
-            };
-            let read = |field: &str, shape: &[usize]| {
-                let tensor = &tensors[&format!("{}.{field}", weighted.layer_idx)];
-                assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");
-                TensorData::new(tensor.values.clone(), shape.to_vec())
-            };
-            // burn holds [n_in, n_out]; files hold [n_out, n_in], as PyTorch does.
-            let weight = Tensor::<2>::from_data(read("weight", &[weighted.n_out, weighted.n_in]), device);
-            linear.weight = Param::from_tensor(weight.transpose());
-            linear.bias = Some(Param::from_tensor(Tensor::<1>::from_data(read("bias", &[weighted.n_out]), device)));
+        for (layer, stage) in architecture.layers().iter().zip(&mut network.stages) {
+            match stage {
+                Stage::Layer(plain) => plain.set_tensors(layer, tensors, device),
+                Stage::Residual(Residual { body, shortcut }) => {
+                    let inner = layer.body.iter().chain(&layer.shortcut);
+                    inner
+                        .zip(body.iter_mut().chain(shortcut))
+                        .for_each(|(layer, plain)| plain.set_tensors(layer, tensors, device));
+                }
+            }
         }
         network
     }
 
-    /// The weights `[n_out, n_in]` and biases `[n_out]` by name: `1.weight` is the weight of layer 1, counted
-    /// from 0 over all layers, which is the name that a PyTorch `nn.Sequential` of the same layers gives it.
+    /// The tensors by name, named and shaped as [`Layer::tensors`] says: `1.weight` is the weight of layer 1, counted from 0
+    /// over all layers, which is the name that a PyTorch `nn.Sequential` of the same layers gives it.
     ///
     /// # Panics
     /// If the device fails to give the values back.
     pub fn tensors(&self) -> BTreeMap<String, TensorF32> {
-        let mut tensors = BTreeMap::new();
-        for (layer_idx, stage) in self.stages.iter().enumerate() {
-            if let Stage::Dense(linear) = stage {
-                let weight = linear.weight.val().transpose();
-                let shape = weight.dims().to_vec();
-                tensors.insert(format!("{layer_idx}.weight"), TensorF32 { shape, values: values(weight) });
-                let bias = linear.bias.as_ref().expect("every dense layer has a bias").val();
-                tensors.insert(
-                    format!("{layer_idx}.bias"),
-                    TensorF32 { shape: bias.dims().to_vec(), values: values(bias) },
-                );
+        let of = |(path, layer): (String, &Plain)| {
+            let named = move |(field, tensor)| (format!("{path}.{field}"), tensor);
+            layer.tensors().into_iter().map(named).collect::<Vec<_>>()
+        };
+        self.plain_layers().into_iter().flat_map(of).collect()
+    }
+
+    /// Every layer that holds no others, with its place.
+    fn plain_layers(&self) -> Vec<(String, &Plain)> {
+        let mut all = Vec::new();
+        for (idx, stage) in self.stages.iter().enumerate() {
+            match stage {
+                Stage::Layer(layer) => all.push((idx.to_string(), layer)),
+                Stage::Residual(Residual { body, shortcut }) => {
+                    for (branch, layers) in [("body", body), ("shortcut", shortcut)] {
+                        all.extend(layers.iter().enumerate().map(|(at, layer)| (format!("{idx}.{branch}.{at}"), layer)));
+                    }
+                }
             }
         }
-        tensors
+        all
     }
 
     /// Logits `[N, n_classes]` of images `[N, C·H·W]`.
     pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
-        self.stages.iter().fold(images, |x, stage| stage.forward(x))
+        self.run(images, &mut |_| {})
     }
 
-    /// Activations after each `relu`, then the logits: what a spiking layer's rates stand for.
+    /// Activations after each `relu`, then the logits: what the populations' rates stand for, in the order of
+    /// [`Architecture::populations`].
     ///
     /// - `images`: `[N, C·H·W]`
-    /// - returns one `[N, n_neurons]` per spiking layer, and `[N, n_classes]` last
+    /// - returns one `[N, n_neurons]` per population
     pub fn forward_with_activations(&self, images: Tensor<2>) -> Vec<Tensor<2>> {
         let mut activations = Vec::new();
-        let mut x = images;
-        for stage in &self.stages {
-            x = stage.forward(x);
-            if matches!(stage, Stage::Relu(_)) {
-                activations.push(x.clone());
-            }
-        }
-        activations.push(x);
+        let logits = self.run(images, &mut |activation: &Signal| activations.push(activation.clone().flat()));
+        activations.push(logits);
         activations
+    }
+
+    /// - `activated`: is shown what comes out of each `relu`
+    fn run(&self, images: Tensor<2>, activated: &mut impl FnMut(&Signal)) -> Tensor<2> {
+        let [channels, height, width] = self.input;
+        let n_samples = images.dims()[0];
+        let mut signal = Signal::Images(images.reshape([n_samples, channels, height, width]));
+        for stage in &self.stages {
+            signal = match stage {
+                Stage::Layer(layer) => layer.forward(signal, activated),
+                Stage::Residual(Residual { body, shortcut }) => {
+                    let along = |layers: &[Plain], x: Signal, activated: &mut _| {
+                        layers.iter().fold(x, |x, layer| layer.forward(x, activated))
+                    };
+                    match (along(body, signal.clone(), activated), along(shortcut, signal, activated)) {
+                        (Signal::Images(a), Signal::Images(b)) => Signal::Images(a + b),
+                        (a, b) => Signal::Vectors(a.flat() + b.flat()),
+                    }
+                }
+            };
+        }
+        signal.flat()
     }
 }
 
-impl Stage {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Flatten(Flatten) => x,
-            Self::Dense(linear) => linear.forward(x),
-            Self::Relu(relu) => relu.forward(x),
-            Self::Dropout(dropout) => dropout.forward(x),
+impl Plain {
+    fn undrawn(layer: &Layer, device: &Device) -> Self {
+        match &layer.kind {
+            LayerKind::Flatten => Self::Flatten(Flatten),
+            LayerKind::Dense { units } => Self::Dense(LinearConfig::new(layer.input[0], *units).init(device)),
+            LayerKind::Conv2d(conv) => Self::Conv(
+                Conv2dConfig::new([layer.input[0], conv.channels], [conv.kernel; 2])
+                    .with_stride([conv.stride; 2])
+                    .with_padding(PaddingConfig2d::Explicit(conv.padding, conv.padding, conv.padding, conv.padding))
+                    .with_groups(conv.groups)
+                    .with_bias(conv.bias)
+                    .init(device),
+            ),
+            LayerKind::BatchNorm { epsilon } => {
+                Self::BatchNorm(BatchNormConfig::new(layer.input[0]).with_epsilon(*epsilon).init(device))
+            }
+            LayerKind::Relu => Self::Relu(Relu::new()),
+            LayerKind::Dropout { rate } => Self::Dropout(DropoutConfig::new(*rate).init()),
+            LayerKind::AvgPool(Window { kernel, stride }) => {
+                Self::AvgPool(AvgPool2dConfig::new([*kernel; 2]).with_strides([*stride; 2]).init())
+            }
+            LayerKind::GlobalAvgPool => Self::GlobalAvgPool(GlobalAvgPool),
+            LayerKind::MaxPool(Window { kernel, stride }) => {
+                Self::MaxPool(MaxPool2dConfig::new([*kernel; 2]).with_strides([*stride; 2]).init())
+            }
+            LayerKind::Residual { .. } => unreachable!("residual blocks are not nested"),
         }
     }
+
+    fn forward(&self, x: Signal, activated: &mut impl FnMut(&Signal)) -> Signal {
+        match self {
+            Self::Flatten(Flatten) => Signal::Vectors(x.flat()),
+            Self::Dense(linear) => Signal::Vectors(linear.forward(x.flat())),
+            Self::Conv(conv) => Signal::Images(conv.forward(x.images())),
+            Self::BatchNorm(norm) => match x {
+                Signal::Images(x) => Signal::Images(norm.forward(x)),
+                Signal::Vectors(x) => Signal::Vectors(norm.forward(x)),
+            },
+            Self::Relu(relu) => {
+                let x = match x {
+                    Signal::Images(x) => Signal::Images(relu.forward(x)),
+                    Signal::Vectors(x) => Signal::Vectors(relu.forward(x)),
+                };
+                activated(&x);
+                x
+            }
+            Self::Dropout(dropout) => match x {
+                Signal::Images(x) => Signal::Images(dropout.forward(x)),
+                Signal::Vectors(x) => Signal::Vectors(dropout.forward(x)),
+            },
+            Self::AvgPool(pool) => Signal::Images(pool.forward(x.images())),
+            Self::GlobalAvgPool(GlobalAvgPool) => {
+                let means = x.images().flatten::<3>(2, 3).mean_dim(2);
+                Signal::Vectors(means.flatten(1, 2))
+            }
+            Self::MaxPool(pool) => Signal::Images(pool.forward(x.images())),
+        }
+    }
+
+    /// Its tensors by their last names.
+    fn tensors(&self) -> Vec<(&'static str, TensorF32)> {
+        let bias = |bias: &Option<Param<Tensor<1>>>| bias.as_ref().map(|bias| ("bias", stored(bias.val())));
+        match self {
+            // burn holds [n_in, n_out]; files hold [n_out, n_in], as PyTorch does.
+            Self::Dense(linear) => std::iter::once(("weight", stored(linear.weight.val().transpose())))
+                .chain(bias(&linear.bias))
+                .collect(),
+            Self::Conv(conv) => {
+                std::iter::once(("weight", stored(conv.weight.val()))).chain(bias(&conv.bias)).collect()
+            }
+            Self::BatchNorm(norm) => vec![
+                ("weight", stored(norm.gamma.val())),
+                ("bias", stored(norm.beta.val())),
+                ("running_mean", stored(norm.running_mean.value_sync())),
+                ("running_var", stored(norm.running_var.value_sync())),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    fn set_tensors(&mut self, layer: &Layer, tensors: &BTreeMap<String, TensorF32>, device: &Device) {
+        let mut data = layer.tensors().into_iter().map(|(name, shape)| {
+            let tensor = &tensors[&name];
+            assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");
+            TensorData::new(tensor.values.clone(), shape)
+        });
+        let mut next = || data.next().expect("one tensor per name");
+        let vector = |data: TensorData| Tensor::<1>::from_data(data, device);
+        match self {
+            Self::Dense(linear) => {
+                let weight = Tensor::<2>::from_data(next(), device);
+                linear.weight = Param::from_tensor(weight.transpose());
+                linear.bias = Some(Param::from_tensor(vector(next())));
+            }
+            Self::Conv(conv) => {
+                conv.weight = Param::from_tensor(Tensor::<4>::from_data(next(), device));
+                conv.bias = conv.bias.as_ref().map(|_| Param::from_tensor(vector(next())));
+            }
+            Self::BatchNorm(norm) => {
+                norm.gamma = Param::from_tensor(vector(next()));
+                norm.beta = Param::from_tensor(vector(next()));
+                norm.running_mean = RunningState::new(vector(next()));
+                norm.running_var = RunningState::new(vector(next()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn stored<const D: usize>(tensor: Tensor<D>) -> TensorF32 {
+    TensorF32 { shape: tensor.dims().to_vec(), values: values(tensor) }
 }
 
 /// A tensor's values, row-major.

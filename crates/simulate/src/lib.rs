@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
-use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork};
+use snn::{
+    DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations,
+};
 
 use measure::LayerProbe;
 use score::{Activity, Score};
@@ -66,8 +68,8 @@ pub const FORMAT: u32 = 1;
 /// Name of the results in a run's folder.
 pub const FILE_NAME: &str = "results.json";
 
-/// Samples that are run before progress is shown again; bounds memory, does not change results.
-const CHUNK: usize = 256;
+/// Neurons of all samples that are run before progress is shown again; bounds memory, does not change results.
+const CHUNK_NEURONS: usize = 1 << 22;
 
 /// Samples per forward pass of the trained network.
 const ANN_BATCH: usize = 256;
@@ -100,7 +102,9 @@ pub fn run(
     }
     let device = experiment.backend.device()?;
     let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
-    let simulation = Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test };
+    let operations = SynapticOperations::new(&artefact.network);
+    let simulation =
+        Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test, operations };
     let (record, ann_accuracy) = simulation.run(options)?;
     let results = Results {
         format: FORMAT,
@@ -215,6 +219,7 @@ struct Simulation<'a> {
     ann: &'a Network,
     device: &'a Device,
     test: &'a TestData,
+    operations: SynapticOperations,
 }
 
 /// The first samples' traces, kept to be looked at closely.
@@ -286,14 +291,16 @@ impl Simulation<'_> {
         let samples = &self.test.samples;
         let n_kept = config.probe_samples.max(config.raster_samples);
         let mut score = Score::new(config.steps);
-        for first in (0..samples.len()).step_by(CHUNK) {
-            let indices = first..samples.len().min(first + CHUNK);
+        let chunk = samples_per_chunk(self.network);
+        for first in (0..samples.len()).step_by(chunk) {
+            let indices = first..samples.len().min(first + chunk);
             let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
             let traces = engine.run(&Sample::consecutive(first, &images), &settings).context("simulation")?;
             for (index, trace) in indices.zip(traces) {
-                score.add(self.network, &trace, usize::from(samples.label(index)), ann_decisions[index]);
+                let operations = self.operations.of(&trace);
+                score.add(&trace, &operations, usize::from(samples.label(index)), ann_decisions[index]);
                 if let Some(probed) = &mut probed {
-                    probed.activity.add(&trace);
+                    probed.activity.add(&trace, &operations);
                     if index < n_kept {
                         probed.traces.push(trace);
                     }
@@ -355,9 +362,8 @@ impl Simulation<'_> {
         /// 32-bit floating-point multiplication (3.7 pJ) and addition (0.9 pJ).
         const MAC_PJ: f64 = 4.6;
         const ADD_PJ: f64 = 0.9;
-        let first = &self.network.layers()[0];
         let constant = self.experiment.simulate.encoding == Encoding::Constant;
-        let snn_macs_per_sample = if constant { (first.n_in() * first.n_out()) as f64 } else { 0.0 };
+        let snn_macs_per_sample = if constant { self.operations.of_constant_input() as f64 } else { 0.0 };
         let operations =
             |step: usize| seeds.iter().map(|seed| seed.synaptic_operations[step]).sum::<f64>() / seeds.len() as f64;
         EnergyRecord {
@@ -374,6 +380,11 @@ impl Simulation<'_> {
                 .collect(),
         }
     }
+}
+
+fn samples_per_chunk(network: &SpikingNetwork) -> usize {
+    let n_neurons: usize = network.layers().iter().map(snn::SpikingLayer::n_out).sum();
+    (CHUNK_NEURONS / n_neurons).clamp(16, 256)
 }
 
 fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {

@@ -17,19 +17,17 @@ const RASTER_ROWS: usize = 64;
 /// Noise of the input current of each layer with spiking input, against norms of its weights.
 ///
 /// All in units of the trained network's activations: converted weights times the neuron's own threshold, which are the
-/// trained weights times the thresholds of the layer before.
+/// trained weights times the thresholds of their sources. A convolution's neurons are taken together by channel.
 pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVariance> {
-    let of = |(idx, layer): (usize, &snn::SpikingLayer)| {
-        let n_out = layer.n_out();
-        let rows: Vec<f64> = layer
-            .transposed_weights()
-            .chunks_exact(n_out)
-            .flat_map(|row| row.iter().zip(layer.thresholds()).map(|(&w, &lambda)| f64::from(w) * f64::from(lambda)))
-            .collect();
-        let inputs: Vec<&SpikeTrain> = traces.iter().map(|trace| &trace.spikes[idx]).collect();
-        let variance = current_variance(&rows, n_out, &inputs)?;
-        let weights = |neuron: usize| rows.iter().skip(neuron).step_by(n_out).copied();
-        let neurons: Vec<NeuronVariance> = (0..n_out)
+    let of = |layer: &snn::SpikingLayer| {
+        let n_channels = layer.shape()[0];
+        let inputs: Vec<&[SpikeTrain]> = traces.iter().map(|trace| trace.spikes.as_slice()).collect();
+        let variance = current_variance(layer, &inputs)?;
+        let weights = |channel: usize| {
+            let lambda = f64::from(layer.thresholds()[channel]);
+            layer.weight_vector(channel).map(move |weight| weight * lambda)
+        };
+        let neurons: Vec<NeuronVariance> = (0..n_channels)
             .map(|neuron| NeuronVariance {
                 l4_norm: norm(weights(neuron), 4.0),
                 sigma: variance.measured[neuron].sqrt(),
@@ -38,14 +36,14 @@ pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVa
             .collect();
         let fit = |p: f64| {
             let pairs =
-                (0..n_out).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
+                (0..n_channels).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
             norm_fit(p, &pairs.collect::<Vec<_>>())
         };
         let norms: Option<Vec<NormFit>> = ORDERS.into_iter().map(fit).collect();
         // Without any noise there is nothing to compare.
         Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: norms? })
     };
-    network.layers().iter().enumerate().filter_map(of).collect()
+    network.layers().iter().filter_map(of).collect()
 }
 
 /// - `pairs`: norm and standard deviation of each neuron
@@ -78,9 +76,10 @@ pub struct LayerProbe {
 /// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
 pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) -> Vec<LayerProbe> {
     let of = |(idx, layer): (usize, &snn::SpikingLayer)| {
+        let thresholds = layer.for_neurons(layer.thresholds());
         let scaled = |sample: usize| {
             let row = &activations[idx][sample * layer.n_out()..][..layer.n_out()];
-            row.iter().zip(layer.thresholds()).map(|(&a, &lambda)| f64::from(a) / f64::from(lambda))
+            row.iter().zip(&thresholds).map(|(&a, &lambda)| f64::from(a) / f64::from(lambda))
         };
         let mut pairs = Vec::new();
         for (sample, trace) in traces.iter().enumerate() {

@@ -26,13 +26,14 @@ impl Score {
 
     /// Adds a sample.
     ///
+    /// - `operations`: of the sample's spikes ([`snn::SynapticOperations::of`])
     /// - `label`: its class; `ann_decision`: the trained network's decision
-    pub fn add(&mut self, network: &SpikingNetwork, trace: &SampleTrace, label: usize, ann_decision: usize) {
+    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>], label: usize, ann_decision: usize) {
         let decisions = trace.decisions();
-        let mut operations = 0;
-        for (step, (decision, now)) in decisions.iter().zip(network.synaptic_operations(trace)).enumerate() {
-            operations += now;
-            self.operations[step] += operations;
+        let mut so_far = 0;
+        for (step, decision) in decisions.iter().enumerate() {
+            so_far += operations.iter().map(|of_source| of_source[step]).sum::<u64>();
+            self.operations[step] += so_far;
             self.right[step] += u64::from(*decision == label);
             self.agreeing[step] += u64::from(*decision == ann_decision);
         }
@@ -71,6 +72,8 @@ pub struct Activity {
 #[derive(Debug, Clone, PartialEq)]
 struct LayerSums {
     spikes: u64,
+    /// Operations that its spikes cause.
+    operations: u64,
     /// Whether each neuron fired for any sample.
     fired: Vec<bool>,
     /// (sample, neuron) pairs that fired at every step.
@@ -84,12 +87,16 @@ impl Activity {
     }
 
     /// Adds a sample.
-    pub fn add(&mut self, trace: &SampleTrace) {
+    ///
+    /// - `operations`: of its spikes ([`snn::SynapticOperations::of`])
+    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>]) {
         for (idx, train) in trace.spikes.iter().enumerate() {
             if self.layers.len() == idx {
-                self.layers.push(LayerSums { spikes: 0, fired: vec![false; train.n_neurons()], saturated: 0 });
+                let fired = vec![false; train.n_neurons()];
+                self.layers.push(LayerSums { spikes: 0, operations: 0, fired, saturated: 0 });
             }
             let sums = &mut self.layers[idx];
+            sums.operations += operations[idx].iter().sum::<u64>();
             for (fired, count) in sums.fired.iter_mut().zip(train.counts()) {
                 *fired |= count > 0;
                 sums.spikes += u64::from(count);
@@ -109,14 +116,13 @@ impl Activity {
                 // A readout that only integrates has no spikes.
                 let sums = self.layers.get(idx);
                 let spikes_per_sample = sums.map_or(0.0, |sums| sums.spikes as f64 / self.n_samples as f64);
-                let fan_out = layers.get(idx).map_or(0, snn::SpikingLayer::n_out);
                 let pairs = (self.n_samples * n_neurons) as f64;
                 LayerActivity {
                     name: name.to_owned(),
                     n_neurons,
                     spikes_per_sample,
                     mean_rate: spikes_per_sample / (n_neurons * self.n_steps) as f64,
-                    synaptic_operations: spikes_per_sample * fan_out as f64,
+                    synaptic_operations: sums.map_or(0.0, |sums| sums.operations as f64 / self.n_samples as f64),
                     silent_share: sums.map_or(1.0, |sums| {
                         sums.fired.iter().filter(|fired| !**fired).count() as f64 / n_neurons as f64
                     }),
@@ -133,7 +139,9 @@ impl Activity {
 mod tests {
     use model::config::{Encoding, Readout, Reset};
     use snn::network::ExactLayer;
-    use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingLayer};
+    use snn::{
+        Connection, Engine as _, EventEngine, RunSettings, Sample, SpikingLayer, SynapticOperations, Wiring,
+    };
 
     use super::*;
 
@@ -146,10 +154,11 @@ mod tests {
 
     /// Two inputs, two hidden neurons, two outputs; a white pixel drives one hidden neuron at half its threshold.
     fn traced() -> (SpikingNetwork, SampleTrace) {
-        let layer = |name: &str, weights: &[f64], biases: &[f64]| {
+        let layer = |source: usize, weights: &[f64], biases: &[f64]| {
+            let wiring = Wiring::dense(source, [2, 1, 1], 2);
             let exact = ExactLayer {
-                name: name.to_owned(),
-                weights: weights.to_vec(),
+                name: format!("dense {}", source + 1),
+                connections: vec![Connection { wiring, weights: weights.to_vec() }],
                 biases: biases.to_vec(),
                 initial_potential: 0.0,
                 thresholds: vec![1.0; 2],
@@ -157,10 +166,10 @@ mod tests {
             SpikingLayer::round(&exact, 4).unwrap()
         };
         let layers = vec![
-            layer("dense 1", &[0.5, 0.0, 0.0, 1.0], &[0.0, 0.0]),
-            layer("dense 2", &[1.0, 0.0, 0.0, 1.0], &[0.0, 0.25]),
+            layer(0, &[0.5, 0.0, 0.0, 1.0], &[0.0, 0.0]),
+            layer(1, &[1.0, 0.0, 0.0, 1.0], &[0.0, 0.25]),
         ];
-        let network = SpikingNetwork::new(layers).unwrap();
+        let network = SpikingNetwork::new([2, 1, 1], layers).unwrap();
         let settings = RunSettings {
             encoding: Encoding::Regular,
             reset: Reset::Subtract,
@@ -178,7 +187,7 @@ mod tests {
         // Hidden neuron 1 fires at steps 2 and 4; the readout is [0, ¼], [1, ½], [1, ¾], [2, 1].
         assert_eq!(trace.decisions(), [1, 0, 0, 0]);
         let mut score = Score::new(4);
-        score.add(&network, &trace, 0, 1);
+        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, 1);
         let record = score.record(7);
         assert_eq!((record.seed, record.accuracy), (7, vec![0.0, 1.0, 1.0, 1.0]));
         assert_eq!(record.agreement, [1.0, 0.0, 0.0, 0.0]);
@@ -191,7 +200,7 @@ mod tests {
     fn activity_is_the_one_counted_by_hand() {
         let (network, trace) = traced();
         let mut activity = Activity::new(4);
-        activity.add(&trace);
+        activity.add(&trace, &SynapticOperations::new(&network).of(&trace));
         let layers = activity.record(&network);
         let of = |l: &LayerActivity| {
             (l.spikes_per_sample, l.mean_rate, l.synaptic_operations, l.silent_share, l.saturated_share)

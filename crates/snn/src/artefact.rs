@@ -1,8 +1,9 @@
 //! The converted network's artefact, `snn.safetensors`: all that is needed to run it, and to know where it is from.
 //!
-//! Tensors, layer by layer from 0: `0.weight` `[n_out, n_in]`, `0.bias` and `0.initial_potential` `[n_out]` in thresholds;
-//! `0.threshold` `[n_out]` in units of the trained network's activations; `0.grid_exponent` `[n_out]`, whole numbers g: a
-//! neuron's values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`.
+//! Tensors, layer by layer from 0, C being a layer's channels (the neurons of a fully connected one): per connection, from 0,
+//! `0.0.weight` `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`; `0.bias` and `0.initial_potential` `[C]`, in thresholds;
+//! `0.threshold` `[C]` in units of the trained network's activations; `0.grid_exponent` `[C]`, whole numbers g: a channel's
+//! values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`. Shapes and wirings are in the metadata.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +12,14 @@ use model::artefact::{self, ArtefactError, Contents, TensorF32};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::network::{NetworkError, SpikingLayer, SpikingNetwork};
+use crate::network::{ChannelValues, NetworkError, SpikingLayer, SpikingNetwork};
+use crate::wiring::{Connection, Kernel, Wiring};
 
 /// Name of the artefact in a run's folder.
 pub const FILE_NAME: &str = "snn.safetensors";
 
 /// Format of the artefact; raised when its meaning changes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What to do about a file that is missing or damaged.
 const REMEDY: &str = "run `convert` on this configuration first";
@@ -40,8 +42,26 @@ pub struct SnnMetadata<R, C> {
     pub parent: String,
     /// How the network was converted.
     pub conversion: C,
-    /// Names of the layers, for people; filled in when the file is written.
-    pub layers: Vec<String>,
+    /// How its parts hang together; filled in when the file is written.
+    pub structure: Structure,
+}
+
+/// How the layers of a network hang together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Structure {
+    /// Shape `[C, H, W]` of the input.
+    pub input: [usize; 3],
+    /// The layers in the order of computation.
+    pub layers: Vec<LayerStructure>,
+}
+
+/// One layer of a [`Structure`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerStructure {
+    /// Name for people.
+    pub name: String,
+    /// Where its current comes from.
+    pub connections: Vec<Wiring>,
 }
 
 /// A converted network read from its file.
@@ -85,20 +105,23 @@ pub fn write<R: Serialize, C: Serialize>(
     ann: &BTreeMap<String, TensorF32>,
     mut metadata: SnnMetadata<R, C>,
 ) -> Result<String, ArtefactError> {
-    metadata.layers.clear();
+    metadata.structure = Structure { input: network.input(), layers: Vec::new() };
     let mut tensors = BTreeMap::new();
     for (idx, layer) in network.layers().iter().enumerate() {
-        let (n_in, n_out) = (layer.n_in(), layer.n_out());
-        let mut insert = |field: &str, shape: &[usize], values: &[f32]| {
-            tensors.insert(format!("{idx}.{field}"), TensorF32 { shape: shape.to_vec(), values: values.to_vec() });
+        let mut insert = |field: &str, shape: Vec<usize>, values: &[f32]| {
+            tensors.insert(format!("{idx}.{field}"), TensorF32 { shape, values: values.to_vec() });
         };
-        insert("weight", &[n_out, n_in], layer.weights());
-        insert("bias", &[n_out], layer.biases());
-        insert("initial_potential", &[n_out], layer.initial_potentials());
-        insert("threshold", &[n_out], layer.thresholds());
+        for (at, Connection { wiring, weights }) in layer.connections().iter().enumerate() {
+            insert(&format!("{at}.weight"), weight_shape(wiring.kernel), weights);
+        }
+        let n_channels = layer.shape()[0];
+        insert("bias", vec![n_channels], layer.biases());
+        insert("initial_potential", vec![n_channels], layer.initial_potentials());
+        insert("threshold", vec![n_channels], layer.thresholds());
         let exponents: Vec<f32> = layer.grids().iter().map(|grid| grid.exponent as f32).collect();
-        insert("grid_exponent", &[n_out], &exponents);
-        metadata.layers.push(layer.name().to_owned());
+        insert("grid_exponent", vec![n_channels], &exponents);
+        let connections = layer.connections().iter().map(|connection| connection.wiring.clone()).collect();
+        metadata.structure.layers.push(LayerStructure { name: layer.name().to_owned(), connections });
     }
     tensors.extend(ann.iter().map(|(name, tensor)| (format!("{ANN_PREFIX}{name}"), tensor.clone())));
     artefact::write(path, &tensors, &metadata)
@@ -121,23 +144,31 @@ where
     }
     let invalid = |cause| SnnFileError::Network { path: path.display().to_string(), cause };
     let mut layers = Vec::new();
-    for (idx, name) in metadata.layers.iter().enumerate() {
+    for (idx, LayerStructure { name, connections }) in metadata.structure.layers.iter().enumerate() {
         let mut take = |field: &str| {
             let name = format!("{idx}.{field}");
             tensors.remove(&name).ok_or_else(|| damaged(format!("tensor `{name}` is missing")))
         };
-        let (weights, biases) = (take("weight")?, take("bias")?);
-        let (initial_potentials, thresholds) = (take("initial_potential")?.values, take("threshold")?.values);
-        let exponents: Vec<i32> = take("grid_exponent")?.values.iter().map(|&exponent| exponent as i32).collect();
-        if weights.shape.len() != 2 || weights.shape[0] != biases.values.len() {
-            let found = format!("`{idx}.weight` has shape {:?} for {} biases", weights.shape, biases.values.len());
-            return Err(damaged(found).into());
+        let mut whole = Vec::with_capacity(connections.len());
+        for (at, wiring) in connections.iter().enumerate() {
+            let TensorF32 { shape, values } = take(&format!("{at}.weight"))?;
+            // Before anything is computed with sizes that a damaged description may hold.
+            wiring.check().map_err(|found| invalid(NetworkError::Misshapen { layer: name.clone(), found }))?;
+            if shape != weight_shape(wiring.kernel) {
+                let found = format!("`{idx}.{at}.weight` has shape {shape:?} for a kernel {:?}", wiring.kernel);
+                return Err(damaged(found).into());
+            }
+            whole.push(Connection { wiring: wiring.clone(), weights: values });
         }
-        let layer =
-            SpikingLayer::on_grids(name, weights.values, biases.values, initial_potentials, thresholds, &exponents);
-        layers.push(layer.map_err(invalid)?);
+        let values = ChannelValues {
+            biases: take("bias")?.values,
+            initial_potentials: take("initial_potential")?.values,
+            thresholds: take("threshold")?.values,
+            exponents: take("grid_exponent")?.values.iter().map(|&exponent| exponent as i32).collect(),
+        };
+        layers.push(SpikingLayer::on_grids(name, whole, values).map_err(invalid)?);
     }
-    let network = SpikingNetwork::new(layers).map_err(invalid)?;
+    let network = SpikingNetwork::new(metadata.structure.input, layers).map_err(invalid)?;
     let mut ann = BTreeMap::new();
     for (name, tensor) in tensors {
         let Some(own) = name.strip_prefix(ANN_PREFIX) else {
@@ -148,29 +179,45 @@ where
     Ok(SnnArtefact { network, ann, metadata, checksum })
 }
 
+/// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
+fn weight_shape(kernel: Kernel) -> Vec<usize> {
+    if kernel == Kernel::dense(kernel.n_in(), kernel.channels) {
+        vec![kernel.channels, kernel.n_in()]
+    } else {
+        vec![kernel.channels, kernel.input[0] / kernel.groups, kernel.size, kernel.size]
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use model::population::{Pool, PoolKind};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::network::ExactLayer;
 
+    /// A convolution on a 3×3 image, then a readout of its sums of 2×2 windows.
     fn network() -> SpikingNetwork {
-        let layer = |name: &str, weights: &[f64], biases: &[f64], initial_potential| {
+        let layer = |name: &str, wiring: Wiring, weights: &[f64], biases: &[f64], initial_potential| {
             let exact = ExactLayer {
                 name: name.to_owned(),
-                weights: weights.to_vec(),
+                connections: vec![Connection { wiring, weights: weights.to_vec() }],
                 biases: biases.to_vec(),
                 initial_potential,
                 thresholds: biases.iter().map(|bias| 1.3 + bias.abs()).collect(),
             };
             SpikingLayer::round(&exact, 16).unwrap()
         };
+        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 2, stride: 1, padding: 1, groups: 1 };
+        let first = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+        let pool = Pool { kind: PoolKind::Mean, kernel: [2; 2], stride: [2; 2] };
+        let second =
+            Wiring { source: 1, source_shape: [2, 4, 4], pools: vec![pool], kernel: Kernel::dense(2 * 2 * 2, 1) };
         let layers = [
-            layer("dense 1", &[0.31, -0.7, 1.1, 0.2], &[0.1, -0.3], 0.5),
-            layer("dense 2", &[0.9, -1.2], &[0.01], 0.0),
+            layer("conv 1", first, &[0.31, -0.7, 1.1, 0.2, 0.4, -0.25, 0.6, -1.9], &[0.1, -0.3], 0.5),
+            layer("dense 2", second, &[0.9, -1.2, 0.1, 0.2, 0.3, 0.4, 0.5, -0.6], &[0.01], 0.0),
         ];
-        SpikingNetwork::new(layers.into()).unwrap()
+        SpikingNetwork::new([1, 3, 3], layers.into()).unwrap()
     }
 
     fn metadata() -> SnnMetadata<Value, Value> {
@@ -181,7 +228,7 @@ mod tests {
             config: "name = \"x\"".to_owned(),
             parent: "abc".to_owned(),
             conversion: Value::Null,
-            layers: Vec::new(),
+            structure: Structure::default(),
         }
     }
 
@@ -214,16 +261,16 @@ mod tests {
         };
         let cases = [
             (
-                damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[0] += 1e-7),
-                "neuron 0 is not on an exact grid",
+                damage(&|tensors, _| tensors.get_mut("0.0.weight").unwrap().values[0] += 1e-7),
+                "channel 0 is not on an exact grid",
             ),
             (
-                damage(&|tensors, _| tensors.get_mut("0.weight").unwrap().values[1] = f32::NAN),
-                "a weight of neuron 0 is NaN",
+                damage(&|tensors, _| tensors.get_mut("0.0.weight").unwrap().values[1] = f32::NAN),
+                "a weight of channel 0 is NaN",
             ),
             (
                 damage(&|tensors, _| tensors.get_mut("1.threshold").unwrap().values[0] = -1.0),
-                "the threshold of neuron 0 is -1",
+                "the threshold of channel 0 is -1",
             ),
             (damage(&|tensors, _| _ = tensors.remove("1.bias")), "tensor `1.bias` is missing"),
             (
@@ -232,9 +279,18 @@ mod tests {
             ),
             (damage(&|_, description| description["format"] = json!(99)), "format 99"),
             (
-                damage(&|_, description| _ = description["layers"].as_array_mut().unwrap().remove(0)),
+                damage(&|_, description| _ = description["structure"]["layers"].as_array_mut().unwrap().remove(1)),
                 "belongs to no layer",
             ),
+            (
+                damage(&|_, description| description["structure"]["layers"][0]["connections"][0]["kernel"]["size"] = json!(3)),
+                "`0.0.weight` has shape [2, 1, 2, 2] for a kernel",
+            ),
+            (
+                damage(&|_, description| description["structure"]["layers"][0]["connections"][0]["kernel"]["stride"] = json!(0)),
+                "a kernel with a size of 0",
+            ),
+            (damage(&|_, description| description["structure"]["input"] = json!([1, 9, 1])), "from a source of [1, 9, 1]"),
             (
                 damage(&|tensors, _| tensors.get_mut("1.grid_exponent").unwrap().values[0] = 77.0),
                 "not on an exact grid of 2^-77",

@@ -47,15 +47,20 @@ impl Grid {
 
     /// The finest grid on which `n_steps` steps of a neuron are exact; `None` if not even one step is.
     ///
-    /// - `weights`: `[n_in]`, in thresholds, finite
+    /// - `weights`: of all synapses, in thresholds, finite, each with the number of inputs that it is the weight of
     /// - `bias`, `initial_potential`: in thresholds
     ///
     /// The bound: inputs are in [0, 1], so one step adds at most the sum of the positive weights and bias, or of the
     /// negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that bound would make
     /// the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
-    pub fn finest(weights: &[f64], bias: f64, initial_potential: f64, n_steps: usize) -> Option<Self> {
+    pub fn finest(
+        weights: impl Iterator<Item = (f64, usize)> + Clone,
+        bias: f64,
+        initial_potential: f64,
+        n_steps: usize,
+    ) -> Option<Self> {
         (0..=FINEST).rev().find_map(|exponent| {
-            let grid = Self::with_exponent(exponent, weights, bias, initial_potential)?;
+            let grid = Self::with_exponent(exponent, weights.clone(), bias, initial_potential)?;
             (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
     }
@@ -63,7 +68,12 @@ impl Grid {
     /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
     ///
     /// Arguments as for [`Self::finest`].
-    pub fn with_exponent(exponent: i32, weights: &[f64], bias: f64, initial_potential: f64) -> Option<Self> {
+    pub fn with_exponent(
+        exponent: i32,
+        weights: impl Iterator<Item = (f64, usize)>,
+        bias: f64,
+        initial_potential: f64,
+    ) -> Option<Self> {
         if !(0..=FINEST).contains(&exponent) {
             return None;
         }
@@ -71,8 +81,8 @@ impl Grid {
         let units = |value: f64| (value * scale).round_ties_even();
         // Largest change of the potential in one step, in units of the grid. The sums are of whole numbers, so f64 is
         // exact far beyond the range of interest.
-        let (up, down) = weights.iter().chain([&bias]).fold((0.0, 0.0), |(up, down): (f64, f64), &value| {
-            let unit = units(value);
+        let (up, down) = weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
+            let unit = units(value) * multiplicity as f64;
             (up + unit.max(0.0), down - unit.min(0.0))
         });
         // A constant current is rounded once more, by half a unit at most.
@@ -93,17 +103,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn once_each(weights: &[f64]) -> impl Iterator<Item = (f64, usize)> + Clone {
+        weights.iter().map(|&weight| (weight, 1))
+    }
+
     #[test]
     fn the_finest_grid_is_the_one_computed_by_hand() {
         // One step adds at most 3: 2²⁴ / (4·3 and a little) gives 2²⁰ units per threshold, not 2²¹.
-        let grid = Grid::finest(&[1.0, 1.5, -2.0], 0.5, 0.5, 4).unwrap();
+        let grid = Grid::finest(once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 4).unwrap();
         assert_eq!((grid.exponent, grid.free_steps), (20, 4));
-        assert_eq!(Grid::finest(&[1.0, 1.5, -2.0], 0.5, 0.5, 5).unwrap().exponent, 19);
+        assert_eq!(Grid::finest(once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 5).unwrap().exponent, 19);
+    }
+
+    #[test]
+    fn a_weight_of_many_inputs_counts_as_often() {
+        let four_times = Grid::finest([(0.25, 4)].into_iter(), 0.0, 0.0, 4);
+        assert_eq!(four_times, Grid::finest(once_each(&[0.25; 4]), 0.0, 0.0, 4));
+        assert_eq!(four_times, Grid::finest(once_each(&[1.0]), 0.0, 0.0, 4));
     }
 
     #[test]
     fn long_runs_keep_a_fine_grid_and_say_when_potentials_may_saturate() {
-        let grid = Grid::finest(&[100.0], 0.0, 0.0, 1_000_000).unwrap();
+        let grid = Grid::finest(once_each(&[100.0]), 0.0, 0.0, 1_000_000).unwrap();
         assert_eq!(grid.exponent, COARSEST_FOR_LENGTH);
         // 2²⁴/2¹⁰ = 16,384 thresholds in steps of 100.
         assert_eq!(grid.free_steps, 162);
@@ -112,8 +133,8 @@ mod tests {
 
     #[test]
     fn weights_beyond_the_exact_range_have_no_grid() {
-        assert_eq!(Grid::finest(&[2e7], 0.0, 0.0, 1), None);
-        assert!(Grid::finest(&[1e6], 0.0, 0.0, 1).is_some());
+        assert_eq!(Grid::finest(once_each(&[2e7]), 0.0, 0.0, 1), None);
+        assert!(Grid::finest(once_each(&[1e6]), 0.0, 0.0, 1).is_some());
     }
 
     proptest! {
@@ -121,7 +142,7 @@ mod tests {
         fn sums_on_the_grid_are_exact_in_any_order(
             weights in proptest::collection::vec(-3.0..3.0_f64, 1..60), n_steps in 1..64_usize, seed in any::<u64>(),
         ) {
-            let grid = Grid::finest(&weights, 0.25, 0.5, n_steps).unwrap();
+            let grid = Grid::finest(once_each(&weights), 0.25, 0.5, n_steps).unwrap();
             prop_assert!(grid.free_steps >= n_steps);
             // The worst run: every positive weight at every step, in two orders.
             let mut terms: Vec<f32> = (0..n_steps).flat_map(|_| &weights).map(|&w| grid.round(w)).filter(|w| *w > 0.0).collect();

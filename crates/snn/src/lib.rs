@@ -1,6 +1,9 @@
 //! The spiking network that a trained network is converted to, and the engines that run it.
 //!
 //! - [`network`]: layers of integrate-and-fire neurons
+//! - [`wiring`]: which neurons a spike reaches
+//! - [`pool`]: pools on the way
+//! - [`cost`]: synaptic operations
 //! - [`grid`]: the exact grid that weights lie on, which makes every engine give the same spikes
 //! - [`philox`]: random numbers that depend on what they are for, not on when they are drawn
 //! - [`encoder`]: pixels to spikes or to a constant current
@@ -18,16 +21,21 @@
 //! Never prints, never exits.
 
 pub mod artefact;
+pub mod cost;
 pub mod encoder;
 pub mod engine;
 pub mod grid;
 pub mod network;
 pub mod norm;
 pub mod philox;
+pub mod pool;
 pub mod probe;
 pub mod spikes;
+pub mod wiring;
 
+pub use cost::SynapticOperations;
 pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sample, SampleTrace};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
 pub use spikes::SpikeTrain;
+pub use wiring::{Connection, Kernel, Wiring};

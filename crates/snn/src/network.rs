@@ -5,46 +5,47 @@
 
 use thiserror::Error;
 
-use crate::engine::SampleTrace;
 use crate::grid::Grid;
+use crate::pool::Pooling;
+use crate::wiring::Connection;
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum NetworkError {
     /// A value is NaN or infinite.
     #[error(
-        "layer {layer}: {what} of neuron {neuron} is {value}; train again with a lower learning rate, or correct the weights file"
+        "layer {layer}: {what} of channel {channel} is {value}; train again with a lower learning rate, or correct the weights file"
     )]
     NotFinite {
         /// Name of the layer.
         layer: String,
         /// `a weight` or `the bias`.
         what: &'static str,
-        /// Index of the neuron, from 0.
-        neuron: usize,
+        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
+        channel: usize,
         /// The value.
         value: f64,
     },
     /// The weights are so large, in thresholds, that 32-bit sums would round.
     #[error(
-        "layer {layer}: weights of neuron {neuron} up to {largest:.3e} thresholds are too large for exact sums in 32 bits; \
+        "layer {layer}: weights of channel {channel} up to {largest:.3e} thresholds are too large for exact sums in 32 bits; \
          raise its threshold (a larger convert.scale, a smaller κ, a higher percentile)"
     )]
     TooLarge {
         /// Name of the layer.
         layer: String,
-        /// Index of the neuron, from 0.
-        neuron: usize,
+        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
+        channel: usize,
         /// Largest magnitude of a weight or bias, in thresholds.
         largest: f64,
     },
     /// A value is not a multiple of the grid's step, or the grid's sums are not exact.
-    #[error("layer {layer}: neuron {neuron} is not on an exact grid of 2^-{exponent}; convert again")]
+    #[error("layer {layer}: channel {channel} is not on an exact grid of 2^-{exponent}; convert again")]
     OffGrid {
         /// Name of the layer.
         layer: String,
-        /// Index of the neuron, from 0.
-        neuron: usize,
+        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
+        channel: usize,
         /// The grid's exponent.
         exponent: i32,
     },
@@ -58,12 +59,15 @@ pub enum NetworkError {
     },
 }
 
-/// One layer: fully connected synapses onto integrate-and-fire neurons of threshold 1.
+/// One layer: synapses from one or more sources onto integrate-and-fire neurons of threshold 1.
+///
+/// Neurons are numbered channel by channel, row by row; those of a channel share bias, threshold and grid. A fully connected
+/// layer has a channel per neuron.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpikingLayer {
     name: String,
-    n_in: usize,
-    weights: Vec<f32>,
+    shape: [usize; 3],
+    connections: Vec<Connection<f32>>,
     biases: Vec<f32>,
     initial_potentials: Vec<f32>,
     thresholds: Vec<f32>,
@@ -73,45 +77,68 @@ pub struct SpikingLayer {
 /// A layer before it is rounded to its grid, in thresholds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExactLayer {
-    /// Name for people: `dense 1`.
+    /// Name for people: `conv 1`.
     pub name: String,
-    /// Weights W̃ `[n_out, n_in]`, row-major.
-    pub weights: Vec<f64>,
-    /// Biases b̃ `[n_out]`, added at each step.
+    /// Where its current comes from, with weights W̃.
+    pub connections: Vec<Connection<f64>>,
+    /// Biases b̃ `[C]`, added at each step.
     pub biases: Vec<f64>,
     /// Membrane potential before the first step.
     pub initial_potential: f64,
-    /// Thresholds λ `[n_out]`, in units of the trained network's activations; each > 0.
+    /// Thresholds λ `[C]`, in units of the trained network's activations; each > 0.
     pub thresholds: Vec<f64>,
 }
 
+/// What [`SpikingLayer::on_grids`] makes a layer of, per channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelValues {
+    /// Biases b̃ `[C]`, in thresholds.
+    pub biases: Vec<f32>,
+    /// Membrane potentials `[C]` before the first step, in thresholds.
+    pub initial_potentials: Vec<f32>,
+    /// Thresholds λ `[C]`, in units of activations.
+    pub thresholds: Vec<f32>,
+    /// Exponents g `[C]` of the grids.
+    pub exponents: Vec<i32>,
+}
+
 impl SpikingLayer {
-    /// Rounds each neuron to the finest grid on which `n_steps` steps are exact.
+    /// Rounds each channel to the finest grid on which `n_steps` steps are exact.
     ///
     /// # Errors
     /// [`NetworkError`] if values are not finite, too large, or of sizes that do not fit.
     pub fn round(layer: &ExactLayer, n_steps: usize) -> Result<Self, NetworkError> {
-        let ExactLayer { name, weights, biases, initial_potential, thresholds } = layer;
+        let ExactLayer { name, connections, biases, initial_potential, thresholds } = layer;
         let thresholds: Vec<f32> = thresholds.iter().map(|&threshold| threshold as f32).collect();
-        let n_in = check_sizes(name, weights.len(), biases.len(), &thresholds)?;
-        check_finite(name, weights, n_in, "a weight")?;
-        check_finite(name, biases, 1, "the bias")?;
+        let shape = check_sizes(name, connections, biases.len(), &thresholds)?;
+        check_finite(name, connections, biases)?;
         let mut rounded = Self {
             name: name.clone(),
-            n_in,
-            weights: Vec::with_capacity(weights.len()),
+            shape,
+            connections: connections
+                .iter()
+                .map(|Connection { wiring, weights }| Connection {
+                    wiring: wiring.clone(),
+                    weights: Vec::with_capacity(weights.len()),
+                })
+                .collect(),
             biases: Vec::with_capacity(biases.len()),
             initial_potentials: Vec::with_capacity(biases.len()),
             thresholds,
             grids: Vec::with_capacity(biases.len()),
         };
-        for (neuron, (row, &bias)) in weights.chunks_exact(n_in).zip(biases).enumerate() {
-            let grid = Grid::finest(row, bias, *initial_potential, n_steps).ok_or_else(|| NetworkError::TooLarge {
-                layer: name.clone(),
-                neuron,
-                largest: row.iter().chain([&bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+        for (channel, &bias) in biases.iter().enumerate() {
+            let grid = Grid::finest(synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
+                let weights = synapses(connections, channel).map(|(weight, _)| weight);
+                NetworkError::TooLarge {
+                    layer: name.clone(),
+                    channel,
+                    largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+                }
             })?;
-            rounded.weights.extend(row.iter().map(|&weight| grid.round(weight)));
+            for (to, from) in rounded.connections.iter_mut().zip(connections) {
+                to.weights.extend(from.row(channel).iter().map(|&weight| grid.round(weight)));
+            }
             rounded.biases.push(grid.round(bias));
             rounded.initial_potentials.push(grid.round(*initial_potential));
             rounded.grids.push(grid);
@@ -121,39 +148,41 @@ impl SpikingLayer {
 
     /// A layer whose values lie on grids already, as [`crate::artefact`] reads it.
     ///
-    /// - `weights`: `[n_out, n_in]`; `biases`, `initial_potentials`, `thresholds`, `exponents`: `[n_out]`
-    ///
     /// # Errors
     /// [`NetworkError`] if they do not, or are not finite, too large, or of sizes that do not fit.
     pub fn on_grids(
         name: &str,
-        weights: Vec<f32>,
-        biases: Vec<f32>,
-        initial_potentials: Vec<f32>,
-        thresholds: Vec<f32>,
-        exponents: &[i32],
+        connections: Vec<Connection<f32>>,
+        values: ChannelValues,
     ) -> Result<Self, NetworkError> {
-        let n_in = check_sizes(name, weights.len(), biases.len(), &thresholds)?;
-        let n_out = biases.len();
-        if initial_potentials.len() != n_out || exponents.len() != n_out {
+        let ChannelValues { biases, initial_potentials, thresholds, exponents } = values;
+        let n_channels = biases.len();
+        let wide: Vec<Connection<f64>> = connections
+            .iter()
+            .map(|Connection { wiring, weights }| Connection {
+                wiring: wiring.clone(),
+                weights: weights.iter().map(|&weight| f64::from(weight)).collect(),
+            })
+            .collect();
+        let shape = check_sizes(name, &wide, n_channels, &thresholds)?;
+        if initial_potentials.len() != n_channels || exponents.len() != n_channels {
             let found = format!(
-                "{} initial potentials and {} grids for {n_out} neurons",
+                "{} initial potentials and {} grids for {n_channels} biases",
                 initial_potentials.len(),
                 exponents.len()
             );
             return Err(NetworkError::Misshapen { layer: name.to_owned(), found });
         }
-        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
-        check_finite(name, &wide(&weights), n_in, "a weight")?;
-        check_finite(name, &wide(&biases), 1, "the bias")?;
-        let mut grids = Vec::with_capacity(n_out);
-        for (neuron, &exponent) in exponents.iter().enumerate() {
-            let (row, bias, start) = (&weights[neuron * n_in..][..n_in], biases[neuron], initial_potentials[neuron]);
-            let grid = Grid::with_exponent(exponent, &wide(row), f64::from(bias), f64::from(start));
-            let grid = grid.filter(|grid| row.iter().chain([&bias, &start]).all(|&value| grid.holds(value)));
-            grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), neuron, exponent })?);
+        check_finite(name, &wide, &biases.iter().map(|&bias| f64::from(bias)).collect::<Vec<_>>())?;
+        let mut grids = Vec::with_capacity(n_channels);
+        for (channel, &exponent) in exponents.iter().enumerate() {
+            let (bias, start) = (biases[channel], initial_potentials[channel]);
+            let grid = Grid::with_exponent(exponent, synapses(&wide, channel), f64::from(bias), f64::from(start));
+            let mut rows = connections.iter().flat_map(|connection| connection.row(channel));
+            let grid = grid.filter(|grid| rows.all(|&value| grid.holds(value)) && grid.holds(bias) && grid.holds(start));
+            grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), channel, exponent })?);
         }
-        Ok(Self { name: name.to_owned(), n_in, weights, biases, initial_potentials, thresholds, grids })
+        Ok(Self { name: name.to_owned(), shape, connections, biases, initial_potentials, thresholds, grids })
     }
 
     /// Name for people.
@@ -161,52 +190,59 @@ impl SpikingLayer {
         &self.name
     }
 
-    /// Number of inputs.
-    pub fn n_in(&self) -> usize {
-        self.n_in
+    /// `[C, H, W]` of its neurons; `[n, 1, 1]` for a fully connected layer of n.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
     }
 
     /// Number of neurons.
     pub fn n_out(&self) -> usize {
-        self.biases.len()
+        self.shape.iter().product()
     }
 
-    /// Weights W̃ `[n_out, n_in]`, row-major, in thresholds.
-    pub fn weights(&self) -> &[f32] {
-        &self.weights
+    /// Number of neurons of a channel.
+    pub fn n_positions(&self) -> usize {
+        self.shape[1] * self.shape[2]
     }
 
-    /// Weights `[n_in, n_out]`, row-major: the row that one input's spike adds.
-    pub fn transposed_weights(&self) -> Vec<f32> {
-        let mut transposed = Vec::with_capacity(self.weights.len());
-        for input in 0..self.n_in {
-            transposed.extend((0..self.n_out()).map(|neuron| self.weights[neuron * self.n_in + input]));
-        }
-        transposed
+    /// One value for each neuron, out of one for each channel.
+    pub fn for_neurons(&self, channels: &[f32]) -> Vec<f32> {
+        channels.iter().flat_map(|&value| std::iter::repeat_n(value, self.n_positions())).collect()
     }
 
-    /// Biases b̃ `[n_out]`, in thresholds, added at each step.
+    /// Where its current comes from, with weights W̃ in thresholds.
+    pub fn connections(&self) -> &[Connection<f32>] {
+        &self.connections
+    }
+
+    /// Biases b̃ `[C]`, in thresholds, added at each step.
     pub fn biases(&self) -> &[f32] {
         &self.biases
     }
 
-    /// Membrane potentials `[n_out]` before the first step, in thresholds.
+    /// Membrane potentials `[C]` before the first step, in thresholds.
     pub fn initial_potentials(&self) -> &[f32] {
         &self.initial_potentials
     }
 
-    /// Thresholds λ `[n_out]`, in units of the trained network's activations.
+    /// Thresholds λ `[C]`, in units of the trained network's activations.
     pub fn thresholds(&self) -> &[f32] {
         &self.thresholds
     }
 
-    /// The neurons' grids, `[n_out]`.
+    /// The channels' grids, `[C]`.
     pub fn grids(&self) -> &[Grid] {
         &self.grids
     }
 
-    /// Bounds `[n_out]` on potentials in a run of `n_steps` steps, infinite for a neuron that needs none; `None` if no
-    /// neuron does.
+    /// Weight vector of each neuron of a channel, in thresholds: one entry per neuron that reaches it inside the borders,
+    /// all connections together.
+    pub fn weight_vector(&self, channel: usize) -> impl Iterator<Item = f64> + Clone {
+        weight_vector(&self.connections, channel)
+    }
+
+    /// Bounds on potentials in a run of `n_steps` steps, `[C]`, infinite for a channel that needs none; `None` if no
+    /// channel does.
     pub fn potential_limits(&self, n_steps: usize) -> Option<Vec<f32>> {
         let limit = |grid: &Grid| if n_steps > grid.free_steps { grid.potential_limit } else { f32::INFINITY };
         let limits: Vec<f32> = self.grids.iter().map(limit).collect();
@@ -222,82 +258,139 @@ impl SpikingLayer {
             "{}: potentials of {} of {} neurons saturate at ±{limit} thresholds or more, which they might reach after {steps} \
              steps; charge beyond that is lost (their weights are huge against their thresholds, or the run is long)",
             self.name,
-            limited.count(),
+            limited.count() * self.n_positions(),
             self.n_out()
         ))
     }
 
-    /// Current per step of a constant input: `W̃ x + b̃`, `[n_out]`, in thresholds, on the grid.
+    /// Current per step of a constant input: `W̃ x + b̃`, `[n_out]`, in thresholds, on the grid. Connections from other
+    /// layers do not count.
     ///
-    /// - `pixels`: `[n_in]`, each in [0, 1]
+    /// - `pixels`: `[C·H·W]`, each in [0, 1]
     ///
     /// Computed once in f64, inputs in order, then rounded: every engine is handed these numbers.
     ///
     /// # Panics
-    /// If there are not `n_in` pixels or one is outside [0, 1].
+    /// If a pixel is missing, left over or outside [0, 1].
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
-        assert_eq!(pixels.len(), self.n_in, "one pixel per input");
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
-        let rows = self.weights.chunks_exact(self.n_in).zip(&self.biases).zip(&self.grids);
-        rows.map(|((row, &bias), grid)| {
-            let sum = row.iter().zip(pixels).map(|(&weight, &pixel)| f64::from(weight) * f64::from(pixel)).sum::<f64>();
-            grid.round(sum + f64::from(bias))
-        })
-        .collect()
+        let mut sums = vec![0.0; self.n_out()];
+        for Connection { wiring, weights } in self.connections.iter().filter(|connection| connection.wiring.source == 0) {
+            assert_eq!(pixels.len(), wiring.source_shape.iter().product::<usize>(), "one pixel per input");
+            let pooling = Pooling::new(wiring);
+            assert!(pooling.max.is_empty(), "no max pool before the first weights");
+            let mut inputs = vec![0.0; wiring.kernel.n_in()];
+            for (pixel_idx, &pixel) in pixels.iter().enumerate() {
+                pooling.for_each_input(pixel_idx, |input| inputs[input] += f64::from(pixel));
+            }
+            for (input, &value) in inputs.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+                wiring.kernel.for_each_synapse(input, |neuron, weight| sums[neuron] += f64::from(weights[weight]) * value);
+            }
+        }
+        let n_positions = self.n_positions();
+        let rounded = |(neuron, sum): (usize, f64)| {
+            let channel = neuron / n_positions;
+            self.grids[channel].round(sum + f64::from(self.biases[channel]))
+        };
+        sums.into_iter().enumerate().map(rounded).collect()
     }
 }
 
-fn check_sizes(layer: &str, n_weights: usize, n_out: usize, thresholds: &[f32]) -> Result<usize, NetworkError> {
+/// Weight and multiplicity of a channel's synapses, of all connections.
+fn synapses(connections: &[Connection<f64>], channel: usize) -> impl Iterator<Item = (f64, usize)> + Clone {
+    connections.iter().flat_map(move |connection| {
+        let multiplicity = connection.wiring.multiplicity();
+        connection.row(channel).iter().map(move |&weight| (weight, multiplicity))
+    })
+}
+
+/// Weight vector of each neuron of a channel: one entry per neuron that reaches it inside the borders.
+pub fn weight_vector<W: Copy + Into<f64>>(
+    connections: &[Connection<W>],
+    channel: usize,
+) -> impl Iterator<Item = f64> + Clone {
+    connections.iter().flat_map(move |connection| {
+        let multiplicity = connection.wiring.multiplicity();
+        connection.row(channel).iter().flat_map(move |&weight| std::iter::repeat_n(weight.into(), multiplicity))
+    })
+}
+
+/// The layer's shape.
+fn check_sizes(
+    layer: &str,
+    connections: &[Connection<f64>],
+    n_channels: usize,
+    thresholds: &[f32],
+) -> Result<[usize; 3], NetworkError> {
     let misshapen = |found: String| NetworkError::Misshapen { layer: layer.to_owned(), found };
-    if n_out == 0 || n_weights == 0 || !n_weights.is_multiple_of(n_out) {
-        return Err(misshapen(format!("{n_weights} weights for {n_out} biases")));
+    let mut shape = None;
+    for Connection { wiring, weights } in connections {
+        wiring.check().map_err(misshapen)?;
+        let kernel = wiring.kernel;
+        let output = kernel.output();
+        if kernel.channels != n_channels || weights.len() != n_channels * kernel.row_len() {
+            return Err(misshapen(format!("{} weights for {n_channels} biases", weights.len())));
+        }
+        if *shape.get_or_insert(output) != output {
+            return Err(misshapen(format!("connections to {output:?} and to other shapes")));
+        }
     }
-    if thresholds.len() != n_out {
-        return Err(misshapen(format!("{} thresholds for {n_out} neurons", thresholds.len())));
+    if thresholds.len() != n_channels {
+        return Err(misshapen(format!("{} thresholds for {n_channels} biases", thresholds.len())));
     }
-    if let Some(neuron) = thresholds.iter().position(|&threshold| !(threshold > 0.0 && threshold.is_finite())) {
-        return Err(misshapen(format!("the threshold of neuron {neuron} is {}", thresholds[neuron])));
+    if let Some(channel) = thresholds.iter().position(|&threshold| !(threshold > 0.0 && threshold.is_finite())) {
+        return Err(misshapen(format!("the threshold of channel {channel} is {}", thresholds[channel])));
     }
-    Ok(n_weights / n_out)
+    shape.ok_or_else(|| misshapen("no connections".to_owned()))
 }
 
-fn check_finite(layer: &str, values: &[f64], per_neuron: usize, what: &'static str) -> Result<(), NetworkError> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(position) => Err(NetworkError::NotFinite {
-            layer: layer.to_owned(),
-            what,
-            neuron: position / per_neuron,
-            value: values[position],
-        }),
+fn check_finite(layer: &str, connections: &[Connection<f64>], biases: &[f64]) -> Result<(), NetworkError> {
+    let refuse = |what, channel, value| Err(NetworkError::NotFinite { layer: layer.to_owned(), what, channel, value });
+    for (channel, &bias) in biases.iter().enumerate() {
+        if let Some((weight, _)) = synapses(connections, channel).find(|(weight, _)| !weight.is_finite()) {
+            return refuse("a weight", channel, weight);
+        }
+        if !bias.is_finite() {
+            return refuse("the bias", channel, bias);
+        }
     }
+    Ok(())
 }
 
-/// A spiking network: layers one after another, the last one read out.
+/// A spiking network: layers in the order of computation, the last one read out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpikingNetwork {
+    input: [usize; 3],
     layers: Vec<SpikingLayer>,
 }
 
 impl SpikingNetwork {
-    /// Checks that the layers follow each other.
+    /// Checks that every connection has the source that it was made for.
+    ///
+    /// - `input`: shape `[C, H, W]` of the input
     ///
     /// # Errors
-    /// [`NetworkError::Misshapen`] if there is none, or one has another number of inputs than the one before has
-    /// neurons.
-    pub fn new(layers: Vec<SpikingLayer>) -> Result<Self, NetworkError> {
+    /// [`NetworkError::Misshapen`] if there is no layer, or a source comes later or has another shape.
+    pub fn new(input: [usize; 3], layers: Vec<SpikingLayer>) -> Result<Self, NetworkError> {
         if layers.is_empty() {
             return Err(NetworkError::Misshapen { layer: "network".to_owned(), found: "no layers".to_owned() });
         }
-        for pair in layers.windows(2) {
-            if pair[1].n_in() != pair[0].n_out() {
-                return Err(NetworkError::Misshapen {
-                    layer: pair[1].name.clone(),
-                    found: format!("{} inputs after a layer of {} neurons", pair[1].n_in(), pair[0].n_out()),
-                });
+        for (idx, layer) in layers.iter().enumerate() {
+            for Connection { wiring, .. } in &layer.connections {
+                let misshapen = |found| Err(NetworkError::Misshapen { layer: layer.name.clone(), found });
+                if wiring.source > idx {
+                    return misshapen(format!("spikes of source {} at layer {idx}", wiring.source));
+                }
+                let source = wiring.source.checked_sub(1).map_or(input, |source| layers[source].shape);
+                if source != wiring.source_shape {
+                    return misshapen(format!("a connection for {:?} from a source of {source:?}", wiring.source_shape));
+                }
+                if wiring.source == 0 && wiring.max_pools().next().is_some() {
+                    return misshapen("a max pool of the input".to_owned());
+                }
             }
         }
-        Ok(Self { layers })
+        Ok(Self { input, layers })
     }
 
     /// The layers, the readout last.
@@ -305,24 +398,18 @@ impl SpikingNetwork {
         &self.layers
     }
 
+    /// Shape `[C, H, W]` of the input.
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
     /// Number of inputs.
     pub fn n_in(&self) -> usize {
-        self.layers[0].n_in()
+        self.input.iter().product()
     }
 
     /// Number of outputs.
     pub fn n_classes(&self) -> usize {
         self.layers.last().map_or(0, SpikingLayer::n_out)
-    }
-
-    /// Synaptic operations at each step, `[T]`: spikes times the synapses that each of them reaches.
-    pub fn synaptic_operations(&self, trace: &SampleTrace) -> Vec<u64> {
-        let mut operations = vec![0; trace.n_steps()];
-        for (layer, train) in self.layers.iter().zip(&trace.spikes) {
-            for (step, operations) in operations.iter_mut().enumerate() {
-                *operations += (train.n_spikes(step) * layer.n_out()) as u64;
-            }
-        }
-        operations
     }
 }

@@ -2,83 +2,146 @@
 //!
 //! Pure functions on spike trains and weights. Used to choose thresholds by noise and to test the L4-norm's claim.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::engine::scatter::ScatterLayer;
+use crate::network::SpikingLayer;
+use crate::pool::Pooling;
 use crate::spikes::SpikeTrain;
 
-/// Variance over time of each neuron's input current per step.
+/// Variance over time of the input current per step of each channel's neurons (in a fully connected layer, each neuron's),
+/// in the square of the units of activations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurrentVariance {
-    /// Measured: unbiased variance over the steps of a sample, mean over samples, `[n_out]`.
+    /// Measured: unbiased variance over the steps of a sample, mean over samples and a channel's neurons, `[C]`.
     pub measured: Vec<f64>,
-    /// What independent Bernoulli inputs of the measured rates would give: `Σ_i w_ji² mean(r_i (1 − r_i))`, `[n_out]`,
-    /// with the same T/(T − 1) as the unbiased variance.
+    /// What independent Bernoulli inputs of the measured rates would give: `Σ_i w_ji² mean(r_i (1 − r_i))`, mean over the
+    /// neurons, `[C]`, with the same T/(T − 1) as the unbiased variance.
     pub bernoulli: Vec<f64>,
 }
 
 /// Measures the variance of the input current; `None` with fewer than two steps or no sample.
 ///
-/// - `rows`: weights `[n_in, n_out]`, row-major, in any unit; the variance is in its square
-/// - `inputs`: the input spikes of each sample, `[T, n_in]` each
+/// - `inputs`: each sample's spikes: of the input, then of the layers before this one
 ///
-/// Sums in f64, samples in order, so the result does not depend on threads.
-pub fn current_variance(rows: &[f64], n_out: usize, inputs: &[&SpikeTrain]) -> Option<CurrentVariance> {
-    let n_steps = inputs.first()?.n_steps();
+/// Currents are sums on the exact grid; their statistics are in f64, samples in order, so the result does not depend on threads.
+pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Option<CurrentVariance> {
+    let n_steps = inputs.first()?.first()?.n_steps();
     if n_steps < 2 {
         return None;
     }
-    let per_sample: Vec<(Vec<f64>, Vec<u32>)> =
-        inputs.par_iter().map(|input| (sample_variance(rows, n_out, input), input.counts())).collect();
+    let packed = ScatterLayer::new(layer);
+    let of_sample = |spikes: &&[SpikeTrain]| {
+        let by_place = Arch::new().dispatch(SampleVariance { packed: &packed, spikes });
+        mean_of_channels(layer, by_place.into_iter().enumerate().map(|(place, v)| (packed.layout.neuron(place), v)))
+    };
+    let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
     let n = inputs.len() as f64;
-    let mut measured = vec![0.0; n_out];
-    let mut scatter = vec![0.0; rows.len() / n_out];
-    let unbiased = n_steps as f64 / (n_steps - 1) as f64;
-    for (variances, counts) in &per_sample {
+    let mut measured = vec![0.0; layer.shape()[0]];
+    for variances in &per_sample {
         for (sum, variance) in measured.iter_mut().zip(variances) {
             *sum += variance / n;
         }
-        for (sum, &count) in scatter.iter_mut().zip(counts) {
-            let rate = f64::from(count) / n_steps as f64;
-            *sum += rate * (1.0 - rate) * unbiased / n;
-        }
     }
-    let mut bernoulli = vec![0.0; n_out];
-    for (row, scatter) in rows.chunks_exact(n_out).zip(&scatter).filter(|(_, scatter)| **scatter > 0.0) {
-        for (sum, weight) in bernoulli.iter_mut().zip(row) {
-            *sum += weight * weight * scatter;
-        }
+    let mut bernoulli = bernoulli(layer, inputs);
+    let thresholds = layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));
+    for ((measured, bernoulli), square) in measured.iter_mut().zip(&mut bernoulli).zip(thresholds) {
+        *measured *= square;
+        *bernoulli *= square;
     }
     Some(CurrentVariance { measured, bernoulli })
 }
 
-fn sample_variance(rows: &[f64], n_out: usize, input: &SpikeTrain) -> Vec<f64> {
-    let n_steps = input.n_steps();
-    let mut currents = vec![0.0; n_steps * n_out];
-    for (step, current) in currents.chunks_exact_mut(n_out).enumerate() {
-        for i in input.neurons(step) {
-            for (sum, weight) in current.iter_mut().zip(&rows[i * n_out..][..n_out]) {
-                *sum += weight;
+/// Variances of independent inputs, in thresholds squared, `[C]`.
+fn bernoulli(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Vec<f64> {
+    let mut variances = vec![0.0; layer.n_out()];
+    for connection in layer.connections() {
+        let wiring = &connection.wiring;
+        let pooling = Pooling::new(wiring);
+        let mut scatter = vec![0.0; wiring.max_pooled_shape().iter().product()];
+        for spikes in inputs {
+            let passed = pooling.max_pooled(&spikes[wiring.source]);
+            let train = passed.as_ref().unwrap_or(&spikes[wiring.source]);
+            let n_steps = train.n_steps() as f64;
+            for (sum, count) in scatter.iter_mut().zip(train.counts()) {
+                let rate = f64::from(count) / n_steps;
+                *sum += rate * (1.0 - rate) * n_steps / (n_steps - 1.0) / inputs.len() as f64;
             }
         }
-    }
-    let over_time = |add: &dyn Fn(usize, f64) -> f64| {
-        let mut sums = vec![0.0; n_out];
-        for current in currents.chunks_exact(n_out) {
-            sums.iter_mut().zip(current).enumerate().for_each(|(j, (sum, &value))| *sum += add(j, value));
+        for (neuron, &scatter) in scatter.iter().enumerate().filter(|(_, scatter)| **scatter > 0.0) {
+            pooling.for_each_input(neuron, |input| {
+                wiring.kernel.for_each_synapse(input, |target, weight| {
+                    variances[target] += f64::from(connection.weights[weight]).powi(2) * scatter;
+                });
+            });
         }
-        sums
-    };
-    let means: Vec<f64> = over_time(&|_, value| value).iter().map(|sum| sum / n_steps as f64).collect();
-    let squares = over_time(&|j, value| (value - means[j]).powi(2));
-    squares.iter().map(|sum| sum / (n_steps - 1) as f64).collect()
+    }
+    mean_of_channels(layer, variances.into_iter().enumerate())
+}
+
+/// - `values`: neurons with their values
+fn mean_of_channels(layer: &SpikingLayer, values: impl Iterator<Item = (usize, f64)>) -> Vec<f64> {
+    let n_positions = layer.n_positions();
+    let mut means = vec![0.0; layer.shape()[0]];
+    for (neuron, value) in values {
+        means[neuron / n_positions] += value / n_positions as f64;
+    }
+    means
+}
+
+/// The unbiased variance over time of each neuron's current, by place, in thresholds squared.
+struct SampleVariance<'a> {
+    packed: &'a ScatterLayer,
+    spikes: &'a [SpikeTrain],
+}
+
+impl WithSimd for SampleVariance<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let n_steps = self.spikes[0].n_steps();
+        let events = self.packed.events(self.spikes);
+        let n_out = self.packed.layout.n_out();
+        let (mut mean, mut squares) = (vec![0.0; n_out], vec![0.0; n_out]);
+        let mut currents = self.packed.layout.arrange(&vec![0.0; n_out], 0.0);
+        for step in 0..n_steps {
+            currents.fill(0.0);
+            self.packed.add_step(simd, &events, step, &mut currents);
+            // Welford's running mean and sum of squared deviations.
+            for ((mean, squares), &current) in mean.iter_mut().zip(&mut squares).zip(&currents) {
+                let deviation = f64::from(current) - *mean;
+                *mean += deviation / (step + 1) as f64;
+                *squares += deviation * (f64::from(current) - *mean);
+            }
+        }
+        squares.into_iter().map(|sum| sum / (n_steps - 1) as f64).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use model::config::Encoding;
+    use model::population::{Pool, PoolKind};
 
     use super::*;
     use crate::encoder::encode;
+    use crate::network::ExactLayer;
+    use crate::wiring::{Connection, Kernel, Wiring};
+
+    fn layer(wiring: Wiring, weights: Vec<f64>, threshold: f64, n_steps: usize) -> SpikingLayer {
+        let n_channels = wiring.kernel.channels;
+        let exact = ExactLayer {
+            name: "x".to_owned(),
+            connections: vec![Connection { wiring, weights }],
+            biases: vec![0.0; n_channels],
+            initial_potential: 0.0,
+            thresholds: vec![threshold; n_channels],
+        };
+        SpikingLayer::round(&exact, n_steps).unwrap()
+    }
 
     #[test]
     fn variance_of_a_hand_made_train_is_the_one_computed_by_hand() {
@@ -86,27 +149,48 @@ mod tests {
         for (step, neuron) in [(0, 0), (1, 0), (1, 1), (3, 1)] {
             train.add(step, neuron);
         }
-        // Currents with weights 1 and 2: 1, 3, 0, 2; mean 1.5, squares 0.25 + 2.25 + 2.25 + 0.25 = 5, over 3.
-        let variance = current_variance(&[1.0, 2.0], 1, &[&train]).unwrap();
-        assert!((variance.measured[0] - 5.0 / 3.0).abs() < 1e-12);
+        // Currents with weights 1 and 2: 1, 3, 0, 2; mean 1.5, squares 0.25 + 2.25 + 2.25 + 0.25 = 5, over 3. A threshold of 2
+        // makes four times that of it, in units of activations.
+        let layer = layer(Wiring::dense(0, [2, 1, 1], 1), vec![1.0, 2.0], 2.0, 4);
+        let variance = current_variance(&layer, &[&[train]]).unwrap();
+        assert!((variance.measured[0] - 4.0 * 5.0 / 3.0).abs() < 1e-12);
         // Rates ½ and ½: (1 + 4)·¼ times 4/3.
-        assert!((variance.bernoulli[0] - 5.0 / 3.0).abs() < 1e-12);
-        assert_eq!(current_variance(&[1.0, 2.0], 1, &[]), None);
-        assert_eq!(current_variance(&[1.0], 1, &[&SpikeTrain::silent(1, 1)]), None);
+        assert!((variance.bernoulli[0] - 4.0 * 5.0 / 3.0).abs() < 1e-12);
+        assert_eq!(current_variance(&layer, &[]), None);
+        assert_eq!(current_variance(&layer, &[&[SpikeTrain::silent(2, 1)]]), None);
+    }
+
+    #[test]
+    fn variance_of_a_channel_is_the_mean_over_its_neurons_behind_pools() {
+        // Two windows of two pixels; each window's sum times 3 is a neuron's current.
+        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
+        let kernel = Kernel { input: [1, 1, 2], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let wiring = Wiring { source: 0, source_shape: [1, 1, 4], pools: vec![pool], kernel };
+        let mut train = SpikeTrain::silent(4, 2);
+        for (step, neuron) in [(0, 0), (0, 1), (1, 3)] {
+            train.add(step, neuron);
+        }
+        // Currents 6, 0 and 0, 3: variances 18 and 4.5.
+        let variance = current_variance(&layer(wiring, vec![3.0], 1.0, 2), &[&[train]]).unwrap();
+        assert!((variance.measured[0] - 11.25).abs() < 1e-12, "{variance:?}");
+        // Three inputs of rate ½: 9·¼·2 each, over two neurons.
+        assert!((variance.bernoulli[0] - 3.0 * 4.5 / 2.0).abs() < 1e-12, "{variance:?}");
     }
 
     #[test]
     fn poisson_input_has_the_bernoulli_variance() {
-        let rows: Vec<f64> = (0..50 * 3).map(|i| f64::from(i % 7) - 3.0).collect();
+        let weights: Vec<f64> = (0..3 * 50).map(|i| f64::from(i % 7) - 3.0).collect();
         let pixels: Vec<f32> = (0..50).map(|i| i as f32 / 60.0).collect();
-        let trains: Vec<SpikeTrain> =
-            (0..40).map(|sample| encode(Encoding::Poisson, 1, sample, &pixels, 500)).collect();
-        let variance = current_variance(&rows, 3, &trains.iter().collect::<Vec<_>>()).unwrap();
+        let trains: Vec<[SpikeTrain; 1]> =
+            (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, &pixels, 500)]).collect();
+        let layer = layer(Wiring::dense(0, [50, 1, 1], 3), weights.clone(), 1.0, 500);
+        let inputs: Vec<&[SpikeTrain]> = trains.iter().map(<[SpikeTrain; 1]>::as_slice).collect();
+        let variance = current_variance(&layer, &inputs).unwrap();
         for (j, (measured, bernoulli)) in variance.measured.iter().zip(&variance.bernoulli).enumerate() {
             let exact: f64 = (0..50)
                 .map(|i| {
                     let r = f64::from(pixels[i]);
-                    rows[i * 3 + j].powi(2) * r * (1.0 - r)
+                    weights[j * 50 + i].powi(2) * r * (1.0 - r)
                 })
                 .sum();
             // 20,000 near-normal currents: a standard error of 1 %, five of them.

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::checkpoint::{self, Progress};
 use crate::progress::Display;
 use crate::schedule::learning_rate;
-use crate::{Data, Options};
+use crate::{Data, Options, augment};
 
 /// Samples per batch where no gradient is needed; does not change results.
 const EVALUATION_BATCH: usize = 256;
@@ -133,7 +133,10 @@ fn train_epoch(
     let loss_function = CrossEntropyLossConfig::new().init(device);
     let mut total = Total::new(device);
     for (step, samples) in order.chunks(config.batch_size).enumerate() {
-        let batch = Batch::new(&data.train, samples, device);
+        let augment = |sample: usize, image: &mut Vec<f32>| {
+            augment::augment(image, data.train.shape(), config.augment, stream_seed(experiment.seed, epoch), sample);
+        };
+        let batch = Batch::new(&data.train, samples, device, augment);
         let logits = network.forward(batch.images.clone());
         let loss = total.add(&loss_function, logits, &batch);
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
@@ -149,7 +152,7 @@ fn evaluate(network: &Network, samples: &LabelledImages, device: &Device) -> Sco
     let mut total = Total::new(device);
     let order: Vec<usize> = (0..samples.len()).collect();
     for chunk in order.chunks(EVALUATION_BATCH) {
-        let batch = Batch::new(samples, chunk, device);
+        let batch = Batch::new(samples, chunk, device, |_, _| {});
         total.add(&loss_function, network.forward(batch.images.clone()), &batch);
     }
     total.score()
@@ -162,11 +165,19 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(samples: &LabelledImages, indices: &[usize], device: &Device) -> Self {
+    /// - `change`: is given each sample's index and its pixels
+    fn new(
+        samples: &LabelledImages,
+        indices: &[usize],
+        device: &Device,
+        change: impl Fn(usize, &mut Vec<f32>) + Sync,
+    ) -> Self {
         let n_features = samples.n_features();
-        let mut pixels = vec![0.0; indices.len() * n_features];
-        for (image, &sample_idx) in pixels.chunks_exact_mut(n_features).zip(indices) {
-            samples.write_image(sample_idx, image);
+        let mut pixels = Vec::with_capacity(indices.len() * n_features);
+        for &sample_idx in indices {
+            let mut image = samples.image(sample_idx);
+            change(sample_idx, &mut image);
+            pixels.extend(image);
         }
         let labels: Vec<i64> = indices.iter().map(|&sample_idx| i64::from(samples.label(sample_idx))).collect();
         Self {

@@ -1,6 +1,7 @@
 //! Trains the non-spiking network of an experiment and writes `ann.safetensors`.
 //!
 //! - [`fit`]: stochastic gradient descent, epoch by epoch
+//! - [`augment`]: random crops and mirror images
 //! - [`schedule`]: the learning rate at each step
 //! - [`checkpoint`]: what is needed to go on after a kill
 //! - [`progress`]: what is shown meanwhile
@@ -9,6 +10,7 @@
 //! the same weights as an uninterrupted one: order of samples and dropout are seeded anew for each epoch, and
 //! burn's `Learner` does not save the state of either.
 
+pub mod augment;
 pub mod checkpoint;
 pub mod fit;
 pub mod progress;

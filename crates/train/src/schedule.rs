@@ -25,6 +25,7 @@ pub fn learning_rate(config: &TrainConfig, step: usize, steps_per_epoch: usize) 
 
 #[cfg(test)]
 mod tests {
+    use model::config::Augment;
     use proptest::prelude::*;
 
     use super::*;
@@ -42,6 +43,7 @@ mod tests {
             nesterov: false,
             weight_decay: 0.0,
             schedule,
+            augment: Augment::default(),
         };
         learning_rate(&config, step, 5)
     }

@@ -4,27 +4,44 @@ use toml::{Table, Value};
 
 use super::Problem;
 use super::schema::brief;
-use crate::architecture::{Architecture, LayerKind};
+use crate::architecture::{Architecture, Conv2d, LayerKind, Window};
 
 /// Most units of a dense layer that a configuration may ask for.
 const MAX_UNITS: i64 = 1 << 20;
 
+/// Most channels of a convolution, and largest kernel, stride and padding.
+const MAX_CHANNELS: i64 = 1 << 16;
+const MAX_KERNEL: i64 = 1 << 10;
+
+/// Kinds that other frameworks have and that cannot be converted, with what to do instead.
+const UNSUPPORTED: [(&[&str], &str); 5] = [
+    (
+        &["softmax", "log-softmax"],
+        "leave it out: the loss applies it in training, and the largest logit is the largest probability",
+    ),
+    (
+        &["sigmoid", "tanh", "leaky-relu", "gelu", "silu", "elu", "prelu", "hard-swish"],
+        "integrate-and-fire neurons stand for `relu` alone; train with `relu`",
+    ),
+    (&["layer-norm", "group-norm", "instance-norm"], "it depends on the sample, so it cannot be folded; use `batch-norm`"),
+    (&["conv1d", "conv3d", "conv-transpose2d"], "only `conv2d` is there; give a signal of one dimension as an image of height 1 with kernel 1"),
+    (&["lstm", "gru", "attention", "embedding"], "there is no spiking counterpart; use `conv2d` and `dense` layers"),
+];
+
 /// The checked network; `None` if a problem was added.
 pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option<Architecture> {
     let before = problems.len();
-    let kinds: Vec<_> =
-        model.get("layers")?.as_array()?.iter().enumerate().map(|(idx, layer)| kind(idx, layer, problems)).collect();
+    let kinds = kinds("model.layers", model.get("layers")?, problems);
     let sizes: Vec<usize> =
         model.get("input")?.as_array()?.iter().filter_map(|size| size.as_integer().map(|size| size as usize)).collect();
     if problems.len() > before {
         return None;
     }
-    let kinds: Vec<_> = kinds.into_iter().flatten().collect();
     match Architecture::new(sizes.try_into().ok()?, &kinds) {
         Ok(architecture) => Some(architecture),
         Err(found) => {
-            problems.extend(found.into_iter().map(|problem| match problem.layer_idx {
-                Some(idx) => Problem::new(&place(idx), problem.message),
+            problems.extend(found.into_iter().map(|problem| match problem.path {
+                Some(path) => Problem::new(&format!("model.layers.{path}"), problem.message),
                 None => Problem::new("model.layers", problem.message),
             }));
             None
@@ -32,56 +49,131 @@ pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option
     }
 }
 
-fn place(idx: usize) -> String {
-    format!("model.layers.{idx}")
+/// Layers of a list; a layer with a problem is left out.
+fn kinds(place: &str, list: &Value, problems: &mut Vec<Problem>) -> Vec<LayerKind> {
+    let Some(layers) = list.as_array().filter(|layers| layers.iter().all(Value::is_table)) else {
+        problems.push(Problem::new(place, format!("found {}; give a list of layers", brief(list))));
+        return Vec::new();
+    };
+    layers.iter().enumerate().filter_map(|(idx, layer)| kind(&format!("{place}.{idx}"), layer, problems)).collect()
 }
 
-fn kind(idx: usize, layer: &Value, problems: &mut Vec<Problem>) -> Option<LayerKind> {
+fn kind(place: &str, layer: &Value, problems: &mut Vec<Problem>) -> Option<LayerKind> {
     let table = layer.as_table()?;
     let known = || LayerKind::KINDS.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let Some(name) = table.get("kind").and_then(Value::as_str) else {
-        problems.push(Problem::new(&place(idx), format!("`kind` is missing or no text; give one of {}", known())));
+        problems.push(Problem::new(place, format!("`kind` is missing or no text; give one of {}", known())));
         return None;
     };
     let Some((_, keys)) = LayerKind::KINDS.iter().find(|(kind, _)| *kind == name) else {
-        let nearest =
-            LayerKind::KINDS.iter().map(|(kind, _)| *kind).min_by_key(|kind| strsim::damerau_levenshtein(kind, name));
-        let hint = nearest.filter(|kind| strsim::damerau_levenshtein(kind, name) <= 2);
-        let hint = hint.map_or_else(|| format!("use one of {}", known()), |kind| format!("did you mean `{kind}`?"));
-        problems.push(Problem::new(&place(idx), format!("unknown kind `{name}`; {hint}")));
+        problems.push(Problem::new(place, format!("unknown kind `{name}`; {}", remedy_for_unknown(name, &known()))));
         return None;
     };
     let before = problems.len();
-    for key in table.keys().filter(|key| *key != "kind" && !keys.contains(&key.as_str())) {
-        let remedy =
-            if keys.is_empty() { "it takes no keys".to_owned() } else { format!("it takes {}", keys.join(", ")) };
-        problems.push(Problem::new(&place(idx), format!("{name}: unknown key `{key}`; {remedy}")));
+    let is_key = |key: &str| keys.iter().any(|known| known.trim_end_matches('?') == key);
+    for key in table.keys().filter(|key| *key != "kind" && !is_key(key)) {
+        let remedy = if keys.is_empty() {
+            "it takes no keys".to_owned()
+        } else {
+            format!("it takes {}", keys.join(", ").replace('?', ""))
+        };
+        problems.push(Problem::new(place, format!("{name}: unknown key `{key}`; {remedy}")));
     }
-    let mut refuse = |key: &str, wanted: String| {
-        let found = table.get(key).map_or_else(|| "missing".to_owned(), |value| format!("found {}", brief(value)));
-        problems.push(Problem::new(&format!("{}.{key}", place(idx)), format!("{name}: {found}; give {wanted}")));
-    };
+    let mut read = LayerReader { place, name, table, problems };
     let kind = match name {
         "flatten" => LayerKind::Flatten,
         "relu" => LayerKind::Relu,
-        "dense" => {
-            let units = table.get("units").and_then(Value::as_integer).filter(|units| (1..=MAX_UNITS).contains(units));
-            if units.is_none() {
-                refuse("units", format!("a whole number from 1 to {MAX_UNITS}"));
-            }
-            LayerKind::Dense { units: units.unwrap_or(1) as usize }
-        }
-        "dropout" => {
-            let rate = table
-                .get("rate")
-                .and_then(|rate| rate.as_float().or_else(|| rate.as_integer().map(|whole| whole as f64)));
-            let rate = rate.filter(|rate| (0.0..1.0).contains(rate));
-            if rate.is_none() {
-                refuse("rate", "a number from 0 to below 1".to_owned());
-            }
-            LayerKind::Dropout { rate: rate.unwrap_or(0.0) }
-        }
+        "global-avg-pool" => LayerKind::GlobalAvgPool,
+        "dense" => LayerKind::Dense { units: read.count("units", None, 1, MAX_UNITS) },
+        "dropout" => LayerKind::Dropout {
+            rate: read.number("rate", None, |rate| (0.0..1.0).contains(&rate), "a number from 0 to below 1"),
+        },
+        "batch-norm" => LayerKind::BatchNorm {
+            epsilon: read.number("epsilon", Some(1e-5), |e| e > 0.0 && e <= 1.0, "a number above 0 and up to 1"),
+        },
+        "conv2d" => LayerKind::Conv2d(Conv2d {
+            channels: read.count("channels", None, 1, MAX_CHANNELS),
+            kernel: read.count("kernel", None, 1, MAX_KERNEL),
+            stride: read.count("stride", Some(1), 1, MAX_KERNEL),
+            padding: read.count("padding", Some(0), 0, MAX_KERNEL),
+            groups: read.count("groups", Some(1), 1, MAX_CHANNELS),
+            bias: read.bool("bias", true),
+        }),
+        "avg-pool" => LayerKind::AvgPool(read.window()),
+        "max-pool" => LayerKind::MaxPool(read.window()),
+        "residual" => LayerKind::Residual { body: read.layers("body", true), shortcut: read.layers("shortcut", false) },
         other => unreachable!("kind `{other}` is in LayerKind::KINDS but is not read here"),
     };
     (problems.len() == before).then_some(kind)
+}
+
+fn remedy_for_unknown(name: &str, known: &str) -> String {
+    let plain = name.to_lowercase().replace(['_', ' '], "-");
+    if let Some((_, remedy)) = UNSUPPORTED.iter().find(|(names, _)| names.contains(&plain.as_str())) {
+        return (*remedy).to_owned();
+    }
+    let distance = |kind: &str| strsim::damerau_levenshtein(kind, &plain);
+    let nearest = LayerKind::KINDS.iter().map(|(kind, _)| *kind).min_by_key(|kind| distance(kind));
+    match nearest.filter(|kind| distance(kind) <= 2) {
+        Some(kind) => format!("did you mean `{kind}`?"),
+        None => format!("use one of {known}"),
+    }
+}
+
+/// Reads the keys of one layer; what it returns for a problem can be relied on for nothing but its type.
+struct LayerReader<'a> {
+    place: &'a str,
+    name: &'a str,
+    table: &'a Table,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl LayerReader<'_> {
+    fn refuse(&mut self, key: &str, wanted: &str) {
+        let found = self.table.get(key).map_or_else(|| "missing".to_owned(), |value| format!("found {}", brief(value)));
+        let message = format!("{}: {found}; give {wanted}", self.name);
+        self.problems.push(Problem::new(&format!("{}.{key}", self.place), message));
+    }
+
+    /// - `default`: `None` if the key must be given
+    fn count(&mut self, key: &str, default: Option<i64>, low: i64, high: i64) -> usize {
+        let found = self.table.get(key).map_or(default, Value::as_integer).filter(|found| (low..=high).contains(found));
+        if found.is_none() {
+            self.refuse(key, &format!("a whole number from {low} to {high}"));
+        }
+        found.unwrap_or(1) as usize
+    }
+
+    fn number(&mut self, key: &str, default: Option<f64>, good: impl Fn(f64) -> bool, wanted: &str) -> f64 {
+        let found = self.table.get(key).map_or(default, super::number).filter(|found| good(*found));
+        if found.is_none() {
+            self.refuse(key, wanted);
+        }
+        found.unwrap_or_default()
+    }
+
+    fn bool(&mut self, key: &str, default: bool) -> bool {
+        let found = self.table.get(key).map_or(Some(default), Value::as_bool);
+        if found.is_none() {
+            self.refuse(key, "true or false");
+        }
+        found.unwrap_or_default()
+    }
+
+    fn window(&mut self) -> Window {
+        let kernel = self.count("kernel", None, 1, MAX_KERNEL);
+        Window { kernel, stride: self.count("stride", Some(kernel as i64), 1, MAX_KERNEL) }
+    }
+
+    fn layers(&mut self, key: &str, required: bool) -> Vec<LayerKind> {
+        match self.table.get(key) {
+            Some(list) => kinds(&format!("{}.{key}", self.place), list, self.problems),
+            None => {
+                if required {
+                    self.refuse(key, "a list of layers");
+                }
+                Vec::new()
+            }
+        }
+    }
 }

@@ -109,6 +109,17 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// How the learning rate falls.
     pub schedule: Schedule,
+    /// What is done to training images.
+    pub augment: Augment,
+}
+
+/// `[train.augment]`: random changes to training images, anew in each epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Augment {
+    /// Zeros around the image, out of which a random window of its size is cut; 0 leaves it.
+    pub crop_padding: usize,
+    /// Whether half of the images are mirrored left to right.
+    pub flip: bool,
 }
 
 /// How the learning rate falls.
@@ -583,6 +594,10 @@ impl Reader<'_> {
                     factor: self.float("train.sgd.step_factor"),
                 },
                 _ => Schedule::Cosine { final_learning_rate: self.float("train.sgd.final_learning_rate") },
+            },
+            augment: Augment {
+                crop_padding: self.count("train.augment.crop_padding"),
+                flip: self.bool("train.augment.flip"),
             },
         }
     }

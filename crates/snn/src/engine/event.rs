@@ -1,18 +1,24 @@
 //! The event-driven engine: work is done only where a spike arrives.
 //!
-//! Samples run in parallel; a sample's layers one after another, each over all T steps. Weights are packed in
-//! blocks of a few SIMD registers' width, one row per input, so a block's potentials stay in registers while the
-//! rows of the inputs that spiked are added to them. The SIMD level is chosen at run time.
+//! Samples run in parallel; a sample's layers one after another, each over all T steps. The weights of a fully connected
+//! layer are packed in blocks of a few SIMD registers' width, one row per input, so a block's potentials stay in registers
+//! while the rows of the inputs that spiked are added to them. Convolutions are scattered ([`super::scatter`]). The SIMD
+//! level is chosen at run time.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
-use model::config::{Encoding, Reset};
+use model::config::Reset;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
+use super::scatter::{Events, ScatterLayer};
+use super::{
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons, steady_currents,
+};
 use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::pool::Pooling;
 use crate::spikes::SpikeTrain;
+use crate::wiring::{Connection, Kernel};
 
 /// SIMD registers that hold a block's potentials.
 const REGISTERS: usize = 4;
@@ -42,11 +48,15 @@ impl EventEngine {
         let mut spikes = vec![sample.encode(settings)];
         let mut residual = Vec::with_capacity(self.packed.len());
         let mut readout = Vec::new();
-        for (idx, (layer, packed)) in self.network.layers().iter().zip(&self.packed).enumerate() {
-            let constant = idx == 0 && settings.encoding == Encoding::Constant;
-            let currents = if constant { layer.drive(sample.pixels) } else { layer.biases().to_vec() };
-            let input = spikes.last().expect("the input is there");
-            let output = packed.run(self.arch, input, &currents, layer.initial_potentials(), &neurons[idx]);
+        for ((layer, packed), neurons) in self.network.layers().iter().zip(&self.packed).zip(neurons) {
+            let currents = steady_currents(layer, sample, settings.encoding);
+            let start = layer.for_neurons(layer.initial_potentials());
+            let output = match packed {
+                PackedLayer::Dense(packed) => packed.run(self.arch, &spikes, &currents, &start, neurons),
+                PackedLayer::Scattered(packed) => {
+                    self.arch.dispatch(ScatterPass { packed, spikes: &spikes, currents, start, neurons })
+                }
+            };
             residual.push(output.potentials);
             match output.result {
                 LayerResult::Spikes(train) => spikes.push(train),
@@ -79,9 +89,31 @@ impl WithSimd for BlockWidth {
     }
 }
 
+/// A layer's weights, packed for the way they are used.
+#[derive(Debug)]
+enum PackedLayer {
+    Dense(DenseLayer),
+    Scattered(ScatterLayer),
+}
+
+impl PackedLayer {
+    fn new(layer: &SpikingLayer, width: usize) -> Self {
+        match layer.connections() {
+            [connection] if is_dense(connection.wiring.kernel) => Self::Dense(DenseLayer::new(connection, width)),
+            _ => Self::Scattered(ScatterLayer::new(layer)),
+        }
+    }
+}
+
+fn is_dense(kernel: Kernel) -> bool {
+    kernel == Kernel::dense(kernel.n_in(), kernel.channels)
+}
+
 /// Weights in blocks: `[n_blocks, n_in, width]`, the last block padded with zeros.
 #[derive(Debug)]
-struct PackedLayer {
+struct DenseLayer {
+    source: usize,
+    pooling: Pooling,
     n_in: usize,
     n_out: usize,
     width: usize,
@@ -101,30 +133,33 @@ enum LayerResult {
     Potentials(Vec<f32>),
 }
 
-impl PackedLayer {
-    fn new(layer: &SpikingLayer, width: usize) -> Self {
-        let (n_in, n_out) = (layer.n_in(), layer.n_out());
+impl DenseLayer {
+    fn new(connection: &Connection<f32>, width: usize) -> Self {
+        let Kernel { channels: n_out, .. } = connection.wiring.kernel;
+        let n_in = connection.wiring.kernel.n_in();
         let mut weights = vec![0.0; n_out.div_ceil(width) * n_in * width];
-        for (neuron, row) in layer.weights().chunks_exact(n_in).enumerate() {
+        for (neuron, row) in connection.weights.chunks_exact(n_in).enumerate() {
             let block = &mut weights[neuron / width * n_in * width..][..n_in * width];
             for (input, &weight) in row.iter().enumerate() {
                 block[input * width + neuron % width] = weight;
             }
         }
-        Self { n_in, n_out, width, weights }
+        let pooling = Pooling::new(&connection.wiring);
+        Self { source: connection.wiring.source, pooling, n_in, n_out, width, weights }
     }
 
     fn run(
         &self,
         arch: Arch,
-        input: &SpikeTrain,
+        spikes: &[SpikeTrain],
         currents: &[f32],
         initial_potentials: &[f32],
         neurons: &Neurons,
     ) -> LayerOutput {
         let Self { n_in, n_out, width, .. } = *self;
+        let input = &spikes[self.source];
         let n_steps = input.n_steps();
-        let events = Events::new(input);
+        let events = Events::new(input, &self.pooling);
         let mut result = match neurons.fires {
             Some(_) => LayerResult::Spikes(SpikeTrain::silent(n_out, n_steps)),
             None => LayerResult::Potentials(vec![0.0; n_steps * n_out]),
@@ -160,24 +195,6 @@ impl PackedLayer {
         }
         potentials.truncate(n_out);
         LayerOutput { potentials, result }
-    }
-}
-
-/// The inputs that spike, step by step.
-struct Events {
-    inputs: Vec<u32>,
-    /// Where each step's inputs end.
-    ends: Vec<usize>,
-}
-
-impl Events {
-    fn new(train: &SpikeTrain) -> Self {
-        let mut events = Self { inputs: Vec::new(), ends: Vec::with_capacity(train.n_steps()) };
-        for step in 0..train.n_steps() {
-            events.inputs.extend(train.neurons(step).map(|input| input as u32));
-            events.ends.push(events.inputs.len());
-        }
-        events
     }
 }
 
@@ -230,15 +247,14 @@ impl BlockPass<'_> {
         let limits =
             self.limits.map_or([simd.splat_f32s(f32::INFINITY); REGISTERS], |limits| registers::<S>(limits)[0]);
         let mut v = *potentials;
-        let mut first = 0;
-        for (&end, output) in self.events.ends.iter().zip(output) {
+        for (inputs, output) in self.events.steps().zip(output) {
             let mut u = [
                 simd.add_f32s(v[0], currents[0]),
                 simd.add_f32s(v[1], currents[1]),
                 simd.add_f32s(v[2], currents[2]),
                 simd.add_f32s(v[3], currents[3]),
             ];
-            for &input in &self.events.inputs[first..end] {
+            for &input in inputs {
                 let row = &rows[input as usize];
                 u = [
                     simd.add_f32s(u[0], row[0]),
@@ -247,7 +263,6 @@ impl BlockPass<'_> {
                     simd.add_f32s(u[3], row[3]),
                 ];
             }
-            first = end;
             for register in 0..REGISTERS {
                 let (after, spike) = fire(simd, u[register]);
                 let limit = limits[register];
@@ -256,6 +271,84 @@ impl BlockPass<'_> {
             }
         }
         *potentials = v;
+    }
+}
+
+/// All steps of a layer whose spikes are scattered.
+struct ScatterPass<'a> {
+    packed: &'a ScatterLayer,
+    spikes: &'a [SpikeTrain],
+    /// Added at each step, `[n_out]`.
+    currents: Vec<f32>,
+    /// Potentials before the first step, `[n_out]`.
+    start: Vec<f32>,
+    neurons: &'a Neurons,
+}
+
+impl WithSimd for ScatterPass<'_> {
+    type Output = LayerOutput;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> LayerOutput {
+        let (layout, n_out) = (&self.packed.layout, self.start.len());
+        let events = self.packed.events(self.spikes);
+        let n_steps = self.spikes[0].n_steps();
+        // Padding neurons start at zero and get no current, so they never fire.
+        let (currents, mut potentials) = (layout.arrange(&self.currents, 0.0), layout.arrange(&self.start, 0.0));
+        let limits = self.neurons.limits.as_ref().map(|limits| layout.arrange(limits, f32::INFINITY));
+        let mut train = SpikeTrain::silent(n_out, n_steps);
+        let mut readout = Vec::new();
+        for step in 0..n_steps {
+            self.packed.add_step(simd, &events, step, &mut potentials);
+            let fired = |place: usize| train.add(step, layout.neuron(place));
+            fire_all(simd, &mut potentials, &currents, limits.as_deref(), self.neurons.fires, fired);
+            if self.neurons.fires.is_none() {
+                readout.extend(layout.restore(&potentials));
+            }
+        }
+        let result =
+            if self.neurons.fires.is_some() { LayerResult::Spikes(train) } else { LayerResult::Potentials(readout) };
+        LayerOutput { potentials: layout.restore(&potentials), result }
+    }
+}
+
+/// Adds the steady current, fires, resets and limits every neuron.
+///
+/// - `fired`: is told the place of each neuron that fires
+#[inline(always)]
+fn fire_all<S: Simd>(
+    simd: S,
+    potentials: &mut [f32],
+    currents: &[f32],
+    limits: Option<&[f32]>,
+    fires: Option<Reset>,
+    mut fired: impl FnMut(usize),
+) {
+    let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+    let limits = limits.map(|limits| S::as_simd_f32s(limits).0);
+    let registers = S::as_mut_simd_f32s(potentials).0.iter_mut().zip(S::as_simd_f32s(currents).0);
+    for (register, (v, &current)) in registers.enumerate() {
+        let u = simd.add_f32s(*v, current);
+        let mut after = u;
+        if let Some(reset) = fires {
+            let spikes = simd.less_than_or_equal_f32s(one, u);
+            if simd.first_true_m32s(spikes) < S::F32_LANES {
+                after = match reset {
+                    Reset::Subtract => simd.sub_f32s(u, simd.select_f32s(spikes, one, zero)),
+                    Reset::Zero => simd.select_f32s(spikes, zero, u),
+                };
+                let mut lanes = [0.0_f32; 64];
+                S::as_mut_simd_f32s(&mut lanes).0[0] = simd.select_f32s(spikes, one, zero);
+                for (lane, _) in lanes[..S::F32_LANES].iter().enumerate().filter(|(_, spike)| **spike != 0.0) {
+                    fired(register * S::F32_LANES + lane);
+                }
+            }
+        }
+        if let Some(limits) = limits {
+            let limit = limits[register];
+            after = simd.max_f32s(simd.min_f32s(after, limit), simd.neg_f32s(limit));
+        }
+        *v = after;
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod dense;
 mod event;
+pub(crate) mod scatter;
 
 use model::config::{Encoding, Readout, Reset, SimulateConfig};
 use thiserror::Error;
@@ -148,9 +149,16 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
     let last = network.layers().len() - 1;
     let of = |(idx, layer): (usize, &SpikingLayer)| Neurons {
         fires: (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset),
-        limits: layer.potential_limits(settings.n_steps),
+        limits: layer.potential_limits(settings.n_steps).map(|limits| layer.for_neurons(&limits)),
     };
     network.layers().iter().enumerate().map(of).collect()
+}
+
+/// Current of each neuron at each step that does not depend on spikes, `[n_out]`: the bias, or the drive of a constant
+/// input.
+fn steady_currents(layer: &SpikingLayer, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
+    let of_pixels = layer.connections().iter().any(|connection| connection.wiring.source == 0);
+    if of_pixels && encoding == Encoding::Constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) }
 }
 
 /// Spikes so far after each step, `[T, n]`.

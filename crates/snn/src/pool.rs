@@ -1,0 +1,193 @@
+//! Pools between layers, on spikes.
+//!
+//! An average pool adds spikes up: its 1/k² is in the weights that follow, so it is no more than a detour of the
+//! synapses. A max pool lets a spike through when it raises the largest spike count of its window so far. At every
+//! step the output has then spiked exactly as often as the busiest input of the window, which is what the largest
+//! activation stands for. (Rueckauer et al. 2017 let every spike of the input with the largest count through, which
+//! passes one too many whenever an input draws level with it.) It costs a counter per input and a comparison per input spike
+//! and window.
+
+use model::population::{Pool, PoolKind};
+
+use crate::spikes::SpikeTrain;
+use crate::wiring::Wiring;
+
+/// For each input of one or more pools in a row, the windows that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Windows {
+    /// Where each input's windows begin; one more entry than inputs.
+    starts: Vec<u32>,
+    windows: Vec<u32>,
+    n_windows: usize,
+}
+
+impl Windows {
+    /// The windows of pools that follow each other; an input stands in a window as often as it is added.
+    ///
+    /// - `shape`: `[C, H, W]` of the input
+    pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
+        let n_inputs = shape.iter().product();
+        let mut lists: Vec<Vec<u32>> = (0..n_inputs as u32).map(|input| vec![input]).collect();
+        let mut n_windows = n_inputs;
+        let mut from = shape;
+        for pool in pools {
+            let of: Vec<Vec<u32>> = Self::of_pool(from, pool);
+            from = pool.output(from);
+            n_windows = from.iter().product();
+            for list in &mut lists {
+                *list = list.iter().flat_map(|&input| of[input as usize].iter().copied()).collect();
+            }
+        }
+        let mut starts = vec![0];
+        starts.extend(lists.iter().scan(0, |end, list| {
+            *end += list.len() as u32;
+            Some(*end)
+        }));
+        Self { starts, windows: lists.concat(), n_windows }
+    }
+
+    fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<u32>> {
+        let [channels, height, width] = shape;
+        let [_, rows, columns] = pool.output(shape);
+        let mut of = vec![Vec::new(); channels * height * width];
+        for window in 0..channels * rows * columns {
+            let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
+            for y in row * pool.stride[0]..row * pool.stride[0] + pool.kernel[0] {
+                for x in column * pool.stride[1]..column * pool.stride[1] + pool.kernel[1] {
+                    of[(channel * height + y) * width + x].push(window as u32);
+                }
+            }
+        }
+        of
+    }
+
+    /// The windows of an input.
+    #[inline]
+    pub fn of(&self, input: usize) -> &[u32] {
+        &self.windows[self.starts[input] as usize..self.starts[input + 1] as usize]
+    }
+}
+
+/// What a max pool lets through: the spikes that raise the largest count of a window so far.
+///
+/// - `windows`: of one max pool
+/// - `train`: `[T, n_inputs]`
+/// - returns `[T, n_windows]`
+pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
+    let mut counts = vec![0_u32; train.n_neurons()];
+    let mut largest = vec![0_u32; windows.n_windows];
+    let mut passed = SpikeTrain::silent(windows.n_windows, train.n_steps());
+    for step in 0..train.n_steps() {
+        for input in train.neurons(step) {
+            counts[input] += 1;
+            for &window in windows.of(input) {
+                let largest = &mut largest[window as usize];
+                // At most one higher: no input spikes twice in a step.
+                if counts[input] > *largest {
+                    *largest = counts[input];
+                    passed.add(step, window as usize);
+                }
+            }
+        }
+    }
+    passed
+}
+
+/// The pools of a [`Wiring`], ready to be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pooling {
+    /// One per max pool, in order.
+    pub(crate) max: Vec<Windows>,
+    sum: Option<Windows>,
+}
+
+impl Pooling {
+    /// Windows of all pools of a wiring.
+    pub fn new(wiring: &Wiring) -> Self {
+        let mut shape = wiring.source_shape;
+        let mut max = Vec::new();
+        for pool in wiring.max_pools() {
+            max.push(Windows::new(shape, std::iter::once(pool)));
+            shape = pool.output(shape);
+        }
+        let adds = wiring.pools.iter().any(|pool| pool.kind == PoolKind::Mean);
+        Self { max, sum: adds.then(|| Windows::new(shape, wiring.sum_pools())) }
+    }
+
+    /// The spikes behind the max pools; `None` if there are none and the source's own spikes go on.
+    pub fn max_pooled(&self, train: &SpikeTrain) -> Option<SpikeTrain> {
+        self.max.iter().fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(train))))
+    }
+
+    /// Inputs of the kernel that a spike behind the max pools is added to.
+    #[inline]
+    pub fn for_each_input(&self, neuron: usize, mut add: impl FnMut(usize)) {
+        match &self.sum {
+            None => add(neuron),
+            Some(windows) => windows.of(neuron).iter().for_each(|&window| add(window as usize)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pool(kind: PoolKind, kernel: usize, stride: usize) -> Pool {
+        Pool { kind, kernel: [kernel; 2], stride: [stride; 2] }
+    }
+
+    #[test]
+    fn windows_are_those_counted_by_hand() {
+        // Windows of 2 at stride 1 on one row of 2×3: two of them, the middle column in both.
+        let windows = Windows::new([1, 2, 3], [pool(PoolKind::Mean, 2, 1)].iter());
+        let of: Vec<&[u32]> = (0..6).map(|input| windows.of(input)).collect();
+        assert_eq!(of, [&[0][..], &[0, 1], &[1], &[0], &[0, 1], &[1]]);
+        // What a stride leaves out belongs to no window; channels are apart.
+        let windows = Windows::new([2, 3, 3], [pool(PoolKind::Mean, 2, 2)].iter());
+        assert_eq!((windows.of(2), windows.of(4), windows.of(9 + 4)), (&[][..], &[0][..], &[1][..]));
+        // Two pools in a row: 4×4 to 2×2 to one.
+        let windows = Windows::new([1, 4, 4], [pool(PoolKind::Mean, 2, 2), pool(PoolKind::Mean, 2, 2)].iter());
+        assert!((0..16).all(|input| windows.of(input) == [0]));
+    }
+
+    proptest! {
+        /// The definition, counted anew at every step.
+        #[test]
+        fn the_output_of_a_max_pool_has_spiked_as_often_as_the_busiest_input_at_every_step(
+            channels in 1..3_usize, size in 2..6_usize, kernel in 1..4_usize, stride in 1..4_usize, seed in any::<u64>(),
+        ) {
+            prop_assume!(kernel <= size);
+            let n_steps = 12;
+            let shape = [channels, size, size];
+            let mut train = SpikeTrain::silent(channels * size * size, n_steps);
+            let mut state = seed | 1;
+            for step in 0..n_steps {
+                for neuron in 0..train.n_neurons() {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    if state % 3 == 0 {
+                        train.add(step, neuron);
+                    }
+                }
+            }
+            let pool = pool(PoolKind::Max, kernel, stride);
+            let passed = max_pool(&Windows::new(shape, std::iter::once(&pool)), &train);
+            let [_, rows, columns] = pool.output(shape);
+            let so_far = |train: &SpikeTrain, neuron: usize, step: usize| (0..=step).filter(|&s| train.get(s, neuron)).count();
+            for step in 0..n_steps {
+                for window in 0..passed.n_neurons() {
+                    let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
+                    let inside = (0..kernel * kernel).map(|i| {
+                        let (y, x) = (row * stride + i / kernel, column * stride + i % kernel);
+                        so_far(&train, (channel * size + y) * size + x, step)
+                    });
+                    prop_assert_eq!(so_far(&passed, window, step), inside.max().unwrap());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Which neurons a spike reaches, and with which weight.
+//!
+//! Every connection is a convolution: a fully connected one has a 1×1 image with a channel per neuron, and a skip
+//! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
+//! channel, row by row, as the trained network's tensors are.
+
+use model::population::{Pool, PoolKind, n_windows};
+use serde::{Deserialize, Serialize};
+
+/// Shape of a convolution, with zero padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// `[C, H, W]` of its input.
+    pub input: [usize; 3],
+    /// Number of output channels.
+    pub channels: usize,
+    /// Side of the square kernel.
+    pub size: usize,
+    /// Distance between neighbouring outputs.
+    pub stride: usize,
+    /// Rows and columns of zeros around the input.
+    pub padding: usize,
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+}
+
+/// How one spike train reaches a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wiring {
+    /// 0 is the network's input, k its layer k − 1.
+    pub source: usize,
+    /// `[C, H, W]` of the source.
+    pub source_shape: [usize; 3],
+    /// What happens to the spikes on the way: max pools first, then pools that add spikes up (an average pool's 1/k² is in the
+    /// weights).
+    pub pools: Vec<Pool>,
+    /// Where they go from there.
+    pub kernel: Kernel,
+}
+
+/// A wiring with its weights `[C_out, C_in/groups, k, k]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection<W> {
+    /// The wiring.
+    pub wiring: Wiring,
+    /// The weights, row-major.
+    pub weights: Vec<W>,
+}
+
+impl<W> Connection<W> {
+    /// Weights of an output channel.
+    pub fn row(&self, channel: usize) -> &[W] {
+        let len = self.wiring.kernel.row_len();
+        &self.weights[channel * len..][..len]
+    }
+}
+
+impl Kernel {
+    /// Fully connected.
+    pub fn dense(n_in: usize, n_out: usize) -> Self {
+        Self { input: [n_in, 1, 1], channels: n_out, size: 1, stride: 1, padding: 0, groups: 1 }
+    }
+
+    /// `[C, H, W]` of its output.
+    pub fn output(&self) -> [usize; 3] {
+        let windows = |n| n_windows(n, self.size, self.stride, self.padding);
+        [self.channels, windows(self.input[1]), windows(self.input[2])]
+    }
+
+    /// Number of inputs.
+    pub fn n_in(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Number of weights of an output channel.
+    pub fn row_len(&self) -> usize {
+        self.input[0] / self.groups * self.size * self.size
+    }
+
+    /// Input channel of a weight.
+    ///
+    /// - `channel`: the output channel; `position`: of the weight in the channel's row
+    pub fn input_channel(&self, channel: usize, position: usize) -> usize {
+        let per_group = self.input[0] / self.groups;
+        channel / (self.channels / self.groups) * per_group + position / (self.size * self.size)
+    }
+
+    /// Row or column of the output that an input's row or column reaches by the kernel's; `None` if there is none.
+    ///
+    /// - `n_out`: rows or columns of the output
+    pub(crate) fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
+        let shifted = (input + self.padding).checked_sub(kernel)?;
+        Some(shifted / self.stride).filter(|&out| shifted.is_multiple_of(self.stride) && out < n_out)
+    }
+
+    /// Calls `reach` with the index of each neuron that an input reaches and the index of the weight.
+    pub fn for_each_synapse(&self, input: usize, mut reach: impl FnMut(usize, usize)) {
+        let [c_in, height, width] = self.input;
+        let [_, out_height, out_width] = self.output();
+        let (channel, y, x) = (input / (height * width), input / width % height, input % width);
+        let (in_per_group, out_per_group) = (c_in / self.groups, self.channels / self.groups);
+        let (group, in_group) = (channel / in_per_group, channel % in_per_group);
+        for out in group * out_per_group..(group + 1) * out_per_group {
+            for ky in 0..self.size {
+                let Some(row) = self.target(y, ky, out_height) else { continue };
+                for kx in 0..self.size {
+                    if let Some(column) = self.target(x, kx, out_width) {
+                        let weight = ((out * in_per_group + in_group) * self.size + ky) * self.size + kx;
+                        reach((out * out_height + row) * out_width + column, weight);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Number of neurons that an input reaches; less at the borders.
+    pub fn fan_out(&self, input: usize) -> usize {
+        let mut n = 0;
+        self.for_each_synapse(input, |_, _| n += 1);
+        n
+    }
+}
+
+impl Wiring {
+    /// Fully connected to the whole of a source.
+    pub fn dense(source: usize, source_shape: [usize; 3], n_out: usize) -> Self {
+        let kernel = Kernel::dense(source_shape.iter().product(), n_out);
+        Self { source, source_shape, pools: Vec::new(), kernel }
+    }
+
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), String> {
+        let mut shape = self.source_shape;
+        let mut adds = false;
+        for pool in &self.pools {
+            if pool.kernel.contains(&0) || pool.stride.contains(&0) {
+                return Err("a pool of size or stride 0".to_owned());
+            }
+            if pool.kind == PoolKind::Max && adds {
+                return Err("a max pool of sums of spikes".to_owned());
+            }
+            adds |= pool.kind == PoolKind::Mean;
+            shape = pool.output(shape);
+        }
+        let Kernel { input, channels, size, stride, groups, .. } = self.kernel;
+        if [size, stride, groups, channels].contains(&0) || input.contains(&0) {
+            return Err("a kernel with a size of 0".to_owned());
+        }
+        if !input[0].is_multiple_of(groups) || !channels.is_multiple_of(groups) {
+            return Err(format!("{groups} groups of {} and {channels} channels", input[0]));
+        }
+        if shape.iter().product::<usize>() != self.kernel.n_in() || (input[1..] != [1, 1] && input != shape) {
+            return Err(format!("a kernel for {input:?} behind {shape:?}"));
+        }
+        if self.kernel.output().contains(&0) {
+            return Err(format!("a kernel of size {size} for an input of {input:?}"));
+        }
+        Ok(())
+    }
+
+    /// The pools that let the spike through which raises the largest count.
+    pub fn max_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| pool.kind == PoolKind::Max)
+    }
+
+    /// The pools that add spikes up.
+    pub fn sum_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| pool.kind == PoolKind::Mean)
+    }
+
+    /// Shape of the spikes behind the max pools.
+    pub fn max_pooled_shape(&self) -> [usize; 3] {
+        self.max_pools().fold(self.source_shape, |shape, pool| pool.output(shape))
+    }
+
+    /// Number of neurons that are added up in one input of the kernel: how often each weight stands in a neuron's weight
+    /// vector.
+    pub fn multiplicity(&self) -> usize {
+        self.sum_pools().map(Pool::area).product()
+    }
+
+    /// Channel of the source that a weight's input belongs to.
+    ///
+    /// - `channel`: the output channel; `position`: of the weight in the channel's row
+    pub fn source_channel(&self, channel: usize, position: usize) -> usize {
+        // An image may have become a vector, with as many channels as the image has pixels in all.
+        self.kernel.input_channel(channel, position) * self.source_shape[0] / self.kernel.input[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_dense_kernel_reaches_every_neuron_by_its_own_weight() {
+        let mut found = Vec::new();
+        Kernel::dense(5, 3).for_each_synapse(2, |neuron, weight| found.push((neuron, weight)));
+        assert_eq!(found, [(0, 2), (1, 7), (2, 12)]);
+    }
+
+    #[test]
+    fn fan_outs_at_borders_are_those_counted_by_hand() {
+        let kernel = Kernel { input: [1, 4, 4], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+        let fan_outs: Vec<usize> = (0..8).map(|input| kernel.fan_out(input)).collect();
+        assert_eq!(fan_outs, [8, 12, 12, 8, 12, 18, 18, 12]);
+        // Outputs at 0 and 2 of each dimension: an input at an odd place is seen by two of them, the last by one.
+        let strided = Kernel { stride: 2, ..kernel };
+        let fan_outs: Vec<usize> = (0..8).map(|input| strided.fan_out(input)).collect();
+        assert_eq!(fan_outs, [2, 4, 2, 2, 4, 8, 4, 4]);
+        assert_eq!(Kernel { channels: 6, input: [3, 4, 4], groups: 3, ..kernel }.fan_out(16 + 5), 18);
+    }
+
+    #[test]
+    fn a_flattened_channel_is_found_again() {
+        let mut wiring = Wiring::dense(1, [3, 2, 2], 5);
+        assert_eq!((0..12).map(|i| wiring.source_channel(4, i)).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+        wiring.kernel = Kernel { input: [3, 2, 2], channels: 6, size: 1, stride: 1, padding: 0, groups: 3 };
+        assert_eq!((0..6).map(|channel| wiring.source_channel(channel, 0)).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let pool = |kind, size| Pool { kind, kernel: [size; 2], stride: [size; 2] };
+        let kernel = Kernel { input: [2, 4, 4], channels: 3, size: 3, stride: 1, padding: 1, groups: 1 };
+        let good = Wiring { source: 0, source_shape: [2, 8, 8], pools: vec![pool(PoolKind::Max, 2)], kernel };
+        assert_eq!(good.check(), Ok(()));
+        let bad = [
+            Wiring { source_shape: [2, 9, 12], ..good.clone() },
+            Wiring { pools: vec![pool(PoolKind::Mean, 0)], ..good.clone() },
+            Wiring { pools: vec![pool(PoolKind::Mean, 2), pool(PoolKind::Max, 1)], ..good.clone() },
+            Wiring { kernel: Kernel { groups: 2, ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { groups: 0, ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { size: 7, ..kernel }, ..good.clone() },
+        ];
+        assert!(bad.iter().all(|wiring| wiring.check().is_err()));
+    }
+
+    proptest! {
+        /// The other way round: what a neuron sees, by the definition of a convolution.
+        #[test]
+        fn scattering_is_the_transpose_of_the_definition(
+            groups in 1..4_usize, in_per_group in 1..3_usize, out_per_group in 1..3_usize, height in 1..7_usize,
+            width in 1..7_usize, size in 1..5_usize, stride in 1..4_usize, padding in 0..4_usize,
+        ) {
+            prop_assume!(size <= height.min(width) + 2 * padding);
+            let input = [groups * in_per_group, height, width];
+            let kernel = Kernel { input, channels: groups * out_per_group, size, stride, padding, groups };
+            let [channels, out_height, out_width] = kernel.output();
+            let mut expected = Vec::new();
+            for out in 0..channels {
+                for (row, column) in (0..out_height).flat_map(|row| (0..out_width).map(move |column| (row, column))) {
+                    for position in 0..kernel.row_len() {
+                        let (ky, kx) = (position / size % size, position % size);
+                        let y = (row * stride + ky).checked_sub(padding).filter(|y| *y < height);
+                        let x = (column * stride + kx).checked_sub(padding).filter(|x| *x < width);
+                        if let Some((y, x)) = y.zip(x) {
+                            let from = (kernel.input_channel(out, position) * height + y) * width + x;
+                            expected.push((from, (out * out_height + row) * out_width + column, out * kernel.row_len() + position));
+                        }
+                    }
+                }
+            }
+            let mut found = Vec::new();
+            for input in 0..kernel.n_in() {
+                kernel.for_each_synapse(input, |neuron, weight| found.push((input, neuron, weight)));
+            }
+            expected.sort_unstable();
+            found.sort_unstable();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
