@@ -267,3 +267,6 @@ impl Converter<'_> {
         Ok(variance.measured.into_iter().map(f64::sqrt).collect())
     }
 }
+
+#[cfg(test)]
+mod preservation;

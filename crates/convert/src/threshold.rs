@@ -19,14 +19,14 @@ const MMSE_CANDIDATES: usize = 100;
 pub enum ThresholdError {
     /// All incoming weights of a channel are zero, so it has no norm to divide by.
     #[error(
-        "layer {layer}: all weights of channel {channel} are zero, so `{method}` gives it no threshold; remove the channel, \
-         or use a method that does not divide by each channel's weights (max, percentile)"
+        "layer {layer}: all weights of {which} are zero, so `{method}` gives it no threshold; remove it, \
+         or use a method that does not divide by weights (max, percentile)"
     )]
     SilentChannel {
         /// Name of the layer.
         layer: String,
-        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
-        channel: usize,
+        /// `neuron 3` or, in a convolution, `channel 3`.
+        which: String,
         /// The method.
         method: Method,
     },
@@ -159,7 +159,8 @@ fn norms(layer: &AnnLayer, before: Before<'_>, choice: &Choice) -> Result<Vec<f6
 }
 
 fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
-    ThresholdError::SilentChannel { layer: layer.name.clone(), channel, method }
+    let which = format!("{} {channel}", if layer.n_positions() == 1 { "neuron" } else { "channel" });
+    ThresholdError::SilentChannel { layer: layer.name.clone(), which, method }
 }
 
 fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
@@ -390,7 +391,7 @@ mod tests {
         layers[0].connections[0].weights[2..].fill(0.0);
         for method in [Method::Norm, Method::Std] {
             let error = choose(&layers, None, &choice(method), &|_, _| Ok(vec![1.0, 0.0])).unwrap_err().to_string();
-            assert!(error.contains("layer dense 1: all weights of channel 1 are zero"), "{error}");
+            assert!(error.contains("layer dense 1: all weights of neuron 1 are zero"), "{error}");
         }
     }
 

@@ -35,6 +35,36 @@ nesterov = true
 weight_decay = 1e-5
 "#;
 
+/// Running statistics, several branches, random crops and mirror images.
+const CONVOLUTIONAL: &str = r#"
+name = "digits"
+seed = 4
+data.dataset = "digits"
+[model]
+input = [1, 8, 8]
+layers = [
+  { kind = "conv2d", channels = 4, kernel = 3, padding = 1, bias = false },
+  { kind = "batch-norm" },
+  { kind = "relu" },
+  { kind = "residual", body = [
+    { kind = "conv2d", channels = 8, kernel = 3, stride = 2, padding = 1 },
+    { kind = "batch-norm" },
+    { kind = "relu" },
+    { kind = "conv2d", channels = 8, kernel = 3, padding = 1, groups = 2 },
+    { kind = "batch-norm" },
+  ], shortcut = [{ kind = "conv2d", channels = 8, kernel = 1, stride = 2 }] },
+  { kind = "relu" },
+  { kind = "max-pool", kernel = 2 },
+  { kind = "flatten" },
+  { kind = "dense", units = 10 },
+]
+[train]
+epochs = 4
+batch_size = 64
+augment = { crop_padding = 1, flip = true }
+sgd = { learning_rate = 0.1, momentum = 0.9 }
+"#;
+
 /// Far longer than an epoch takes: only a hang is ended by it.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -75,6 +105,10 @@ impl Workplace {
     }
 }
 
+fn checksum(workplace: &Workplace) -> String {
+    artefact::file_checksum(&workplace.path("ann.safetensors")).unwrap()
+}
+
 fn wait_for(path: &Path, child: &mut Child) {
     let start = Instant::now();
     while !path.exists() {
@@ -113,15 +147,22 @@ fn a_killed_training_ends_in_the_same_file_as_one_that_was_not() {
         let first = progress.lines().find(|line| line.starts_with("train "));
         assert!(first.is_some_and(|line| line.starts_with("train going on after epoch ")), "{progress}");
         assert!(progress.contains(&format!("stopped early after {n_epochs} epochs")), "{progress}");
-        assert_eq!(
-            artefact::file_checksum(&killed.path("ann.safetensors")),
-            artefact::file_checksum(&file),
-            "{backend}"
-        );
+        assert_eq!(checksum(&killed), checksum(&whole), "{backend}");
         let left: Vec<_> =
             std::fs::read_dir(killed.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["ann.safetensors"]);
     }
+}
+
+#[test]
+fn a_killed_training_of_a_convolutional_network_ends_in_the_same_file_too() {
+    let whole = Workplace::new(CONVOLUTIONAL);
+    let output = whole.run(&["digits.toml"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let killed = Workplace::new(CONVOLUTIONAL);
+    killed.kill_after_epoch(&["digits.toml"], 2, Duration::from_millis(10));
+    assert!(killed.run(&["digits.toml"]).status.success());
+    assert_eq!(checksum(&killed), checksum(&whole));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::architecture::{Conv2d, LayerKind, Window};
 
 const MINIMAL: &str = r#"
 name = "tiny"
@@ -119,7 +120,34 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
     assert!(with("{ units = 3 }").contains("`kind` is missing"));
     assert!(with("{ kind = \"relu\", slope = 0.1 }").contains("relu: unknown key `slope`; it takes no keys"));
     assert!(with("{ kind = \"dropout\", rate = 1.0 }").contains("dropout: found 1.0; give a number from 0 to below 1"));
-    assert!(with("{ kind = \"softmax\" }").contains("use one of `flatten`"));
+    assert!(with("{ kind = \"Softmax\" }").contains("unknown kind `Softmax`; leave it out: the loss applies it"));
+    assert!(with("{ kind = \"maxout\" }").contains("use one of `flatten`"));
+    assert!(with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole"));
+    let residual = "{ kind = \"residual\", body = [{ kind = \"conv2d\", channels = 3, kernel = \"a\" }, { kind = \"gelu\" }] }";
+    assert!(with(residual).contains("[model.layers.0.body.0] kernel: conv2d: found \"a\"; give a whole number"));
+    assert!(with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; integrate-and-fire neurons stand for"));
+    assert!(with("{ kind = \"residual\", body = 3 }").contains("[model.layers.0] body: found 3; give a list of layers"));
+    let misplaced = with("{ kind = \"residual\", body = [{ kind = \"batch-norm\" }] }");
+    assert!(misplaced.contains("[model.layers.0.body] 0: batch-norm: does not follow a weighted layer"), "{misplaced}");
+}
+
+#[test]
+fn layers_with_all_their_keys_are_read() {
+    let layers = r#"
+        { kind = "conv2d", channels = 8, kernel = 3, stride = 2, padding = 1, groups = 1, bias = false },
+        { kind = "batch-norm", epsilon = 1e-3 }, { kind = "relu" },
+        { kind = "max-pool", kernel = 2 }, { kind = "residual", body = [{ kind = "conv2d", channels = 8, kernel = 1 }] },
+        { kind = "relu" }, { kind = "avg-pool", kernel = 2, stride = 1 }, { kind = "flatten" }"#;
+    let experiment = parse(&MINIMAL.replace("{ kind = \"flatten\" }", layers), &[]).unwrap().base;
+    let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
+    let conv = |kernel, stride, padding, bias| {
+        LayerKind::Conv2d(Conv2d { channels: 8, kernel, stride, padding, groups: 1, bias })
+    };
+    assert_eq!(kinds[0], conv(3, 2, 1, false));
+    assert_eq!(kinds[1], LayerKind::BatchNorm { epsilon: 1e-3 });
+    assert_eq!(kinds[3], LayerKind::MaxPool(Window { kernel: 2, stride: 2 }));
+    assert_eq!(kinds[4], LayerKind::Residual { body: vec![conv(1, 1, 0, true)], shortcut: Vec::new() });
+    assert_eq!(kinds[6], LayerKind::AvgPool(Window { kernel: 2, stride: 1 }));
 }
 
 #[test]

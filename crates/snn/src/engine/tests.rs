@@ -1,10 +1,12 @@
 use model::Backend;
+use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
 
 use super::event::every_simd_level;
 use super::*;
 use crate::network::ExactLayer;
 use crate::philox::philox;
+use crate::wiring::{Connection, Kernel, Wiring};
 
 /// Uniform numbers in [−1, 1) from a seed, for weights that need no statistics.
 fn uniform(seed: u64, n: usize) -> Vec<f64> {
@@ -20,14 +22,73 @@ fn network(sizes: &[usize], seed: u64, initial_potential: f64, n_steps: usize) -
         let (weights, biases) = values.split_at(pair[0] * pair[1]);
         let layer = ExactLayer {
             name: format!("dense {}", idx + 1),
-            weights: weights.iter().map(|weight| weight * scale).collect(),
+            connections: vec![Connection {
+                wiring: Wiring::dense(idx, [pair[0], 1, 1], pair[1]),
+                weights: weights.iter().map(|weight| weight * scale).collect(),
+            }],
             biases: biases.iter().map(|bias| bias * 0.2).collect(),
             initial_potential,
             thresholds: vec![1.0; pair[1]],
         };
         SpikingLayer::round(&layer, n_steps).unwrap()
     });
-    SpikingNetwork::new(layers.collect()).unwrap()
+    SpikingNetwork::new([sizes[0], 1, 1], layers.collect()).unwrap()
+}
+
+/// What a random network of convolutions is made of.
+#[derive(Debug, Clone, Copy)]
+struct Conv {
+    /// Groups, and channels of a group of the input and the output.
+    groups: [usize; 3],
+    size: usize,
+    stride: usize,
+    padding: usize,
+    pool: Option<Pool>,
+}
+
+/// A convolution of the input, a residual sum of another one and a skip connection behind a pool, and a dense readout.
+fn conv_network(input: [usize; 2], conv: Conv, seed: u64, n_steps: usize) -> SpikingNetwork {
+    let [groups, in_per_group, out_per_group] = conv.groups;
+    let kernel = Kernel {
+        input: [groups * in_per_group, input[0], input[1]],
+        channels: groups * out_per_group,
+        size: conv.size,
+        stride: conv.stride,
+        padding: conv.padding,
+        groups,
+    };
+    let wire = |source: usize, source_shape: [usize; 3], pools: Vec<Pool>, kernel: Kernel| Wiring {
+        source,
+        source_shape,
+        pools,
+        kernel,
+    };
+    let first = wire(0, kernel.input, Vec::new(), kernel);
+    let shape = kernel.output();
+    let pooled = conv.pool.map_or(shape, |pool| pool.output(shape));
+    let pools: Vec<Pool> = conv.pool.into_iter().collect();
+    let again = Kernel { input: pooled, size: 3, stride: 1, padding: 1, groups: 1, ..kernel };
+    let skip = Kernel { size: 1, padding: 0, groups: kernel.channels, ..again };
+    let sum = [wire(1, shape, pools.clone(), again), wire(1, shape, pools, skip)];
+    let wirings = [vec![first], sum.into(), vec![Wiring::dense(2, pooled, 3)]];
+    let layers = wirings.into_iter().enumerate().map(|(idx, wirings)| {
+        let n_channels = wirings[0].kernel.channels;
+        let connections = wirings.into_iter().enumerate().map(|(at, wiring)| {
+            let n_weights = n_channels * wiring.kernel.row_len();
+            let scale = 3.0 / ((wiring.kernel.row_len() * wiring.multiplicity()) as f64).sqrt();
+            let weights = uniform(seed + (10 * idx + at) as u64, n_weights);
+            Connection { wiring, weights: weights.iter().map(|weight| weight * scale).collect() }
+        });
+        let layer = ExactLayer {
+            name: format!("layer {}", idx + 1),
+            connections: connections.collect(),
+            biases: uniform(seed + 99 + idx as u64, n_channels).iter().map(|bias| bias * 0.3 + 0.1).collect(),
+            initial_potential: 0.5,
+            thresholds: vec![1.0; n_channels],
+        };
+        SpikingLayer::round(&layer, n_steps).unwrap()
+    });
+    SpikingNetwork::new(kernel.input, layers.collect()).unwrap()
 }
 
 fn images(n: usize, n_in: usize, seed: u64) -> Vec<Vec<f32>> {
@@ -36,6 +97,34 @@ fn images(n: usize, n_in: usize, seed: u64) -> Vec<Vec<f32>> {
 
 fn samples(images: &[Vec<f32>]) -> Vec<Sample<'_>> {
     Sample::consecutive(0, images)
+}
+
+/// What comes out of a wiring's pools at each step: the increase of the largest count so far, or the sum, of each window.
+fn pooled(spikes: &[Vec<bool>], wiring: &Wiring) -> Vec<Vec<f64>> {
+    let of_step = |fired: &Vec<bool>| fired.iter().map(|&spike| f64::from(u8::from(spike))).collect();
+    let mut steps: Vec<Vec<f64>> = spikes.iter().map(of_step).collect();
+    let mut shape = wiring.source_shape;
+    for pool in &wiring.pools {
+        let [_, height, width] = shape;
+        shape = pool.output(shape);
+        let [channels, rows, columns] = shape;
+        let inside = |window: usize| {
+            let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
+            (0..pool.area()).map(move |i| {
+                let (y, x) = (row * pool.stride[0] + i / pool.kernel[1], column * pool.stride[1] + i % pool.kernel[1]);
+                (channel * height + y) * width + x
+            })
+        };
+        let so_far = |step: usize, input: usize| steps[..step].iter().map(|values| values[input]).sum::<f64>();
+        let largest =
+            |step: usize, window: usize| inside(window).map(|input| so_far(step, input)).fold(0.0, f64::max);
+        let of = |step: usize, window: usize| match pool.kind {
+            PoolKind::Max => largest(step + 1, window) - largest(step, window),
+            PoolKind::Mean => inside(window).map(|input| steps[step][input]).sum(),
+        };
+        steps = (0..steps.len()).map(|s| (0..channels * rows * columns).map(|window| of(s, window)).collect()).collect();
+    }
+    steps
 }
 
 /// The definition, neuron by neuron and step by step, in f64.
@@ -50,16 +139,25 @@ fn by_definition(
     let mut readout = Vec::new();
     for (idx, layer) in network.layers().iter().enumerate() {
         let integrates = idx + 1 == network.layers().len() && settings.readout == Readout::Potential;
-        let limits = layer.potential_limits(settings.n_steps);
-        let mut v: Vec<f64> = layer.initial_potentials().iter().map(|&start| f64::from(start)).collect();
+        let limits = layer.potential_limits(settings.n_steps).map(|limits| layer.for_neurons(&limits));
+        let starts = layer.for_neurons(layer.initial_potentials());
+        let mut v: Vec<f64> = starts.into_iter().map(f64::from).collect();
+        let constant = idx == 0 && settings.encoding == Encoding::Constant;
+        let steady = if constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) };
+        let inputs: Vec<Vec<Vec<f64>>> =
+            layer.connections().iter().map(|connection| pooled(&spikes[connection.wiring.source], &connection.wiring)).collect();
         let mut fired = vec![vec![false; layer.n_out()]; settings.n_steps];
         for step in 0..settings.n_steps {
-            for j in 0..layer.n_out() {
-                let constant = idx == 0 && settings.encoding == Encoding::Constant;
-                let mut u = v[j] + f64::from(if constant { layer.drive(sample.pixels)[j] } else { layer.biases()[j] });
-                for (i, _) in spikes[idx][step].iter().enumerate().filter(|(_, spike)| **spike) {
-                    u += f64::from(layer.weights()[j * layer.n_in() + i]);
+            let mut currents = vec![0.0; layer.n_out()];
+            for (connection, inputs) in layer.connections().iter().zip(&inputs) {
+                for (input, &sum) in inputs[step].iter().enumerate() {
+                    let weights = &connection.weights;
+                    let reach = |j: usize, weight: usize| currents[j] += sum * f64::from(weights[weight]);
+                    connection.wiring.kernel.for_each_synapse(input, reach);
                 }
+            }
+            for j in 0..layer.n_out() {
+                let mut u = v[j] + f64::from(steady[j]) + currents[j];
                 fired[step][j] = !integrates && u >= 1.0;
                 if fired[step][j] {
                     u = if settings.reset == Reset::Subtract { u - 1.0 } else { 0.0 };
@@ -93,35 +191,66 @@ fn devices() -> Vec<(Backend, burn::tensor::Device)> {
     Backend::built_in().into_iter().map(|backend| (backend, backend.device().unwrap())).collect()
 }
 
+fn compare_with_the_definition(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSettings) {
+    let traces = EventEngine::new(network).run(&samples(images), settings).unwrap();
+    for (sample, trace) in samples(images).iter().zip(&traces) {
+        let (spikes, readout) = by_definition(network, sample, settings);
+        for (train, expected) in trace.spikes.iter().zip(&spikes) {
+            for (step, expected) in expected.iter().enumerate() {
+                assert!(expected.iter().enumerate().all(|(i, &spike)| train.get(step, i) == spike), "{settings:?}");
+            }
+        }
+        let readout: Vec<f32> = readout.iter().flatten().map(|&v| v as f32).collect();
+        assert!(settings.readout == Readout::Spikes || trace.readout == readout, "{settings:?}");
+    }
+}
+
 #[test]
 fn the_event_driven_engine_does_what_the_definition_says() {
     let network = network(&[30, 21, 17, 5], 3, 0.5, 12);
-    let images = images(4, 30, 90);
     for settings in all_settings(12) {
-        let traces = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
-        for (sample, trace) in samples(&images).iter().zip(&traces) {
-            let (spikes, readout) = by_definition(&network, sample, &settings);
-            for (train, expected) in trace.spikes.iter().zip(&spikes) {
-                for (step, expected) in expected.iter().enumerate() {
-                    assert!(expected.iter().enumerate().all(|(i, &spike)| train.get(step, i) == spike), "{settings:?}");
-                }
-            }
-            let readout: Vec<f32> = readout.iter().flatten().map(|&v| v as f32).collect();
-            assert!(settings.readout == Readout::Spikes || trace.readout == readout, "{settings:?}");
-            assert!(trace.spikes[1].counts().iter().sum::<u32>() > 0, "a silent network tests nothing");
+        compare_with_the_definition(&network, &images(4, 30, 90), &settings);
+    }
+}
+
+/// The kinds of convolution and pool that networks have.
+fn convs() -> Vec<Conv> {
+    let pool = |kind, kernel, stride| Some(Pool { kind, kernel: [kernel; 2], stride: [stride; 2] });
+    let plain = Conv { groups: [1, 2, 16], size: 3, stride: 1, padding: 1, pool: pool(PoolKind::Mean, 2, 2) };
+    vec![
+        plain,
+        Conv { size: 5, padding: 2, stride: 2, pool: pool(PoolKind::Max, 2, 1), ..plain },
+        Conv { groups: [3, 1, 1], pool: pool(PoolKind::Max, 2, 2), ..plain },
+        Conv { groups: [2, 2, 5], size: 2, stride: 3, padding: 0, pool: None },
+        Conv { size: 1, stride: 2, padding: 0, pool: pool(PoolKind::Mean, 3, 1), ..plain },
+    ]
+}
+
+#[test]
+fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
+    for conv in convs() {
+        let network = conv_network([9, 11], conv, 4, 8);
+        for settings in all_settings(8) {
+            compare_with_the_definition(&network, &images(2, network.n_in(), 90), &settings);
         }
     }
 }
 
 #[test]
 fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_simd_level() {
-    let network = network(&[70, 65, 130, 10], 5, 0.5, 16);
-    let images = images(70, 70, 1000);
+    agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, 16), 70);
+    for conv in convs() {
+        agree_everywhere(&conv_network([8, 7], conv, 9, 16), 10);
+    }
+}
+
+fn agree_everywhere(network: &SpikingNetwork, n_images: usize) {
+    let images = images(n_images, network.n_in(), 1000);
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     for settings in all_settings(16) {
-        let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+        let expected = EventEngine::new(network).run(&samples(&images), &settings).unwrap();
         for n_threads in [1, 2] {
-            for engine in every_simd_level(&network) {
+            for engine in every_simd_level(network) {
                 let traces = pool(n_threads).install(|| engine.run(&samples(&images), &settings)).unwrap();
                 assert!(traces == expected, "{settings:?}, {n_threads} threads, {engine:?}");
             }
@@ -129,8 +258,8 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
         for (backend, device) in devices() {
             for (batch_size, n_threads) in [(1, 1), (7, 1), (7, 2), (64, 1), (64, 2)] {
                 // Batches of one take long; a few samples show as much.
-                let n_samples = if batch_size == 1 { 5 } else { images.len() };
-                let engine = DenseEngine::new(&network, &device, batch_size);
+                let n_samples = if batch_size == 1 { images.len().min(5) } else { images.len() };
+                let engine = DenseEngine::new(network, &device, batch_size);
                 let traces = pool(n_threads).install(|| engine.run(&samples(&images)[..n_samples], &settings)).unwrap();
                 assert!(
                     traces == expected[..n_samples],
@@ -159,18 +288,43 @@ proptest! {
     }
 
     #[test]
+    fn engines_agree_on_convolutions_of_any_shape(
+        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..20_usize], size in 1..5_usize,
+        stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
+        seed in 0..1000_u64, choice in 0..16_usize,
+    ) {
+        prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
+        let outputs = input.map(|n| n_windows(n, size, stride, padding));
+        let pool = pool.map(|(max, kernel, stride)| Pool {
+            kind: if max { PoolKind::Max } else { PoolKind::Mean },
+            kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
+            stride: [stride; 2],
+        });
+        let network = conv_network(input, Conv { groups, size, stride, padding, pool }, seed, 10);
+        let images = images(3, network.n_in(), seed + 50);
+        let settings = all_settings(10)[choice];
+        let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+        compare_with_the_definition(&network, &images[..1], &settings);
+        for (_, device) in devices() {
+            prop_assert_eq!(&DenseEngine::new(&network, &device, 2).run(&samples(&images), &settings).unwrap(), &expected);
+        }
+    }
+
+    #[test]
     fn subtractive_reset_keeps_the_overshoot(weight in 0.05..0.95_f64, n_steps in 1..60_usize) {
         // Charge is conserved: what went in is either spikes or still in the membrane.
         let layer = ExactLayer {
-            name: "dense 1".to_owned(), weights: vec![weight], biases: vec![0.0], initial_potential: 0.5, thresholds: vec![1.0],
+            name: "dense 1".to_owned(),
+            connections: vec![Connection { wiring: Wiring::dense(0, [1, 1, 1], 1), weights: vec![weight] }],
+            biases: vec![0.0], initial_potential: 0.5, thresholds: vec![1.0],
         };
         let layer = SpikingLayer::round(&layer, n_steps).unwrap();
-        let network = SpikingNetwork::new(vec![layer.clone()]).unwrap();
+        let network = SpikingNetwork::new([1, 1, 1], vec![layer.clone()]).unwrap();
         let settings = RunSettings {
             encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Spikes, n_steps, seed: 1,
         };
         let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0] }], &settings).unwrap().remove(0);
-        let in_all = 0.5 + n_steps as f32 * layer.weights()[0];
+        let in_all = 0.5 + n_steps as f32 * layer.connections()[0].weights[0];
         prop_assert_eq!(trace.spikes[1].counts()[0] as f32 + trace.residual[0][0], in_all);
     }
 }
@@ -178,16 +332,19 @@ proptest! {
 #[test]
 fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
     // 2,000 steps of −90 from a grid of 2⁻¹⁰ pass −16,384 thresholds.
-    let layer = |weights: Vec<f64>, n_out: usize| ExactLayer {
+    let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
         name: "dense".to_owned(),
-        weights,
+        connections: vec![Connection {
+            wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out),
+            weights,
+        }],
         biases: vec![0.0; n_out],
         initial_potential: 0.0,
         thresholds: vec![1.0; n_out],
     };
-    let layers = [layer(vec![-90.0, 60.0], 2), layer(vec![1.0, -80.0], 1)];
+    let layers = [layer(0, vec![-90.0, 60.0], 2), layer(1, vec![1.0, -80.0], 1)];
     let network =
-        SpikingNetwork::new(layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect()).unwrap();
+        SpikingNetwork::new([1, 1, 1], layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect()).unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
         reset: Reset::Subtract,
@@ -250,4 +407,44 @@ fn the_decision_is_the_first_of_equals() {
         n_classes: 3,
     };
     assert_eq!(trace.decisions(), [1, 0]);
+}
+
+#[test]
+fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() {
+    // One white pixel in the corner of a 3×3 image: a 3×3 kernel reaches 4 of 9 neurons in each of 2 channels.
+    let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+    let wiring = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+    let pool = |kind| vec![Pool { kind, kernel: [2; 2], stride: [1; 2] }];
+    let layer = |wiring: Wiring, weight: f64| {
+        let n_channels = wiring.kernel.channels;
+        let exact = ExactLayer {
+            name: "x".to_owned(),
+            connections: vec![Connection { weights: vec![weight; n_channels * wiring.kernel.row_len()], wiring }],
+            biases: vec![0.0; n_channels],
+            initial_potential: 0.0,
+            thresholds: vec![1.0; n_channels],
+        };
+        SpikingLayer::round(&exact, 4).unwrap()
+    };
+    let count = |kind: PoolKind| {
+        let readout = Wiring { pools: pool(kind), ..Wiring::dense(1, [2, 3, 3], 5) };
+        let readout = Wiring { kernel: Kernel::dense(2 * 2 * 2, 5), ..readout };
+        let network = SpikingNetwork::new([1, 3, 3], vec![layer(wiring.clone(), 1.0), layer(readout, 1.0)]).unwrap();
+        let settings = RunSettings {
+            encoding: Encoding::Regular,
+            reset: Reset::Subtract,
+            readout: Readout::Potential,
+            n_steps: 1,
+            seed: 0,
+        };
+        let mut pixels = [0.0; 9];
+        pixels[0] = 1.0;
+        let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &pixels }], &settings).unwrap();
+        crate::SynapticOperations::new(&network).of(&trace[0])
+    };
+    // Each channel spikes at four places, which stand in 1, 2, 2 and 4 of the overlapping windows, 9 in all; each window has
+    // 5 outputs.
+    assert_eq!(count(PoolKind::Mean), [vec![8], vec![2 * 9 * 5], vec![0]]);
+    // 9 comparisons per channel, and one spike for each of its 4 windows.
+    assert_eq!(count(PoolKind::Max), [vec![8], vec![2 * 9 + 2 * 4 * 5], vec![0]]);
 }
