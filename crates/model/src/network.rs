@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::architecture::{Architecture, Layer, LayerKind, Window};
 use crate::artefact::TensorF32;
+use crate::backend;
 
 /// A network of an [`Architecture`] on a burn device.
 ///
@@ -238,7 +239,7 @@ impl Plain {
         match self {
             Self::Flatten(Flatten) => Signal::Vectors(x.flat()),
             Self::Dense(linear) => Signal::Vectors(linear.forward(x.flat())),
-            Self::Conv(conv) => Signal::Images(conv.forward(x.images())),
+            Self::Conv(conv) => Signal::Images(backend::conv2d(conv, x.images())),
             Self::BatchNorm(norm) => match x {
                 Signal::Images(x) => Signal::Images(norm.forward(x)),
                 Signal::Vectors(x) => Signal::Vectors(norm.forward(x)),
@@ -255,7 +256,7 @@ impl Plain {
                 Signal::Images(x) => Signal::Images(dropout.forward(x)),
                 Signal::Vectors(x) => Signal::Vectors(dropout.forward(x)),
             },
-            Self::AvgPool(pool) => Signal::Images(pool.forward(x.images())),
+            Self::AvgPool(pool) => Signal::Images(backend::avg_pool2d(pool, x.images())),
             Self::GlobalAvgPool(GlobalAvgPool) => {
                 let means = x.images().flatten::<3>(2, 3).mean_dim(2);
                 Signal::Vectors(means.flatten(1, 2))

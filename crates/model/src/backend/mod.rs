@@ -1,13 +1,19 @@
 //! The burn backends by name, and the devices behind them.
 //!
-//! The only module that names a concrete burn backend. Which ones are compiled in is decided by the cargo
+//! The only module that names a concrete burn backend, and its only place for code of one backend alone. Which ones are compiled in is decided by the cargo
 //! features of the same names; which one runs is decided at run time by the key `backend`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::nn::pool::AvgPool2d;
+use burn::tensor::{Device, Tensor};
 use thiserror::Error;
+
+#[cfg(feature = "flex")]
+mod flex_kernels;
 
 /// A burn backend that an experiment can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,6 +117,38 @@ impl FromStr for Backend {
 fn names(backends: &[Backend]) -> String {
     let names: Vec<_> = backends.iter().map(|backend| format!("`{backend}`")).collect();
     names.join(", ")
+}
+
+/// A convolution by the fastest means that its backend has.
+///
+/// - `x`: `[N, C_in, H, W]`
+/// - returns `[N, C_out, H', W']`
+pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if let (PaddingConfig2d::Explicit(padding, ..), 1, true) = (&conv.padding, conv.groups, is_flex(&x)) {
+        let y = flex_kernels::conv2d(x, conv.weight.val(), conv.stride[0], *padding);
+        return match &conv.bias {
+            Some(bias) => y + bias.val().reshape([1, -1, 1, 1]),
+            None => y,
+        };
+    }
+    conv.forward(x)
+}
+
+/// An average pool by the fastest means that its backend has.
+///
+/// - `x`: `[N, C, H, W]`
+pub(crate) fn avg_pool2d(pool: &AvgPool2d, x: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if pool.kernel_size == pool.stride && pool.kernel_size[0] == pool.kernel_size[1] && is_flex(&x) {
+        return flex_kernels::avg_pool2d(x, pool.kernel_size[0]);
+    }
+    pool.forward(x)
+}
+
+#[cfg(feature = "flex")]
+fn is_flex(x: &Tensor<4>) -> bool {
+    x.device().inner() == Device::flex()
 }
 
 #[cfg(test)]
