@@ -241,7 +241,7 @@ impl Plain {
             Self::Dense(linear) => Signal::Vectors(linear.forward(x.flat())),
             Self::Conv(conv) => Signal::Images(backend::conv2d(conv, x.images())),
             Self::BatchNorm(norm) => match x {
-                Signal::Images(x) => Signal::Images(norm.forward(x)),
+                Signal::Images(x) => Signal::Images(backend::batch_norm(norm, x)),
                 Signal::Vectors(x) => Signal::Vectors(norm.forward(x)),
             },
             Self::Relu(relu) => {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::nn::PaddingConfig2d;
+use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::AvgPool2d;
 use burn::tensor::{Device, Tensor};
@@ -135,6 +135,28 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     conv.forward(x)
 }
 
+/// A batch norm by the fastest means that its backend has; in training it takes the batch's statistics and updates the
+/// running ones, as [`BatchNorm::forward`] does.
+///
+/// - `x`: `[N, C, H, W]`
+pub(crate) fn batch_norm(norm: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if is_flex(&x) && x.device().is_autodiff() {
+        let statistics = flex_kernels::channel_statistics(x.clone());
+        let row = |idx: usize| statistics.clone().slice([idx..idx + 1]).squeeze_dim::<1>(0);
+        let (mean, variance) = (row(0), row(1));
+        let device = x.device();
+        for (running, now) in [(&norm.running_mean, mean.clone()), (&norm.running_var, variance.clone())] {
+            let before = running.value_sync().without_autodiff();
+            let after = before * (1.0 - norm.momentum) + now * norm.momentum;
+            running.update(after.to_device(&device));
+        }
+        let statistics = Tensor::stack(vec![mean, variance + norm.epsilon], 0);
+        return flex_kernels::batch_norm(x, norm.gamma.val(), norm.beta.val(), statistics);
+    }
+    norm.forward(x)
+}
+
 /// An average pool by the fastest means that its backend has.
 ///
 /// - `x`: `[N, C, H, W]`
@@ -153,7 +175,12 @@ fn is_flex(x: &Tensor<4>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module as _;
+    use burn::nn::BatchNormConfig;
+    use burn::tensor::TensorData;
+
     use super::*;
+    use crate::network::values;
 
     #[test]
     fn every_backend_is_found_by_its_own_name() {
@@ -172,6 +199,32 @@ mod tests {
                     assert!(error.to_string().contains(&format!("--features {backend}")), "{error}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn batch_norm_keeps_the_running_statistics_that_burn_keeps_and_uses_them_without_gradients() {
+        for backend in Backend::built_in() {
+            let device = backend.device().unwrap();
+            let config = BatchNormConfig::new(3);
+            let (own, burn_s) = (config.init(&device.clone().autodiff()), config.init(&device.clone().autodiff()));
+            let batch = |k: f32, device: &Device| {
+                let values: Vec<f32> = (0..2 * 3 * 4).map(|i| (i as f32 * k).sin() * 2.0 + k).collect();
+                Tensor::<4>::from_data(TensorData::new(values, [2, 3, 2, 2]), device)
+            };
+            // A few roundings of f32 on numbers below 10.
+            let close = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5);
+            for k in [0.7, 1.9, 3.1] {
+                let x = batch(k, &device.clone().autodiff());
+                assert!(close(values(batch_norm(&own, x.clone()).inner()), values(burn_s.forward(x).inner())), "{backend}");
+            }
+            let (own, burn_s) = (own.valid(), burn_s.valid());
+            for (a, b) in [(&own.running_mean, &burn_s.running_mean), (&own.running_var, &burn_s.running_var)] {
+                assert!(close(values(a.value_sync()), values(b.value_sync())), "{backend}");
+            }
+            assert!(values(own.running_mean.value_sync()).iter().all(|mean| mean.abs() > 0.1), "it must have moved");
+            let x = batch(1.3, &device);
+            assert!(close(values(batch_norm(&own, x.clone())), values(burn_s.forward(x))), "{backend}");
         }
     }
 
