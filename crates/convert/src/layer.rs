@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use model::Architecture;
 use model::artefact::TensorF32;
-use model::population::{self, BatchNorm, Pool, Population, Weights};
+use model::population::{self, BatchNorm, Population, Weights};
 use snn::{Connection, Kernel, Wiring};
 
 /// One layer: the sum of its connections' currents, then a ReLU in all but the last.
@@ -45,21 +45,16 @@ impl AnnLayer {
         self.shape[1] * self.shape[2]
     }
 
-    /// Synapses of each neuron of a channel: weight times the threshold of the source, and the number of neurons that it is
-    /// the weight of.
-    pub fn synapses<'a>(&'a self, channel: usize, before: Before<'a>) -> impl Iterator<Item = (f64, usize)> + Clone + 'a {
+    /// Weight vector of each neuron of a channel, times the thresholds of its sources: the kernels of all connections, the
+    /// mean of an average pool being one input.
+    pub fn weight_vector<'a>(&'a self, channel: usize, before: Before<'a>) -> impl Iterator<Item = f64> + Clone + 'a {
         self.connections.iter().flat_map(move |connection| {
             let wiring = &connection.wiring;
-            let multiplicity = wiring.multiplicity();
-            connection.row(channel).iter().enumerate().map(move |(position, &weight)| {
-                (weight * before.lambda(wiring.source, wiring.source_channel(channel, position)), multiplicity)
+            let area = wiring.multiplicity() as f64;
+            connection.row(channel).iter().enumerate().map(move |(position, weight)| {
+                weight * area * before.lambda(wiring.source, wiring.source_channel(channel, position))
             })
         })
-    }
-
-    /// Weight vector of each neuron of a channel, times the thresholds of its sources: one entry per neuron that reaches it.
-    pub fn weight_vector<'a>(&'a self, channel: usize, before: Before<'a>) -> impl Iterator<Item = f64> + Clone + 'a {
-        self.synapses(channel, before).flat_map(|(weight, multiplicity)| std::iter::repeat_n(weight, multiplicity))
     }
 }
 
@@ -132,7 +127,7 @@ fn fold(
         }
     }
     let wiring = Wiring { source: *source, source_shape: *source_shape, pools: pools.clone(), kernel };
-    let area: usize = wiring.sum_pools().map(Pool::area).product();
-    weights.iter_mut().for_each(|weight| *weight /= area as f64);
+    let area = wiring.multiplicity() as f64;
+    weights.iter_mut().for_each(|weight| *weight /= area);
     Folded { connection: Connection { wiring, weights }, biases }
 }

@@ -102,7 +102,7 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 /// | `max` | largest activation of the layer (Diehl et al. 2015) |
 /// | `percentile` | percentile of the layer's activations (Rueckauer et al. 2017) |
 /// | `channel-percentile` | percentile of the channel's own (Kim et al. 2020); the layer's for a channel never active |
-/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); w_j has an entry per neuron that reaches a neuron of j: an average pool's k² shares of a weight count k² times, a residual sum's connections count together |
+/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); w_j is the kernel, the mean of an average pool being one input, and of a residual sum all kernels together |
 /// | `std` | measured standard deviation of the input current / κ; the layer's median where it is zero |
 /// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a channel never active |
 ///
@@ -164,7 +164,7 @@ fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> Threshold
 }
 
 fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    let silent = |channel: &usize| layer.synapses(*channel, Before(None)).all(|(weight, _)| weight == 0.0);
+    let silent = |channel: &usize| layer.weight_vector(*channel, Before(None)).all(|weight| weight == 0.0);
     if let Some(channel) = (0..layer.n_channels()).find(silent) {
         return Err(silent_channel(layer, channel, choice.method));
     }
@@ -175,8 +175,7 @@ fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec
 
 fn largest_possible(layer: &AnnLayer, before: Before<'_>) -> f64 {
     let of = |(channel, bias): (usize, &f64)| {
-        let positive = layer.synapses(channel, before).map(|(weight, n)| weight.max(0.0) * n as f64);
-        positive.sum::<f64>() + bias.max(0.0)
+        layer.weight_vector(channel, before).map(|weight| weight.max(0.0)).sum::<f64>() + bias.max(0.0)
     };
     layer.biases.iter().enumerate().map(of).fold(0.0, f64::max)
 }
@@ -340,9 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn a_norm_counts_a_pooled_weight_as_often_as_neurons_reach_it_and_sums_over_connections() {
+    fn a_norm_takes_the_mean_of_a_pool_as_one_input_and_all_connections_together() {
         let mut layers = layers();
-        // One channel behind windows of two neurons, its weight halved by the pool, and a skip connection.
+        // One channel behind a window of two neurons, its weight of 6 halved by the pool, and another connection.
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
         let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
         let pooled = Wiring { source: 0, source_shape: [1, 1, 2], pools: vec![pool], kernel };
@@ -357,9 +356,8 @@ mod tests {
             biases: vec![0.5],
         };
         let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
-        assert!((found(Method::Norm) - (81.0 + 81.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
-        // Both neurons of the window active, and both of the skip.
-        assert!((found(Method::Model) - (3.0 + 3.0 + 1.0 + 2.0 + 0.5)).abs() < ROUNDING);
+        assert!((found(Method::Norm) - (1296.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
+        assert!((found(Method::Model) - (6.0 + 1.0 + 2.0 + 0.5)).abs() < ROUNDING);
     }
 
     #[test]

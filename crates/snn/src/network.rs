@@ -235,10 +235,13 @@ impl SpikingLayer {
         &self.grids
     }
 
-    /// Weight vector of each neuron of a channel, in thresholds: one entry per neuron that reaches it inside the borders,
-    /// all connections together.
+    /// Weight vector of each neuron of a channel, in thresholds: the kernels of all connections, the mean of an average
+    /// pool being one input.
     pub fn weight_vector(&self, channel: usize) -> impl Iterator<Item = f64> + Clone {
-        weight_vector(&self.connections, channel)
+        self.connections.iter().flat_map(move |connection| {
+            let area = connection.wiring.multiplicity() as f64;
+            connection.row(channel).iter().map(move |&weight| f64::from(weight) * area)
+        })
     }
 
     /// Bounds on potentials in a run of `n_steps` steps, `[C]`, infinite for a channel that needs none; `None` if no
@@ -301,17 +304,6 @@ fn synapses(connections: &[Connection<f64>], channel: usize) -> impl Iterator<It
     connections.iter().flat_map(move |connection| {
         let multiplicity = connection.wiring.multiplicity();
         connection.row(channel).iter().map(move |&weight| (weight, multiplicity))
-    })
-}
-
-/// Weight vector of each neuron of a channel: one entry per neuron that reaches it inside the borders.
-pub fn weight_vector<W: Copy + Into<f64>>(
-    connections: &[Connection<W>],
-    channel: usize,
-) -> impl Iterator<Item = f64> + Clone {
-    connections.iter().flat_map(move |connection| {
-        let multiplicity = connection.wiring.multiplicity();
-        connection.row(channel).iter().flat_map(move |&weight| std::iter::repeat_n(weight.into(), multiplicity))
     })
 }
 

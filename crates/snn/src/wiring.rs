@@ -178,8 +178,7 @@ impl Wiring {
         self.max_pools().fold(self.source_shape, |shape, pool| pool.output(shape))
     }
 
-    /// Number of neurons that are added up in one input of the kernel: how often each weight stands in a neuron's weight
-    /// vector.
+    /// Number of neurons that are added up in one input of the kernel.
     pub fn multiplicity(&self) -> usize {
         self.sum_pools().map(Pool::area).product()
     }
