@@ -130,7 +130,8 @@ fn only_the_backend_module_names_a_concrete_backend() {
         .chain(["burn::backend".to_owned()])
         .collect();
     let backend_module = root().join(BACKEND_MODULE);
-    let (allowed, others): (Vec<_>, Vec<_>) = crate_sources().into_iter().partition(|path| path.starts_with(&backend_module));
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        crate_sources().into_iter().partition(|path| path.starts_with(&backend_module));
     assert!(
         !places(&allowed, &words).is_empty(),
         "{BACKEND_MODULE} names no backend: this test looks for the wrong words"

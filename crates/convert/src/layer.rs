@@ -81,11 +81,7 @@ struct Folded {
     biases: Vec<f64>,
 }
 
-fn fold(
-    connection: &population::Connection,
-    population: &Population,
-    tensors: &BTreeMap<String, TensorF32>,
-) -> Folded {
+fn fold(connection: &population::Connection, population: &Population, tensors: &BTreeMap<String, TensorF32>) -> Folded {
     let population::Connection { source, source_shape, pools, weights } = connection;
     let pooled = pools.iter().fold(*source_shape, |shape, pool| pool.output(shape));
     let n_in: usize = pooled.iter().product();

@@ -85,10 +85,7 @@ fn forward_layer(layer: &Layer, tensors: &BTreeMap<String, TensorF32>, x: Values
         LayerKind::Dense { units } => {
             let (weights, biases) = (tensor("weight").unwrap(), tensor("bias").unwrap());
             let sum = |(row, bias): (&[f64], &f64)| row.iter().zip(&x.values).map(|(w, x)| w * x).sum::<f64>() + bias;
-            Values {
-                shape: vec![*units],
-                values: weights.chunks_exact(x.values.len()).zip(&biases).map(sum).collect(),
-            }
+            Values { shape: vec![*units], values: weights.chunks_exact(x.values.len()).zip(&biases).map(sum).collect() }
         }
         LayerKind::Conv2d(conv) => {
             let (weights, biases) = (tensor("weight").unwrap(), tensor("bias"));

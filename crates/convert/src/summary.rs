@@ -17,18 +17,14 @@ pub fn layers(
     activations: Option<&[Activations]>,
 ) -> Vec<LayerConversion> {
     let last = network.layers().len() - 1;
-    let of = |(idx, layer): (usize, &SpikingLayer)| {
-        LayerConversion {
-            name: layer.name().to_owned(),
-            n_neurons: layer.n_out(),
-            lambda: range(exact[idx].thresholds.clone()),
-            l4_norm: range((0..layer.shape()[0]).map(|channel| norm(layer.weight_vector(channel), 4.0)).collect()),
-            grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
-            rounding_change: rounding_change(layer, &exact[idx]),
-            expected_saturation: activations
-                .filter(|_| idx < last)
-                .map(|all| all[idx].share_above(&exact[idx].thresholds)),
-        }
+    let of = |(idx, layer): (usize, &SpikingLayer)| LayerConversion {
+        name: layer.name().to_owned(),
+        n_neurons: layer.n_out(),
+        lambda: range(exact[idx].thresholds.clone()),
+        l4_norm: range((0..layer.shape()[0]).map(|channel| norm(layer.weight_vector(channel), 4.0)).collect()),
+        grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
+        rounding_change: rounding_change(layer, &exact[idx]),
+        expected_saturation: activations.filter(|_| idx < last).map(|all| all[idx].share_above(&exact[idx].thresholds)),
     };
     network.layers().iter().enumerate().map(of).collect()
 }

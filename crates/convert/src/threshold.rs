@@ -257,7 +257,12 @@ mod tests {
     fn dense(name: &str, source: usize, weights: Vec<f64>, biases: Vec<f64>) -> AnnLayer {
         let n_out = biases.len();
         let wiring = Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out);
-        AnnLayer { name: name.to_owned(), shape: [n_out, 1, 1], connections: vec![Connection { wiring, weights }], biases }
+        AnnLayer {
+            name: name.to_owned(),
+            shape: [n_out, 1, 1],
+            connections: vec![Connection { wiring, weights }],
+            biases,
+        }
     }
 
     fn layers() -> Vec<AnnLayer> {
@@ -345,7 +350,8 @@ mod tests {
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
         let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
         let pooled = Wiring { source: 0, source_shape: [1, 1, 2], pools: vec![pool], kernel };
-        let skip = Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
+        let skip =
+            Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
         layers[0] = AnnLayer {
             name: "residual 1".to_owned(),
             shape: [1, 1, 1],

@@ -138,9 +138,9 @@ impl Layer {
                 let bias = conv.bias.then(|| named("bias", vec![conv.channels]));
                 std::iter::once(named("weight", shape)).chain(bias).collect()
             }
-            LayerKind::BatchNorm { .. } => ["weight", "bias", "running_mean", "running_var"]
-                .map(|field| named(field, vec![self.input[0]]))
-                .into(),
+            LayerKind::BatchNorm { .. } => {
+                ["weight", "bias", "running_mean", "running_var"].map(|field| named(field, vec![self.input[0]])).into()
+            }
             _ => Vec::new(),
         }
     }
@@ -326,7 +326,17 @@ mod tests {
     fn shapes_and_costs_of_a_cnn_are_those_computed_by_hand() {
         let depthwise =
             LayerKind::Conv2d(Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 16, bias: false });
-        let kinds = [conv(16, 5, 1, 2), NORM, Relu, MaxPool(HALVE), depthwise, Relu, AvgPool(HALVE), Flatten, Dense { units: 10 }];
+        let kinds = [
+            conv(16, 5, 1, 2),
+            NORM,
+            Relu,
+            MaxPool(HALVE),
+            depthwise,
+            Relu,
+            AvgPool(HALVE),
+            Flatten,
+            Dense { units: 10 },
+        ];
         let network = Architecture::new([1, 28, 28], &kinds).unwrap();
         assert_eq!(network.to_string(), "1×28×28-16c5-mp2-16c3s2g16-ap2-10");
         let shapes: Vec<_> = network.layers().iter().map(|layer| shape_text(&layer.output)).collect();
@@ -348,8 +358,7 @@ mod tests {
             body: vec![conv(4, 3, 2, 1), NORM, Relu, conv(4, 3, 1, 1)],
             shortcut: vec![conv(4, 1, 2, 0), NORM],
         };
-        let kinds =
-            [conv(8, 3, 1, 1), NORM, Relu, identity, Relu, narrow, Relu, GlobalAvgPool, Dense { units: 10 }];
+        let kinds = [conv(8, 3, 1, 1), NORM, Relu, identity, Relu, narrow, Relu, GlobalAvgPool, Dense { units: 10 }];
         let network = Architecture::new([3, 8, 8], &kinds).unwrap();
         assert_eq!(network.to_string(), "3×8×8-8c3-[8c3-8c3]-[4c3s2-4c3]-gap-10");
         let populations = network.populations();
@@ -399,12 +408,18 @@ mod tests {
             (problems(&[conv(10, 1, 1, 0), GlobalAvgPool]), "1: global-avg-pool: stands between"),
             (problems(&[conv(10, 28, 1, 0)]), "0: conv2d: is the last layer; end with a `dense`"),
             (with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]), "1: conv2d: follows another conv2d layer"),
-            (with_end(&[conv(2, 31, 1, 0), Relu]), "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2"),
+            (
+                with_end(&[conv(2, 31, 1, 0), Relu]),
+                "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
+            ),
             (with_end(&[conv(2, 3, 1, 3), Relu]), "0: conv2d: padding 3 is not below kernel 3"),
             (with_end(&[AvgPool(Window { kernel: 29, stride: 1 })]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
             (with_end(&[Flatten, conv(2, 3, 1, 1), Relu]), "1: conv2d: its input is a vector"),
             (
-                with_end(&[LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: true }), Relu]),
+                with_end(&[
+                    LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: true }),
+                    Relu,
+                ]),
                 "0: conv2d: groups 2 does not divide both 1 input and 4 output channels",
             ),
             (
@@ -420,7 +435,10 @@ mod tests {
                 "0: residual: shortcut has a `relu`",
             ),
             (
-                with_end(&[Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] }, Relu]),
+                with_end(&[
+                    Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] },
+                    Relu,
+                ]),
                 "0: residual: has another residual block within it",
             ),
             (

@@ -158,7 +158,9 @@ impl Network {
                 Stage::Layer(layer) => all.push((idx.to_string(), layer)),
                 Stage::Residual(Residual { body, shortcut }) => {
                     for (branch, layers) in [("body", body), ("shortcut", shortcut)] {
-                        all.extend(layers.iter().enumerate().map(|(at, layer)| (format!("{idx}.{branch}.{at}"), layer)));
+                        all.extend(
+                            layers.iter().enumerate().map(|(at, layer)| (format!("{idx}.{branch}.{at}"), layer)),
+                        );
                     }
                 }
             }
@@ -270,9 +272,9 @@ impl Plain {
         let bias = |bias: &Option<Param<Tensor<1>>>| bias.as_ref().map(|bias| ("bias", stored(bias.val())));
         match self {
             // burn holds [n_in, n_out]; files hold [n_out, n_in], as PyTorch does.
-            Self::Dense(linear) => std::iter::once(("weight", stored(linear.weight.val().transpose())))
-                .chain(bias(&linear.bias))
-                .collect(),
+            Self::Dense(linear) => {
+                std::iter::once(("weight", stored(linear.weight.val().transpose()))).chain(bias(&linear.bias)).collect()
+            }
             Self::Conv(conv) => {
                 std::iter::once(("weight", stored(conv.weight.val()))).chain(bias(&conv.bias)).collect()
             }

@@ -141,8 +141,7 @@ pub(crate) struct Builder {
 impl Builder {
     /// - `input`: `[C, H, W]`
     pub(crate) fn new(input: [usize; 3]) -> Self {
-        let signal =
-            Signal { shape: input.to_vec(), source: 0, source_shape: input, pools: Vec::new(), pending: None };
+        let signal = Signal { shape: input.to_vec(), source: 0, source_shape: input, pools: Vec::new(), pending: None };
         Self { signal, populations: Vec::new(), problems: Vec::new() }
     }
 
@@ -157,10 +156,9 @@ impl Builder {
     pub(crate) fn finish(mut self, kinds: &[LayerKind]) -> Result<Vec<Population>, Vec<LayerProblem>> {
         let logits = self.signal.pending.as_ref().filter(|pending| pending.by == "dense");
         match (kinds.last(), logits) {
-            (None, _) => self.problems.push(LayerProblem {
-                path: None,
-                message: "no layers; give at least one `dense` layer".to_owned(),
-            }),
+            (None, _) => self
+                .problems
+                .push(LayerProblem { path: None, message: "no layers; give at least one `dense` layer".to_owned() }),
             (Some(last), None) => {
                 let message = format!(
                     "{}: is the last layer; end with a `dense` layer with one unit per class (its outputs are the logits)",
@@ -208,7 +206,8 @@ impl Builder {
 
     /// Between a weighted layer and its `relu`, only a batch norm has a place.
     fn refuse_between_weights_and_relu(&mut self, path: &str, kind: &LayerKind) {
-        let Some(pending) = self.signal.pending.take_if(|_| !matches!(kind, LayerKind::BatchNorm { .. } | LayerKind::Relu))
+        let Some(pending) =
+            self.signal.pending.take_if(|_| !matches!(kind, LayerKind::BatchNorm { .. } | LayerKind::Relu))
         else {
             return;
         };
@@ -274,7 +273,10 @@ impl Builder {
             let least = (kernel - height.min(width)).div_ceil(2);
             self.refuse(
                 path,
-                format!("conv2d: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {least}", height.min(width)),
+                format!(
+                    "conv2d: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {least}",
+                    height.min(width)
+                ),
             );
         }
         let n_weights = [c_in / groups.max(1), kernel, kernel].into_iter().fold(channels, usize::saturating_mul);
@@ -296,20 +298,20 @@ impl Builder {
     fn batch_norm(&mut self, path: &str, epsilon: f64) {
         let remedy = "put it right after a `conv2d` or `dense` layer, before the `relu`";
         let message = match &mut self.signal.pending {
-            None => format!("batch-norm: does not follow a weighted layer, so there is nothing to fold it into; {remedy}"),
+            None => {
+                format!("batch-norm: does not follow a weighted layer, so there is nothing to fold it into; {remedy}")
+            }
             Some(pending) if pending.by == "residual" => format!(
                 "batch-norm: follows the sum of a residual block, where it cannot be folded into one layer's weights; \
                  {remedy} within the block"
             ),
-            Some(pending) => {
-                match &mut pending.connections[0].weights {
-                    Weights::Dense { batch_norm, .. } | Weights::Conv { batch_norm, .. } if batch_norm.is_none() => {
-                        *batch_norm = Some(BatchNorm { path: path.to_owned(), epsilon });
-                        return;
-                    }
-                    _ => "batch-norm: follows another one; remove one of them".to_owned(),
+            Some(pending) => match &mut pending.connections[0].weights {
+                Weights::Dense { batch_norm, .. } | Weights::Conv { batch_norm, .. } if batch_norm.is_none() => {
+                    *batch_norm = Some(BatchNorm { path: path.to_owned(), epsilon });
+                    return;
                 }
-            }
+                _ => "batch-norm: follows another one; remove one of them".to_owned(),
+            },
         };
         self.refuse(path, message);
     }
@@ -354,7 +356,10 @@ impl Builder {
     fn residual(&mut self, path: &str, body: &[LayerKind], shortcut: &[LayerKind]) -> (Vec<Layer>, Vec<Layer>) {
         let nested = |kinds: &[LayerKind]| kinds.iter().any(|kind| matches!(kind, LayerKind::Residual { .. }));
         if nested(body) || nested(shortcut) {
-            self.refuse(path, "residual: has another residual block within it; put them one after the other".to_owned());
+            self.refuse(
+                path,
+                "residual: has another residual block within it; put them one after the other".to_owned(),
+            );
             return (Vec::new(), Vec::new());
         }
         let before = self.signal.clone();
@@ -403,7 +408,10 @@ impl Builder {
     fn image(&mut self, path: &str, name: &str) -> Option<[usize; 3]> {
         let shape: Result<[usize; 3], _> = self.signal.shape.clone().try_into();
         if shape.is_err() {
-            self.refuse(path, format!("{name}: its input is a vector; put it before the `flatten` or `global-avg-pool`"));
+            self.refuse(
+                path,
+                format!("{name}: its input is a vector; put it before the `flatten` or `global-avg-pool`"),
+            );
         }
         shape.ok()
     }
@@ -426,7 +434,11 @@ impl Builder {
         let kind = if by == "conv2d" { "conv" } else { by };
         let shape = &self.signal.shape;
         let shape = if let [c, h, w] = shape[..] { [c, h, w] } else { [shape.iter().product(), 1, 1] };
-        self.populations.push(Population { name: format!("{kind} {}", self.populations.len() + 1), shape, connections });
+        self.populations.push(Population {
+            name: format!("{kind} {}", self.populations.len() + 1),
+            shape,
+            connections,
+        });
         self.signal.source = self.populations.len();
         self.signal.source_shape = shape;
         self.signal.pools.clear();

@@ -1,5 +1,7 @@
 //! What in a conversion loses accuracy, and what to change.
 //!
+//! [`verdict`] names the layer that loses a whole run, and why; [`flags`] are all findings.
+//!
 //! Rules on the record's per-layer measures; each has a threshold with its reason. Only hidden layers are
 //! judged: black pixels are silent and white ones saturated by right, and a readout that integrates never fires.
 
@@ -21,6 +23,16 @@ const EXPECTED_SATURATION_LIMIT: f64 = 0.05;
 /// Largest rounding change of a weight or bias, in thresholds, that passes: a hundredth of a threshold per spike,
 /// with the signs mixed, stays below one threshold over thousands of spikes.
 const ROUNDING_LIMIT: f64 = 0.01;
+
+/// Loss of accuracy against the ANN after the last step, in points of a hundred, above which a run gets a verdict: more than
+/// simulation seeds differ, and more than the closeness that conversions are judged by.
+const LOSS_LIMIT: f64 = 0.01;
+/// Share of a layer's charge that one spike per step cannot carry, above which saturation is taken for the cause; the same
+/// reason as [`SATURATED_SHARE_LIMIT`].
+const CLIPPED_LIMIT: f64 = 0.05;
+/// Spikes over those that the activations stand for, below which a layer is taken to be starved, and above the reciprocal of
+/// which to fire by noise: a fifth is more than rounding to whole spikes loses within a layer.
+const DELIVERED_LIMIT: f64 = 0.8;
 
 /// The limits, as one sentence for the reader.
 pub(crate) fn limits() -> String {
@@ -45,6 +57,84 @@ pub(crate) struct Flag {
     pub finding: String,
     /// What to change.
     pub remedy: &'static str,
+}
+
+/// What loses a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verdict {
+    /// Name of the layer.
+    pub layer: String,
+    /// What was lost, where, and by what.
+    pub finding: String,
+    /// What to change.
+    pub remedy: &'static str,
+}
+
+/// Names the layer that loses a run whose accuracy after the last step is more than [`LOSS_LIMIT`] below the ANN's.
+///
+/// It is the first hidden layer at which the correlation of spike rates with activations falls at least half as far as at
+/// any, counted from 1 at the input; a layer that never fires counts as 0. `None` if the run is close enough, or nothing is known of its layers.
+pub(crate) fn verdict(run: &RunRecord, ann_accuracy: f64) -> Option<Verdict> {
+    let last = run.simulation.seeds.iter().filter_map(|seed| seed.accuracy.last());
+    let accuracy = last.clone().sum::<f64>() / last.count() as f64;
+    let loss = ann_accuracy - accuracy;
+    if loss.is_nan() || loss <= LOSS_LIMIT {
+        return None;
+    }
+    let activity = &run.simulation.layers;
+    let hidden = activity.get(1..activity.len().saturating_sub(1)).filter(|hidden| !hidden.is_empty())?;
+    // Without spikes there is no correlation; NaN never comes out of a simulation but may out of a file.
+    let follows = |layer: &LayerActivity| layer.rate_correlation.filter(|r| r.is_finite()).unwrap_or(0.0);
+    let before: Vec<f64> = std::iter::once(1.0).chain(hidden.iter().map(follows)).collect();
+    let fall = |idx: usize| before[idx] - follows(&hidden[idx]);
+    let largest = (0..hidden.len()).map(fall).fold(0.0, f64::max);
+    // Layers behind the one that loses it fall as well, having nothing to follow.
+    let first = (0..hidden.len()).find(|&idx| fall(idx) >= largest / 2.0)?;
+    let (lost, before) = (&hidden[first], before[first]);
+    let (cause, remedy) = cause(lost);
+    let finding = format!(
+        "{} % where the ANN has {} %; most is lost at {}: the correlation of spike rates with activations falls from {} to \
+         {} there; {cause}",
+        percent(accuracy, 1),
+        percent(ann_accuracy, 1),
+        lost.name,
+        fixed(before, 2),
+        fixed(follows(lost), 2)
+    );
+    Some(Verdict { layer: lost.name.clone(), finding, remedy })
+}
+
+/// What a layer suffers from, and what to change.
+fn cause(layer: &LayerActivity) -> (String, &'static str) {
+    const STARVED: &str = "Lower the thresholds (a larger κ, a lower percentile, a smaller `scale`), start at half a threshold \
+                           (`initial_potential = 0.5`), or simulate longer";
+    let Some(charge) = layer.charge.filter(|charge| charge.delivered > 0.0) else {
+        return ("it never fires".to_owned(), STARVED);
+    };
+    let share = charge.delivered_share();
+    if charge.clipped > CLIPPED_LIMIT {
+        let clipped = percent(charge.clipped, 0);
+        (
+            format!("{clipped} % of its charge is more than one spike per step can carry (saturation)"),
+            "Raise the thresholds: a smaller κ, a higher percentile, a larger `scale`",
+        )
+    } else if share < DELIVERED_LIMIT {
+        (format!("it sends {} % of the spikes that its activations stand for (silence)", percent(share, 0)), STARVED)
+    } else if share > 1.0 / DELIVERED_LIMIT {
+        (
+            format!(
+                "it sends {} times the spikes that its activations stand for: noise carries neurons over the threshold that should be silent",
+                fixed(share, 1)
+            ),
+            "Make the input steadier (encoding `systematic`, `regular` or `constant`), raise the thresholds (a smaller κ) so that \
+             noise is less of one, or simulate longer",
+        )
+    } else {
+        (
+            "the right number of spikes, from the wrong neurons (noise)".to_owned(),
+            "Make the input steadier (encoding `systematic`, `regular` or `constant`), or simulate longer",
+        )
+    }
 }
 
 /// All findings about a run, in the order of the layers.
@@ -103,7 +193,7 @@ fn conversion_flags(layer: &LayerConversion) -> Vec<Flag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Range;
+    use crate::record::{Charge, ConversionRecord, EnergyRecord, Range, SeedRecord, SimulationRecord};
 
     fn activity() -> LayerActivity {
         LayerActivity {
@@ -116,7 +206,96 @@ mod tests {
             saturated_share: SATURATED_SHARE_LIMIT,
             rate_correlation: Some(RATE_CORRELATION_LIMIT),
             residual_potential: None,
+            charge: None,
         }
+    }
+
+    fn run(accuracy: f64, hidden: Vec<LayerActivity>) -> RunRecord {
+        let mut run = crate::record::RunRecord {
+            label: "x".to_owned(),
+            network: "n".to_owned(),
+            conversion: ConversionRecord {
+                method: "norm".to_owned(),
+                p: None,
+                kappa: None,
+                kappa_search: Vec::new(),
+                compensate: true,
+                initial_potential: 0.5,
+                n_calibration: 0,
+                layers: Vec::new(),
+            },
+            simulation: SimulationRecord {
+                engine: String::new(),
+                encoding: String::new(),
+                reset: String::new(),
+                readout: "potential".to_owned(),
+                steps: 2,
+                n_samples: 10,
+                checkpoints: vec![2],
+                seeds: Vec::new(),
+                layers: vec![activity()],
+                variance: Vec::new(),
+                rate_match: Vec::new(),
+                rasters: Vec::new(),
+                energy: EnergyRecord {
+                    mac_pj: 1.0,
+                    add_pj: 1.0,
+                    source: String::new(),
+                    snn_macs_per_sample: 0.0,
+                    ann_pj: 1.0,
+                    snn_pj: vec![1.0; 2],
+                },
+            },
+        };
+        run.simulation.seeds.push(SeedRecord {
+            seed: 0,
+            accuracy: vec![0.0, accuracy],
+            agreement: vec![0.0; 2],
+            synaptic_operations: vec![0.0; 2],
+            mean_latency: 1.0,
+        });
+        run.simulation.layers.extend(hidden);
+        run.simulation.layers.push(activity());
+        run
+    }
+
+    #[test]
+    fn a_collapse_is_put_down_to_the_layer_where_rates_stop_following_and_to_its_cause() {
+        let layer = |name: &str, r: Option<f64>, expected: f64, clipped: f64, delivered: f64| LayerActivity {
+            name: name.to_owned(),
+            rate_correlation: r,
+            charge: Some(Charge { expected, clipped, delivered }),
+            ..activity()
+        };
+        let good = || layer("conv 1", Some(0.98), 0.2, 0.0, 0.2);
+        let cases = [
+            (
+                layer("conv 2", Some(0.5), 0.4, 0.3, 0.2),
+                "0.98 to 0.50 there; 30 % of its charge",
+                "Raise the thresholds",
+            ),
+            (layer("conv 2", Some(0.5), 0.2, 0.0, 0.05), "it sends 25 % of the spikes", "Lower the thresholds"),
+            (layer("conv 2", None, 0.2, 0.0, 0.0), "0.98 to 0.00 there; it never fires", "Lower the thresholds"),
+            (layer("conv 2", Some(0.6), 0.1, 0.0, 0.2), "it sends 2.0 times the spikes", "Make the input steadier"),
+            (layer("conv 2", Some(0.6), 0.2, 0.0, 0.2), "from the wrong neurons", "Make the input steadier"),
+        ];
+        for (bad, finding, remedy) in cases {
+            // The layer after it has nothing left to lose.
+            let verdict = verdict(&run(0.5, vec![good(), bad, layer("conv 3", None, 0.2, 0.0, 0.0)]), 0.9).unwrap();
+            assert!(
+                verdict.finding.starts_with("50.0 % where the ANN has 90.0 %; most is lost at conv 2"),
+                "{verdict:?}"
+            );
+            assert!(verdict.finding.contains(finding) && verdict.remedy.starts_with(remedy), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_as_good_as_the_ann_gets_no_verdict() {
+        assert_eq!(verdict(&run(0.895, vec![activity()]), 0.9), None);
+        assert!(verdict(&run(0.885, vec![activity()]), 0.9).is_some());
+        assert_eq!(verdict(&run(0.5, Vec::new()), 0.9), None);
+        assert_eq!(verdict(&run(f64::NAN, vec![activity()]), 0.9), None);
     }
 
     #[test]

@@ -218,6 +218,27 @@ pub struct LayerActivity {
     pub rate_correlation: Option<f64>,
     /// Mean membrane potential left at the end, in thresholds, over probed samples; `None` for input.
     pub residual_potential: Option<f64>,
+    /// What it passes on of what its activations stand for, over probed samples; `None` for the input, a layer that never
+    /// fires, and one without activations.
+    pub charge: Option<Charge>,
+}
+
+/// What a layer passes on of what the ANN's activations stand for, means over neurons and samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Mean of a/λ: what should be passed on, in spikes per step.
+    pub expected: f64,
+    /// Share of that above one spike per step, which no neuron can pass: `Σ max(0, a/λ − 1) / Σ a/λ`.
+    pub clipped: f64,
+    /// Mean spike rate.
+    pub delivered: f64,
+}
+
+impl Charge {
+    /// Spikes over those that neurons of their activations could send: 1 if nothing is lost on the way.
+    pub fn delivered_share(&self) -> f64 {
+        self.delivered / (self.expected * (1.0 - self.clipped))
+    }
 }
 
 /// How the standard deviation of the input current relates to the norms of the weights, for one layer.

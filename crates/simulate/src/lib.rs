@@ -23,9 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
-use snn::{
-    DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations,
-};
+use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
 
 use measure::LayerProbe;
 use score::{Activity, Score};
@@ -63,7 +61,7 @@ pub struct Results {
 }
 
 /// Format of the results; raised when their meaning changes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Name of the results in a run's folder.
 pub const FILE_NAME: &str = "results.json";
@@ -320,9 +318,12 @@ impl Simulation<'_> {
             self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
         let probes = measure::rates(self.network, traces, &activations);
         let mut layers = probed.activity.record(self.network);
-        for (layer, LayerProbe { rate_correlation, residual_potential, .. }) in layers[1..].iter_mut().zip(&probes) {
+        for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
+            layers[1..].iter_mut().zip(&probes)
+        {
             layer.rate_correlation = *rate_correlation;
             layer.residual_potential = Some(*residual_potential);
+            layer.charge = *charge;
         }
         let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));

@@ -1,6 +1,6 @@
 //! What is looked at closely, on a few samples: noise of the currents, rates against activations, rasters.
 
-use report::record::{LayerRaster, LayerVariance, NeuronVariance, NormFit, RateMatch, SampleRaster};
+use report::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, NormFit, RateMatch, SampleRaster};
 use report::statistic::correlation;
 use snn::probe::current_variance;
 use snn::{SampleTrace, SpikeTrain, SpikingNetwork, norm};
@@ -35,8 +35,9 @@ pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVa
             })
             .collect();
         let fit = |p: f64| {
-            let pairs =
-                (0..n_channels).map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma]).filter(|pair| pair[0] > 0.0);
+            let pairs = (0..n_channels)
+                .map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma])
+                .filter(|pair| pair[0] > 0.0);
             norm_fit(p, &pairs.collect::<Vec<_>>())
         };
         let norms: Option<Vec<NormFit>> = ORDERS.into_iter().map(fit).collect();
@@ -69,6 +70,8 @@ pub struct LayerProbe {
     pub rate_match: RateMatch,
     /// Mean potential left after the last step, in thresholds.
     pub residual_potential: f64,
+    /// What it passes on; `None` for a layer that never fires or has no activations.
+    pub charge: Option<Charge>,
 }
 
 /// Rates against the trained network's activations, and potentials left, one entry per layer.
@@ -93,11 +96,23 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
         let every = stride(pairs.len(), layer.n_out());
         LayerProbe {
             rate_correlation: correlation(pairs.iter().copied()),
+            charge: charge(&pairs),
             residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
             rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.into_iter().step_by(every).collect() },
         }
     };
     network.layers().iter().enumerate().map(of).collect()
+}
+
+/// - `pairs`: a/λ and rate
+fn charge(pairs: &[[f64; 2]]) -> Option<Charge> {
+    let mean = |of: &dyn Fn(&[f64; 2]) -> f64| pairs.iter().map(of).sum::<f64>() / pairs.len() as f64;
+    let expected = mean(&|[a, _]| a.max(0.0));
+    (!pairs.is_empty() && expected > 0.0).then(|| Charge {
+        expected,
+        clipped: mean(&|[a, _]| (a - 1.0).max(0.0)) / expected,
+        delivered: mean(&|[_, rate]| *rate),
+    })
 }
 
 /// Distance between the pairs that are kept: one that shares no factor with the number of neurons, or always the same few
@@ -161,6 +176,14 @@ mod tests {
         assert!((fit.coefficient_of_variation - 0.5).abs() < 1e-12 && (fit.correlation.unwrap() - 1.0).abs() < 1e-12);
         assert_eq!(norm_fit(2.0, &[[1.0, 0.0]]), None);
         assert_eq!(norm_fit(f64::INFINITY, &[[1.0, 1.0]]).unwrap().p, "∞");
+    }
+
+    #[test]
+    fn charge_is_the_one_computed_by_hand() {
+        let found = charge(&[[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]]).unwrap();
+        assert_eq!(found, Charge { expected: 0.5, clipped: 0.25, delivered: 0.375 });
+        assert_eq!(found.delivered_share(), 1.0);
+        assert_eq!((charge(&[]), charge(&[[0.0, 0.5]])), (None, None));
     }
 
     #[test]

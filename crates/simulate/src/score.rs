@@ -129,6 +129,7 @@ impl Activity {
                     saturated_share: sums.map_or(0.0, |sums| sums.saturated as f64 / pairs),
                     rate_correlation: None,
                     residual_potential: None,
+                    charge: None,
                 }
             })
             .collect()
@@ -139,9 +140,7 @@ impl Activity {
 mod tests {
     use model::config::{Encoding, Readout, Reset};
     use snn::network::ExactLayer;
-    use snn::{
-        Connection, Engine as _, EventEngine, RunSettings, Sample, SpikingLayer, SynapticOperations, Wiring,
-    };
+    use snn::{Connection, Engine as _, EventEngine, RunSettings, Sample, SpikingLayer, SynapticOperations, Wiring};
 
     use super::*;
 
@@ -165,10 +164,7 @@ mod tests {
             };
             SpikingLayer::round(&exact, 4).unwrap()
         };
-        let layers = vec![
-            layer(0, &[0.5, 0.0, 0.0, 1.0], &[0.0, 0.0]),
-            layer(1, &[1.0, 0.0, 0.0, 1.0], &[0.0, 0.25]),
-        ];
+        let layers = vec![layer(0, &[0.5, 0.0, 0.0, 1.0], &[0.0, 0.0]), layer(1, &[1.0, 0.0, 0.0, 1.0], &[0.0, 0.25])];
         let network = SpikingNetwork::new([2, 1, 1], layers).unwrap();
         let settings = RunSettings {
             encoding: Encoding::Regular,

@@ -283,14 +283,21 @@ mod tests {
                 "belongs to no layer",
             ),
             (
-                damage(&|_, description| description["structure"]["layers"][0]["connections"][0]["kernel"]["size"] = json!(3)),
+                damage(&|_, description| {
+                    description["structure"]["layers"][0]["connections"][0]["kernel"]["size"] = json!(3)
+                }),
                 "`0.0.weight` has shape [2, 1, 2, 2] for a kernel",
             ),
             (
-                damage(&|_, description| description["structure"]["layers"][0]["connections"][0]["kernel"]["stride"] = json!(0)),
+                damage(&|_, description| {
+                    description["structure"]["layers"][0]["connections"][0]["kernel"]["stride"] = json!(0)
+                }),
                 "a kernel with a size of 0",
             ),
-            (damage(&|_, description| description["structure"]["input"] = json!([1, 9, 1])), "from a source of [1, 9, 1]"),
+            (
+                damage(&|_, description| description["structure"]["input"] = json!([1, 9, 1])),
+                "from a source of [1, 9, 1]",
+            ),
             (
                 damage(&|tensors, _| tensors.get_mut("1.grid_exponent").unwrap().values[0] = 77.0),
                 "not on an exact grid of 2^-77",

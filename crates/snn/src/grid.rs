@@ -81,10 +81,11 @@ impl Grid {
         let units = |value: f64| (value * scale).round_ties_even();
         // Largest change of the potential in one step, in units of the grid. The sums are of whole numbers, so f64 is
         // exact far beyond the range of interest.
-        let (up, down) = weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
-            let unit = units(value) * multiplicity as f64;
-            (up + unit.max(0.0), down - unit.min(0.0))
-        });
+        let (up, down) =
+            weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
+                let unit = units(value) * multiplicity as f64;
+                (up + unit.max(0.0), down - unit.min(0.0))
+            });
         // A constant current is rounded once more, by half a unit at most.
         let swing = up.max(down) + 1.0;
         let start = units(initial_potential).abs();

@@ -128,14 +128,15 @@ impl SpikingLayer {
             grids: Vec::with_capacity(biases.len()),
         };
         for (channel, &bias) in biases.iter().enumerate() {
-            let grid = Grid::finest(synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
-                let weights = synapses(connections, channel).map(|(weight, _)| weight);
-                NetworkError::TooLarge {
-                    layer: name.clone(),
-                    channel,
-                    largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
-                }
-            })?;
+            let grid =
+                Grid::finest(synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
+                    let weights = synapses(connections, channel).map(|(weight, _)| weight);
+                    NetworkError::TooLarge {
+                        layer: name.clone(),
+                        channel,
+                        largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+                    }
+                })?;
             for (to, from) in rounded.connections.iter_mut().zip(connections) {
                 to.weights.extend(from.row(channel).iter().map(|&weight| grid.round(weight)));
             }
@@ -179,7 +180,8 @@ impl SpikingLayer {
             let (bias, start) = (biases[channel], initial_potentials[channel]);
             let grid = Grid::with_exponent(exponent, synapses(&wide, channel), f64::from(bias), f64::from(start));
             let mut rows = connections.iter().flat_map(|connection| connection.row(channel));
-            let grid = grid.filter(|grid| rows.all(|&value| grid.holds(value)) && grid.holds(bias) && grid.holds(start));
+            let grid =
+                grid.filter(|grid| rows.all(|&value| grid.holds(value)) && grid.holds(bias) && grid.holds(start));
             grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), channel, exponent })?);
         }
         Ok(Self { name: name.to_owned(), shape, connections, biases, initial_potentials, thresholds, grids })
@@ -278,7 +280,8 @@ impl SpikingLayer {
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
         let mut sums = vec![0.0; self.n_out()];
-        for Connection { wiring, weights } in self.connections.iter().filter(|connection| connection.wiring.source == 0) {
+        for Connection { wiring, weights } in self.connections.iter().filter(|connection| connection.wiring.source == 0)
+        {
             assert_eq!(pixels.len(), wiring.source_shape.iter().product::<usize>(), "one pixel per input");
             let pooling = Pooling::new(wiring);
             assert!(pooling.max.is_empty(), "no max pool before the first weights");
@@ -287,7 +290,9 @@ impl SpikingLayer {
                 pooling.for_each_input(pixel_idx, |input| inputs[input] += f64::from(pixel));
             }
             for (input, &value) in inputs.iter().enumerate().filter(|(_, value)| **value > 0.0) {
-                wiring.kernel.for_each_synapse(input, |neuron, weight| sums[neuron] += f64::from(weights[weight]) * value);
+                wiring
+                    .kernel
+                    .for_each_synapse(input, |neuron, weight| sums[neuron] += f64::from(weights[weight]) * value);
             }
         }
         let n_positions = self.n_positions();
@@ -375,7 +380,10 @@ impl SpikingNetwork {
                 }
                 let source = wiring.source.checked_sub(1).map_or(input, |source| layers[source].shape);
                 if source != wiring.source_shape {
-                    return misshapen(format!("a connection for {:?} from a source of {source:?}", wiring.source_shape));
+                    return misshapen(format!(
+                        "a connection for {:?} from a source of {source:?}",
+                        wiring.source_shape
+                    ));
                 }
                 if wiring.source == 0 && wiring.max_pools().next().is_some() {
                     return misshapen("a max pool of the input".to_owned());

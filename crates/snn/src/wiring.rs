@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn a_flattened_channel_is_found_again() {
         let mut wiring = Wiring::dense(1, [3, 2, 2], 5);
-        assert_eq!((0..12).map(|i| wiring.source_channel(4, i)).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+        assert_eq!(
+            (0..12).map(|i| wiring.source_channel(4, i)).collect::<Vec<_>>(),
+            [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+        );
         wiring.kernel = Kernel { input: [3, 2, 2], channels: 6, size: 1, stride: 1, padding: 0, groups: 3 };
         assert_eq!((0..6).map(|channel| wiring.source_channel(channel, 0)).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2]);
     }

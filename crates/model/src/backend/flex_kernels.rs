@@ -206,7 +206,11 @@ impl Sizes {
     }
 
     /// Copies `[m, C_out, positions]` from or to `[C_out, m, positions]`.
-    fn swap_samples_and_channels(&self, m: usize, mut copy: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
+    fn swap_samples_and_channels(
+        &self,
+        m: usize,
+        mut copy: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>),
+    ) {
         let range = |block: usize| block * self.positions()..(block + 1) * self.positions();
         for channel in 0..self.c_out {
             for sample in 0..m {
@@ -278,7 +282,11 @@ fn sum_in_lanes(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     for (a, b) in whole_a.iter().zip(whole_b) {
         lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (&a, &b))| *sum += f(a, b));
     }
-    lanes.iter().chain(&rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b)).collect::<Vec<_>>()).map(|&sum| f64::from(sum)).sum()
+    lanes
+        .iter()
+        .chain(&rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b)).collect::<Vec<_>>())
+        .map(|&sum| f64::from(sum))
+        .sum()
 }
 
 /// Two sums per channel, over samples and positions, in f64.

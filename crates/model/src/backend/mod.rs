@@ -6,9 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::AvgPool2d;
+use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
@@ -216,7 +216,10 @@ mod tests {
             let close = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5);
             for k in [0.7, 1.9, 3.1] {
                 let x = batch(k, &device.clone().autodiff());
-                assert!(close(values(batch_norm(&own, x.clone()).inner()), values(burn_s.forward(x).inner())), "{backend}");
+                assert!(
+                    close(values(batch_norm(&own, x.clone()).inner()), values(burn_s.forward(x).inner())),
+                    "{backend}"
+                );
             }
             let (own, burn_s) = (own.valid(), burn_s.valid());
             for (a, b) in [(&own.running_mean, &burn_s.running_mean), (&own.running_var, &burn_s.running_var)] {

@@ -23,8 +23,14 @@ const UNSUPPORTED: [(&[&str], &str); 5] = [
         &["sigmoid", "tanh", "leaky-relu", "gelu", "silu", "elu", "prelu", "hard-swish"],
         "integrate-and-fire neurons stand for `relu` alone; train with `relu`",
     ),
-    (&["layer-norm", "group-norm", "instance-norm"], "it depends on the sample, so it cannot be folded; use `batch-norm`"),
-    (&["conv1d", "conv3d", "conv-transpose2d"], "only `conv2d` is there; give a signal of one dimension as an image of height 1 with kernel 1"),
+    (
+        &["layer-norm", "group-norm", "instance-norm"],
+        "it depends on the sample, so it cannot be folded; use `batch-norm`",
+    ),
+    (
+        &["conv1d", "conv3d", "conv-transpose2d"],
+        "only `conv2d` is there; give a signal of one dimension as an image of height 1 with kernel 1",
+    ),
     (&["lstm", "gru", "attention", "embedding"], "there is no spiking counterpart; use `conv2d` and `dense` layers"),
 ];
 

@@ -95,7 +95,12 @@ pub const KEYS: &[Key] = &[
         "0",
         "augmentation: rows and columns of zeros around each training image, out of which a random window of its size is cut",
     ),
-    key("train.augment.flip", Kind::Bool, "false", "augmentation: mirror half of the training images left to right, at random"),
+    key(
+        "train.augment.flip",
+        Kind::Bool,
+        "false",
+        "augmentation: mirror half of the training images left to right, at random",
+    ),
     key("train.epochs", Kind::Integer(1, 100_000), "10", "passes over the training samples"),
     key("train.batch_size", Kind::Integer(1, 65_536), "64", "samples per step of gradient descent"),
     key(
@@ -428,7 +433,8 @@ pub fn reference() -> String {
             .map(|(kind, keys)| if keys.is_empty() {
                 (*kind).to_owned()
             } else {
-                let key = |key: &&str| key.strip_suffix('?').map_or_else(|| (*key).to_owned(), |key| format!("[{key}]"));
+                let key =
+                    |key: &&str| key.strip_suffix('?').map_or_else(|| (*key).to_owned(), |key| format!("[{key}]"));
                 format!("{kind} ({})", keys.iter().map(key).collect::<Vec<_>>().join(", "))
             })
             .collect::<Vec<_>>()

@@ -122,11 +122,18 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
     assert!(with("{ kind = \"dropout\", rate = 1.0 }").contains("dropout: found 1.0; give a number from 0 to below 1"));
     assert!(with("{ kind = \"Softmax\" }").contains("unknown kind `Softmax`; leave it out: the loss applies it"));
     assert!(with("{ kind = \"maxout\" }").contains("use one of `flatten`"));
-    assert!(with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole"));
-    let residual = "{ kind = \"residual\", body = [{ kind = \"conv2d\", channels = 3, kernel = \"a\" }, { kind = \"gelu\" }] }";
+    assert!(
+        with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole")
+    );
+    let residual =
+        "{ kind = \"residual\", body = [{ kind = \"conv2d\", channels = 3, kernel = \"a\" }, { kind = \"gelu\" }] }";
     assert!(with(residual).contains("[model.layers.0.body.0] kernel: conv2d: found \"a\"; give a whole number"));
-    assert!(with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; integrate-and-fire neurons stand for"));
-    assert!(with("{ kind = \"residual\", body = 3 }").contains("[model.layers.0] body: found 3; give a list of layers"));
+    assert!(
+        with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; integrate-and-fire neurons stand for")
+    );
+    assert!(
+        with("{ kind = \"residual\", body = 3 }").contains("[model.layers.0] body: found 3; give a list of layers")
+    );
     let misplaced = with("{ kind = \"residual\", body = [{ kind = \"batch-norm\" }] }");
     assert!(misplaced.contains("[model.layers.0.body] 0: batch-norm: does not follow a weighted layer"), "{misplaced}");
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Section, THIRD, figure, method_legend, reading, table, unbroken};
 use crate::chart::{Axis, Chart, Mark, extent};
-use crate::diagnosis::{Flag, flags, limits};
+use crate::diagnosis::{Flag, flags, limits, verdict};
 use crate::error::ReportError;
 use crate::method::Method;
 use crate::number::{MISSING, count, fixed_or_missing, grid_step, integer, percent, significant};
@@ -24,7 +24,9 @@ pub(super) fn section(methods: &[Method<'_>]) -> Result<Option<Section>, ReportE
         .enumerate()
         .filter_map(|(series, m)| {
             let run = *m.runs.iter().find(|r| !(r.simulation.layers.is_empty() && r.conversion.layers.is_empty()))?;
-            Some(Shown { series, label: m.label, run })
+            // The accuracy of the run's own network: observations stand in the order of the runs.
+            let ann_accuracy = m.observations.iter().find(|o| o.key.0 == run.network).and_then(|o| o.ann_accuracy);
+            Some(Shown { series, label: m.label, run, ann_accuracy })
         })
         .collect();
     if shown.is_empty() {
@@ -60,6 +62,7 @@ struct Shown<'a> {
     series: usize,
     label: &'a str,
     run: &'a RunRecord,
+    ann_accuracy: Option<f64>,
 }
 
 /// Whether a layer of a run integrates without ever firing, as a readout by potential does.
@@ -126,9 +129,14 @@ fn diagnosis(shown: &[Shown<'_>]) -> Markup {
             }
         }
     }
+    let verdict = |s: &Shown<'_>| Some((s.label.to_owned(), verdict(s.run, s.ann_accuracy?)?));
+    let verdicts: Vec<_> = shown.iter().filter_map(verdict).collect();
     html! {
         div.findings {
             h3 { "Why accuracy is lost, and what to change" }
+            @for (label, verdict) in &verdicts {
+                p.remedy { strong { (label) } ": " (unbroken(&verdict.finding)) ". " (verdict.remedy) "." }
+            }
             @if groups.is_empty() { p { "No layer of any method crosses a limit." } }
             @for (remedy, found) in &groups {
                 p.remedy { strong { (capitalised(remedy)) "." } }
@@ -162,6 +170,8 @@ fn activity(run: &RunRecord) -> Table {
                 fired(percent(l.saturated_share, 2)),
                 fixed_or_missing(l.rate_correlation, 3),
                 fixed_or_missing(l.residual_potential, 3),
+                fixed_or_missing(l.charge.map(|charge| charge.delivered_share() * 100.0), 1),
+                fixed_or_missing(l.charge.map(|charge| charge.clipped * 100.0), 1),
             ]
         })
         .collect();
@@ -175,6 +185,8 @@ fn activity(run: &RunRecord) -> Table {
         Column::number("saturated, %"),
         Column::number("r of a/λ and rate"),
         Column::number("residual potential"),
+        Column::number("charge passed on, %"),
+        Column::number("charge above 1 spike / step, %"),
     ];
     Table { title: format!("Activity over T = {} steps", run.simulation.steps), columns, rows }
 }

@@ -2,9 +2,9 @@
 //! measured.
 
 use report::record::{
-    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, EpochRecord, ExperimentRecord, KappaTrial, LayerActivity,
-    LayerConversion, LayerRaster, LayerVariance, NeuronVariance, NormFit, Range, RateMatch, RunRecord, SampleRaster,
-    SeedRecord, SimulationRecord,
+    AnnRecord, Charge, ConversionRecord, DatasetRecord, EnergyRecord, EpochRecord, ExperimentRecord, KappaTrial,
+    LayerActivity, LayerConversion, LayerRaster, LayerVariance, NeuronVariance, NormFit, Range, RateMatch, RunRecord,
+    SampleRaster, SeedRecord, SimulationRecord,
 };
 
 const STEPS: usize = 32;
@@ -280,6 +280,11 @@ fn activity(shape: &Shape, operations: &[f64]) -> Vec<LayerActivity> {
         saturated_share,
         rate_correlation: (mean_rate > 0.0 && name != "input").then_some(0.99 - 0.02 * shape.time_constant),
         residual_potential: (name != "input").then_some(if name == "dense 3" { 4.71 } else { 0.312 }),
+        charge: (mean_rate > 0.0 && name != "input").then_some(Charge {
+            expected: 1.1 * mean_rate,
+            clipped: shape.saturation,
+            delivered: mean_rate,
+        }),
     })
     .to_vec()
 }

@@ -11,7 +11,8 @@ use model::network::values;
 use model::population::{Pool, PoolKind};
 
 use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons, steady_currents,
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons,
+    steady_currents,
 };
 use crate::network::SpikingNetwork;
 use crate::spikes::SpikeTrain;
@@ -87,9 +88,11 @@ impl DenseEngine {
             let Kernel { size, .. } = connection.wiring.kernel;
             connection.wiring.kernel.n_in() * size * size
         };
-        let widths = self.network.layers().iter().flat_map(|layer| {
-            layer.connections().iter().map(unfolded).chain([layer.n_out()])
-        });
+        let widths = self
+            .network
+            .layers()
+            .iter()
+            .flat_map(|layer| layer.connections().iter().map(unfolded).chain([layer.n_out()]));
         let widest = widths.max().unwrap_or(1);
         let steps_per_chunk = (MAX_ELEMENTS / (widest * samples.len())).clamp(1, settings.n_steps);
         for first in (0..settings.n_steps).step_by(steps_per_chunk) {

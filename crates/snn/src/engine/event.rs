@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 use super::scatter::{Events, ScatterLayer};
 use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons, steady_currents,
+    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons,
+    steady_currents,
 };
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::pool::Pooling;

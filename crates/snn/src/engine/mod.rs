@@ -158,7 +158,11 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
 /// input.
 fn steady_currents(layer: &SpikingLayer, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
     let of_pixels = layer.connections().iter().any(|connection| connection.wiring.source == 0);
-    if of_pixels && encoding == Encoding::Constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) }
+    if of_pixels && encoding == Encoding::Constant {
+        layer.drive(sample.pixels)
+    } else {
+        layer.for_neurons(layer.biases())
+    }
 }
 
 /// Spikes so far after each step, `[T, n]`.

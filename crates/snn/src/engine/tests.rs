@@ -116,13 +116,13 @@ fn pooled(spikes: &[Vec<bool>], wiring: &Wiring) -> Vec<Vec<f64>> {
             })
         };
         let so_far = |step: usize, input: usize| steps[..step].iter().map(|values| values[input]).sum::<f64>();
-        let largest =
-            |step: usize, window: usize| inside(window).map(|input| so_far(step, input)).fold(0.0, f64::max);
+        let largest = |step: usize, window: usize| inside(window).map(|input| so_far(step, input)).fold(0.0, f64::max);
         let of = |step: usize, window: usize| match pool.kind {
             PoolKind::Max => largest(step + 1, window) - largest(step, window),
             PoolKind::Mean => inside(window).map(|input| steps[step][input]).sum(),
         };
-        steps = (0..steps.len()).map(|s| (0..channels * rows * columns).map(|window| of(s, window)).collect()).collect();
+        steps =
+            (0..steps.len()).map(|s| (0..channels * rows * columns).map(|window| of(s, window)).collect()).collect();
     }
     steps
 }
@@ -144,8 +144,11 @@ fn by_definition(
         let mut v: Vec<f64> = starts.into_iter().map(f64::from).collect();
         let constant = idx == 0 && settings.encoding == Encoding::Constant;
         let steady = if constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) };
-        let inputs: Vec<Vec<Vec<f64>>> =
-            layer.connections().iter().map(|connection| pooled(&spikes[connection.wiring.source], &connection.wiring)).collect();
+        let inputs: Vec<Vec<Vec<f64>>> = layer
+            .connections()
+            .iter()
+            .map(|connection| pooled(&spikes[connection.wiring.source], &connection.wiring))
+            .collect();
         let mut fired = vec![vec![false; layer.n_out()]; settings.n_steps];
         for step in 0..settings.n_steps {
             let mut currents = vec![0.0; layer.n_out()];
@@ -334,17 +337,15 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
     // 2,000 steps of −90 from a grid of 2⁻¹⁰ pass −16,384 thresholds.
     let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
         name: "dense".to_owned(),
-        connections: vec![Connection {
-            wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out),
-            weights,
-        }],
+        connections: vec![Connection { wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out), weights }],
         biases: vec![0.0; n_out],
         initial_potential: 0.0,
         thresholds: vec![1.0; n_out],
     };
     let layers = [layer(0, vec![-90.0, 60.0], 2), layer(1, vec![1.0, -80.0], 1)];
     let network =
-        SpikingNetwork::new([1, 1, 1], layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect()).unwrap();
+        SpikingNetwork::new([1, 1, 1], layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect())
+            .unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
         reset: Reset::Subtract,

@@ -1,0 +1,130 @@
+//! A trained network with every kind of layer, through conversion, both engines and the diagnosis.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use model::config::{ExperimentFile, Method};
+use model::{Backend, Experiment};
+use report::record::SimulationRecord;
+
+const EVERY_KIND: &str = r#"
+name = "every-kind"
+data.dataset = "digits"
+[model]
+input = [1, 8, 8]
+layers = [
+  { kind = "conv2d", channels = 12, kernel = 3, padding = 1, bias = false },
+  { kind = "batch-norm" },
+  { kind = "relu" },
+  { kind = "max-pool", kernel = 2 },
+  { kind = "conv2d", channels = 12, kernel = 3, padding = 1, groups = 12 },
+  { kind = "batch-norm" },
+  { kind = "relu" },
+  { kind = "residual", body = [
+    { kind = "conv2d", channels = 12, kernel = 3, padding = 1 },
+    { kind = "batch-norm" },
+    { kind = "relu" },
+    { kind = "conv2d", channels = 12, kernel = 3, padding = 1 },
+    { kind = "batch-norm" },
+  ] },
+  { kind = "relu" },
+  { kind = "avg-pool", kernel = 2, stride = 1 },
+  { kind = "residual", body = [
+    { kind = "conv2d", channels = 24, kernel = 3, stride = 2, padding = 1 },
+  ], shortcut = [
+    { kind = "conv2d", channels = 24, kernel = 1, stride = 2 },
+    { kind = "batch-norm" },
+  ] },
+  { kind = "relu" },
+  { kind = "dropout", rate = 0.1 },
+  { kind = "global-avg-pool" },
+  { kind = "dense", units = 32 },
+  { kind = "batch-norm" },
+  { kind = "relu" },
+  { kind = "dense", units = 10 },
+]
+[train]
+epochs = 6
+sgd = { learning_rate = 0.1, weight_decay = 1e-4 }
+[simulate]
+steps = 64
+samples = 300
+probe_samples = 100
+"#;
+
+fn experiment(overrides: &[&str]) -> Experiment {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    ExperimentFile::parse(EVERY_KIND, Path::new("every-kind.toml"), &overrides).unwrap().base
+}
+
+/// The trained network, made once for all tests of this file.
+fn trained() -> &'static Path {
+    static TRAINED: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = TRAINED.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = train::run(&experiment(&[]), folder.path(), train::Options::default()).unwrap().path;
+        (folder, path)
+    });
+    path
+}
+
+/// Converts and simulates; the report's page comes with the results.
+fn run(overrides: &[&str]) -> (simulate::Results, String) {
+    let (experiment, folder) = (experiment(overrides), tempfile::tempdir().unwrap());
+    convert::run(&experiment, trained(), folder.path(), convert::Options::default()).unwrap();
+    let outcome = simulate::run(&experiment, "seed 0", "run", folder.path(), simulate::Options::default()).unwrap();
+    let page = report::html(&simulate::experiment_record(&experiment, &outcome.results)).unwrap();
+    (outcome.results, page)
+}
+
+fn last_accuracy(simulation: &SimulationRecord) -> f64 {
+    *simulation.seeds[0].accuracy.last().unwrap()
+}
+
+#[test]
+fn every_method_gets_to_the_ann_s_accuracy_through_every_kind_of_layer() {
+    /// A few of 300 samples at the margin between two classes.
+    const CLOSE: f64 = 0.02;
+    // Thresholds of 1 cut off most activations, by design.
+    for method in Method::ALL.iter().filter(|method| **method != Method::None) {
+        // The largest activation that the weights allow is far above those that there are.
+        let scale = if *method == Method::Model { "convert.scale=0.1" } else { "convert.scale=1" };
+        let method = format!("convert.method={method}");
+        let (results, _) = run(&[&method, scale, "convert.kappa=0.25", "simulate.steps=256"]);
+        let (ann, snn) = (results.ann.test_accuracy, last_accuracy(&results.run.simulation));
+        assert!(ann > 0.9 && snn >= ann - CLOSE, "{method}: {snn} for {ann}");
+    }
+}
+
+#[test]
+fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_network() {
+    let keys = ["convert.method=channel-percentile", "simulate.steps=24", "simulate.samples=60"];
+    for encoding in ["simulate.encoding=poisson", "simulate.encoding=constant"] {
+        let event = run(&[&keys[..], &[encoding]].concat()).0.run.simulation;
+        for backend in Backend::built_in() {
+            let backend = format!("backend={backend}");
+            let keys = [&keys[..], &[encoding, "simulate.engine=dense", "simulate.batch_size=20", &backend]].concat();
+            let dense = run(&keys).0.run.simulation;
+            assert_eq!(dense.seeds, event.seeds, "{backend}, {encoding}");
+            assert_eq!(dense.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>(), event.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>());
+            assert_eq!(dense.rasters, event.rasters, "{backend}, {encoding}");
+        }
+    }
+}
+
+#[test]
+fn a_network_made_to_collapse_is_diagnosed_by_layer_cause_and_remedy() {
+    let verdict = |keys: &[&str]| {
+        let (results, page) = run(keys);
+        let lost = results.ann.test_accuracy - last_accuracy(&results.run.simulation);
+        assert!(lost > 0.1, "{keys:?}: only {lost} is lost");
+        let start = page.find("most is lost at").expect("a verdict");
+        page[start..].chars().take(400).collect::<String>()
+    };
+    let starved = verdict(&["convert.kappa=0.1", "convert.initial_potential=0"]);
+    assert!(starved.contains("Lower the thresholds"), "{starved}");
+    let saturated = verdict(&["convert.kappa=3"]);
+    assert!(saturated.contains("(saturation)") && saturated.contains("Raise the thresholds"), "{saturated}");
+    let noisy = verdict(&["convert.kappa=0.4", "simulate.steps=1"]);
+    assert!(noisy.contains("conv 1") || noisy.contains("conv 2"), "{noisy}");
+}
