@@ -1,4 +1,4 @@
-//! Random changes to training images: crops and mirror images.
+//! Random changes to training images: crops, mirror images, and the noise of Poisson spikes.
 
 use model::config::Augment;
 use rand::{RngExt as _, SeedableRng as _};
@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 /// - `epoch_seed`, `sample`: the key of its random numbers, so that batches, threads and resumed runs do not matter
 ///
 /// A window of the image's size is cut out of the image with `crop_padding` zeros around it, at a uniformly random
-/// place; then, with probability ½, it is mirrored left to right.
+/// place; then, with probability ½, it is mirrored left to right. Last, each pixel x becomes the mean of `poisson_steps`
+/// independent spikes of probability x: what a network that is run on Poisson input for so many steps sees of it.
 pub fn augment(image: &mut Vec<f32>, shape: [usize; 3], config: Augment, epoch_seed: u64, sample: usize) {
     if config == Augment::default() {
         return;
@@ -31,6 +32,15 @@ pub fn augment(image: &mut Vec<f32>, shape: [usize; 3], config: Augment, epoch_s
                 let x = if mirrored { width - 1 - x } else { x };
                 let source = at(height, y, down).zip(at(width, x, right));
                 changed.push(source.map_or(0.0, |(y, x)| channel[y * width + x]));
+            }
+        }
+    }
+    if config.poisson_steps > 0 {
+        for pixel in &mut changed {
+            // Spikes of probability 0 or 1 are certain.
+            if *pixel > 0.0 && *pixel < 1.0 {
+                let n_spikes = (0..config.poisson_steps).filter(|_| random.random::<f32>() < *pixel).count();
+                *pixel = n_spikes as f32 / config.poisson_steps as f32;
             }
         }
     }
@@ -56,7 +66,7 @@ mod tests {
     #[test]
     fn half_of_the_images_are_mirrored_and_nothing_else_is_done_to_them() {
         let mirrored: Vec<f32> = image().chunks_exact(4).flat_map(|row| row.iter().rev().copied()).collect();
-        let config = Augment { crop_padding: 0, flip: true };
+        let config = Augment { flip: true, ..Augment::default() };
         let n_mirrored = (0..400)
             .filter(|&sample| {
                 let found = augmented(config, 5, sample);
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn crops_are_windows_of_the_padded_image_each_place_as_often_as_another() {
-        let config = Augment { crop_padding: 1, flip: false };
+        let config = Augment { crop_padding: 1, ..Augment::default() };
         let mut counts = [0; 9];
         for sample in 0..1800 {
             let found = augmented(config, 1, sample);
@@ -89,8 +99,28 @@ mod tests {
     }
 
     #[test]
+    fn poisson_noise_has_the_mean_and_variance_of_spikes_and_leaves_black_and_white() {
+        let config = Augment { poisson_steps: 8, ..Augment::default() };
+        let (mut sum, mut squares, n) = (0.0, 0.0, 2000_usize);
+        for sample in 0..n {
+            let mut image = vec![0.0, 1.0, 0.25];
+            augment(&mut image, [1, 1, 3], config, 2, sample);
+            assert_eq!(image[..2], [0.0, 1.0]);
+            let value = f64::from(image[2]);
+            assert_eq!(value * 8.0, (value * 8.0).round());
+            (sum, squares) = (sum + value, squares + value * value);
+        }
+        let mean = sum / n as f64;
+        let variance = squares / n as f64 - mean * mean;
+        let expected = 0.25 * 0.75 / 8.0;
+        // Five standard errors.
+        assert!((mean - 0.25).abs() < 5.0 * (expected / n as f64).sqrt(), "{mean}");
+        assert!((variance / expected - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(), "{variance}");
+    }
+
+    #[test]
     fn the_same_key_gives_the_same_image_and_another_seed_another() {
-        let config = Augment { crop_padding: 2, flip: true };
+        let config = Augment { crop_padding: 2, flip: true, poisson_steps: 3 };
         let all = |seed| (0..50).map(|sample| augmented(config, seed, sample)).collect::<Vec<_>>();
         assert_eq!(all(3), all(3));
         assert_ne!(all(3), all(4));

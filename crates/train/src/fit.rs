@@ -17,6 +17,7 @@ use model::network::{Network, values};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use report::record::EpochRecord;
 use serde_json::Value;
 
@@ -173,12 +174,12 @@ impl Batch {
         change: impl Fn(usize, &mut Vec<f32>) + Sync,
     ) -> Self {
         let n_features = samples.n_features();
-        let mut pixels = Vec::with_capacity(indices.len() * n_features);
-        for &sample_idx in indices {
+        let image = |&sample_idx: &usize| {
             let mut image = samples.image(sample_idx);
             change(sample_idx, &mut image);
-            pixels.extend(image);
-        }
+            image
+        };
+        let pixels = indices.par_iter().map(image).collect::<Vec<_>>().concat();
         let labels: Vec<i64> = indices.iter().map(|&sample_idx| i64::from(samples.label(sample_idx))).collect();
         Self {
             images: Tensor::from_data(TensorData::new(pixels, [indices.len(), n_features]), device),

@@ -120,6 +120,8 @@ pub struct Augment {
     pub crop_padding: usize,
     /// Whether half of the images are mirrored left to right.
     pub flip: bool,
+    /// Steps of Poisson spikes whose mean takes the image's place; 0 leaves it.
+    pub poisson_steps: usize,
 }
 
 /// How the learning rate falls.
@@ -598,6 +600,7 @@ impl Reader<'_> {
             augment: Augment {
                 crop_padding: self.count("train.augment.crop_padding"),
                 flip: self.bool("train.augment.flip"),
+                poisson_steps: self.count("train.augment.poisson_steps"),
             },
         }
     }

@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
         "seed",
         Kind::Integer(0, i64::MAX),
         "0",
-        "training seed: initial weights, validation split, order of samples, dropout",
+        "training seed: initial weights, validation split, order of samples, augmentation, dropout",
     ),
     key(
         "backend",
@@ -94,6 +94,12 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(0, 1024),
         "0",
         "augmentation: rows and columns of zeros around each training image, out of which a random window of its size is cut",
+    ),
+    key(
+        "train.augment.poisson_steps",
+        Kind::Integer(0, MAX_STEPS),
+        "0",
+        "augmentation: replace each training image by the mean of this many steps of Poisson spikes, so that the network learns to bear their noise; 0 leaves it",
     ),
     key(
         "train.augment.flip",
