@@ -107,7 +107,10 @@ fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_netwo
             let keys = [&keys[..], &[encoding, "simulate.engine=dense", "simulate.batch_size=20", &backend]].concat();
             let dense = run(&keys).0.run.simulation;
             assert_eq!(dense.seeds, event.seeds, "{backend}, {encoding}");
-            assert_eq!(dense.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>(), event.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>());
+            assert_eq!(
+                dense.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>(),
+                event.layers.iter().map(|l| l.spikes_per_sample).sum::<f64>()
+            );
             assert_eq!(dense.rasters, event.rasters, "{backend}, {encoding}");
         }
     }

@@ -118,12 +118,16 @@ fn fold(connection: &population::Connection, population: &Population, tensors: &
             .map(|field| stored(path, field).expect("tensors were checked against the architecture"));
         for (channel, row) in weights.chunks_exact_mut(kernel.row_len()).enumerate() {
             let scale = gamma[channel] / (variance[channel] + epsilon).sqrt();
-            row.iter_mut().for_each(|weight| *weight *= scale);
+            for weight in row {
+                *weight *= scale;
+            }
             biases[channel] = (biases[channel] - mean[channel]) * scale + beta[channel];
         }
     }
     let wiring = Wiring { source: *source, source_shape: *source_shape, pools: pools.clone(), kernel };
     let area = wiring.multiplicity() as f64;
-    weights.iter_mut().for_each(|weight| *weight /= area);
+    for weight in &mut weights {
+        *weight /= area;
+    }
     Folded { connection: Connection { wiring, weights }, biases }
 }

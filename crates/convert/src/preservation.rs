@@ -139,7 +139,7 @@ fn forward_layer(layer: &Layer, tensors: &BTreeMap<String, TensorF32>, x: Values
     }
 }
 
-/// Outputs of all ReLUs, then the logits.
+/// Outputs of every `relu`, then the logits.
 fn forward(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, pixels: &[f64]) -> Vec<Vec<f64>> {
     let mut outputs = Vec::new();
     let x = Values { shape: architecture.input().to_vec(), values: pixels.to_vec() };

@@ -102,7 +102,7 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 /// | `max` | largest activation of the layer (Diehl et al. 2015) |
 /// | `percentile` | percentile of the layer's activations (Rueckauer et al. 2017) |
 /// | `channel-percentile` | percentile of the channel's own (Kim et al. 2020); the layer's for a channel never active |
-/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); w_j is the kernel, the mean of an average pool being one input, and of a residual sum all kernels together |
+/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); `w_j` is the kernel, the mean of an average pool being one input, and of a residual sum all kernels together |
 /// | `std` | measured standard deviation of the input current / κ; the layer's median where it is zero |
 /// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a channel never active |
 ///

@@ -14,8 +14,8 @@ use crate::backend;
 
 /// A network of an [`Architecture`] on a burn device.
 ///
-/// Freshly made weights and biases are uniform in `±1/sqrt(n_in)`, n_in being the inputs of one output: burn's default,
-/// and PyTorch's.
+/// Freshly made weights and biases are uniform in `±1/sqrt(n)`, n being the inputs of one output: burn's default, and
+/// `PyTorch`'s.
 #[derive(Module, Debug)]
 pub struct Network {
     input: [usize; 3],
@@ -24,6 +24,7 @@ pub struct Network {
 
 /// One layer as a burn module.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few dozen of them in a network")]
 enum Stage {
     Layer(Plain),
     Residual(Residual),

@@ -284,13 +284,13 @@ mod tests {
             ),
             (
                 damage(&|_, description| {
-                    description["structure"]["layers"][0]["connections"][0]["kernel"]["size"] = json!(3)
+                    description["structure"]["layers"][0]["connections"][0]["kernel"]["size"] = json!(3);
                 }),
                 "`0.0.weight` has shape [2, 1, 2, 2] for a kernel",
             ),
             (
                 damage(&|_, description| {
-                    description["structure"]["layers"][0]["connections"][0]["kernel"]["stride"] = json!(0)
+                    description["structure"]["layers"][0]["connections"][0]["kernel"]["stride"] = json!(0);
                 }),
                 "a kernel with a size of 0",
             ),

@@ -1,7 +1,7 @@
 //! Synaptic operations: what spikes cost.
 
 use crate::engine::SampleTrace;
-use crate::network::SpikingNetwork;
+use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::pool::{Pooling, max_pool};
 
 /// Counts the operations that a network's spikes cause.
@@ -25,7 +25,7 @@ struct ConnectionCost {
 impl SynapticOperations {
     /// Counts fan-outs once, for all samples.
     pub fn new(network: &SpikingNetwork) -> Self {
-        let connections = network.layers().iter().flat_map(|layer| layer.connections()).map(|connection| {
+        let connections = network.layers().iter().flat_map(SpikingLayer::connections).map(|connection| {
             let (wiring, pooling) = (&connection.wiring, Pooling::new(&connection.wiring));
             let fan_outs: Vec<u32> =
                 (0..wiring.kernel.n_in()).map(|input| wiring.kernel.fan_out(input) as u32).collect();

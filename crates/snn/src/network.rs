@@ -129,7 +129,7 @@ impl SpikingLayer {
         };
         for (channel, &bias) in biases.iter().enumerate() {
             let grid =
-                Grid::finest(synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
+                Grid::finest(&synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
                     let weights = synapses(connections, channel).map(|(weight, _)| weight);
                     NetworkError::TooLarge {
                         layer: name.clone(),

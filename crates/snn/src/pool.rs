@@ -17,8 +17,8 @@ use crate::wiring::Wiring;
 pub struct Windows {
     /// Where each input's windows begin; one more entry than inputs.
     starts: Vec<u32>,
-    windows: Vec<u32>,
-    n_windows: usize,
+    members: Vec<u32>,
+    count: usize,
 }
 
 impl Windows {
@@ -43,7 +43,7 @@ impl Windows {
             *end += list.len() as u32;
             Some(*end)
         }));
-        Self { starts, windows: lists.concat(), n_windows }
+        Self { starts, members: lists.concat(), count: n_windows }
     }
 
     fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<u32>> {
@@ -64,7 +64,7 @@ impl Windows {
     /// The windows of an input.
     #[inline]
     pub fn of(&self, input: usize) -> &[u32] {
-        &self.windows[self.starts[input] as usize..self.starts[input + 1] as usize]
+        &self.members[self.starts[input] as usize..self.starts[input + 1] as usize]
     }
 }
 
@@ -75,8 +75,8 @@ impl Windows {
 /// - returns `[T, n_windows]`
 pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
     let mut counts = vec![0_u32; train.n_neurons()];
-    let mut largest = vec![0_u32; windows.n_windows];
-    let mut passed = SpikeTrain::silent(windows.n_windows, train.n_steps());
+    let mut largest = vec![0_u32; windows.count];
+    let mut passed = SpikeTrain::silent(windows.count, train.n_steps());
     for step in 0..train.n_steps() {
         for input in train.neurons(step) {
             counts[input] += 1;

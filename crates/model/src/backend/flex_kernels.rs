@@ -400,7 +400,9 @@ fn pool_forward(x: FlexTensor, kernel: usize) -> FlexTensor {
                 for row in band.chunks_exact(width) {
                     y.iter_mut().zip(row.chunks_exact(kernel)).for_each(|(y, x)| *y += x.iter().sum::<f32>());
                 }
-                y.iter_mut().for_each(|y| *y *= factor);
+                for y in y {
+                    *y *= factor;
+                }
             }
         }
     });

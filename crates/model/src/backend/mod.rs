@@ -143,7 +143,7 @@ pub(crate) fn batch_norm(norm: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if is_flex(&x) && x.device().is_autodiff() {
         let statistics = flex_kernels::channel_statistics(x.clone());
-        let row = |idx: usize| statistics.clone().slice([idx..idx + 1]).squeeze_dim::<1>(0);
+        let row = |idx: usize| statistics.clone().narrow(0, idx, 1).squeeze_dim::<1>(0);
         let (mean, variance) = (row(0), row(1));
         let device = x.device();
         for (running, now) in [(&norm.running_mean, mean.clone()), (&norm.running_var, variance.clone())] {

@@ -172,14 +172,12 @@ impl LayerReader<'_> {
     }
 
     fn layers(&mut self, key: &str, required: bool) -> Vec<LayerKind> {
-        match self.table.get(key) {
-            Some(list) => kinds(&format!("{}.{key}", self.place), list, self.problems),
-            None => {
-                if required {
-                    self.refuse(key, "a list of layers");
-                }
-                Vec::new()
-            }
+        if let Some(list) = self.table.get(key) {
+            return kinds(&format!("{}.{key}", self.place), list, self.problems);
         }
+        if required {
+            self.refuse(key, "a list of layers");
+        }
+        Vec::new()
     }
 }
