@@ -117,6 +117,21 @@ fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_netwo
 }
 
 #[test]
+fn a_kappa_of_the_grid_that_gives_no_exact_network_is_passed_over() {
+    let keys = |grid: &str| {
+        let grid = format!("convert.kappa_grid={grid}");
+        let experiment = experiment(&["convert.kappa=auto", "convert.kappa_samples=100", "simulate.steps=16", &grid]);
+        let folder = tempfile::tempdir().unwrap();
+        convert::run(&experiment, trained(), folder.path(), convert::Options::default())
+    };
+    let conversion = keys("[0.01, 0.6]").unwrap().conversion;
+    assert_eq!(conversion.kappa, Some(0.6));
+    assert_eq!(conversion.kappa_search.iter().map(|trial| trial.kappa).collect::<Vec<_>>(), [0.6]);
+    let error = format!("{:#}", keys("[0.01, 0.02]").unwrap_err());
+    assert!(error.contains("no κ of convert.kappa_grid gives a network: layer dense 7: weights of channel"), "{error}");
+}
+
+#[test]
 fn a_network_made_to_collapse_is_diagnosed_by_layer_cause_and_remedy() {
     let verdict = |keys: &[&str]| {
         let (results, page) = run(keys);

@@ -5,7 +5,7 @@ use datasets::LabelledImages;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::config::ConvertConfig;
 use report::record::{ConversionRecord, KappaTrial};
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingNetwork};
+use snn::{Engine as _, EventEngine, NetworkError, RunSettings, Sample, SpikingNetwork};
 
 /// Converts with every κ of the grid, scores each, and returns the best with all trials.
 ///
@@ -16,8 +16,10 @@ use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingNetwork};
 ///
 /// - `convert`: makes the spiking network of a κ
 ///
+/// A κ whose weights are too large for exact sums is passed over: without data, λ grows with 1/κ from layer to layer.
+///
 /// # Errors
-/// If a κ gives no network.
+/// If no κ gives a network, or conversion fails for another reason.
 pub fn best_kappa(
     config: &ConvertConfig,
     settings: &RunSettings,
@@ -31,9 +33,19 @@ pub fn best_kappa(
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
     let inputs = Sample::consecutive(0, &images);
     let mut trials = Vec::with_capacity(config.kappa_grid.len());
+    let mut too_large = None;
     for &kappa in &config.kappa_grid {
         bar.set_message(kappa.to_string());
-        let traces = EventEngine::new(&convert(kappa)?).run(&inputs, settings)?;
+        let network = match convert(kappa) {
+            Ok(network) => network,
+            Err(error) if matches!(error.downcast_ref(), Some(NetworkError::TooLarge { .. })) => {
+                too_large = Some(error);
+                bar.inc(1);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let traces = EventEngine::new(&network).run(&inputs, settings)?;
         let mut trial = Trial { kappa, right: Vec::with_capacity(samples.len()), n_right_at_all_steps: 0 };
         for (trace, &label) in traces.iter().zip(samples.labels()) {
             let right = |decision: &usize| *decision == usize::from(label);
@@ -45,6 +57,9 @@ pub fn best_kappa(
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if let Some(error) = too_large.filter(|_| trials.is_empty()) {
+        return Err(error.context("no κ of convert.kappa_grid gives a network"));
+    }
     let record =
         |trial: &Trial| KappaTrial { kappa: trial.kappa, accuracy: trial.n_right() as f64 / samples.len() as f64 };
     Ok((best(&trials).kappa, trials.iter().map(record).collect()))
