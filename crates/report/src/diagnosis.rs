@@ -62,8 +62,6 @@ pub(crate) struct Flag {
 /// What loses a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verdict {
-    /// Name of the layer.
-    pub layer: String,
     /// What was lost, where, and by what.
     pub finding: String,
     /// What to change.
@@ -101,7 +99,7 @@ pub(crate) fn verdict(run: &RunRecord, ann_accuracy: f64) -> Option<Verdict> {
         fixed(before, 2),
         fixed(follows(lost), 2)
     );
-    Some(Verdict { layer: lost.name.clone(), finding, remedy })
+    Some(Verdict { finding, remedy })
 }
 
 /// What a layer suffers from, and what to change.

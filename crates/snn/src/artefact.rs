@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::network::{ChannelValues, NetworkError, SpikingLayer, SpikingNetwork};
-use crate::wiring::{Connection, Kernel, Wiring};
+use crate::wiring::{Connection, Wiring};
 
 /// Name of the artefact in a run's folder.
 pub const FILE_NAME: &str = "snn.safetensors";
@@ -112,7 +112,7 @@ pub fn write<R: Serialize, C: Serialize>(
             tensors.insert(format!("{idx}.{field}"), TensorF32 { shape, values: values.to_vec() });
         };
         for (at, Connection { wiring, weights }) in layer.connections().iter().enumerate() {
-            insert(&format!("{at}.weight"), weight_shape(wiring.kernel), weights);
+            insert(&format!("{at}.weight"), wiring.kernel.weight_shape(), weights);
         }
         let n_channels = layer.shape()[0];
         insert("bias", vec![n_channels], layer.biases());
@@ -154,7 +154,7 @@ where
             let TensorF32 { shape, values } = take(&format!("{at}.weight"))?;
             // Before anything is computed with sizes that a damaged description may hold.
             wiring.check().map_err(|found| invalid(NetworkError::Misshapen { layer: name.clone(), found }))?;
-            if shape != weight_shape(wiring.kernel) {
+            if shape != wiring.kernel.weight_shape() {
                 let found = format!("`{idx}.{at}.weight` has shape {shape:?} for a kernel {:?}", wiring.kernel);
                 return Err(damaged(found).into());
             }
@@ -179,15 +179,6 @@ where
     Ok(SnnArtefact { network, ann, metadata, checksum })
 }
 
-/// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
-fn weight_shape(kernel: Kernel) -> Vec<usize> {
-    if kernel == Kernel::dense(kernel.n_in(), kernel.channels) {
-        vec![kernel.channels, kernel.n_in()]
-    } else {
-        vec![kernel.channels, kernel.input[0] / kernel.groups, kernel.size, kernel.size]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use model::population::{Pool, PoolKind};
@@ -195,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::network::ExactLayer;
+    use crate::wiring::Kernel;
 
     /// A convolution on a 3×3 image, then a readout of its sums of 2×2 windows.
     fn network() -> SpikingNetwork {

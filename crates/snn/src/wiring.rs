@@ -63,6 +63,20 @@ impl Kernel {
         Self { input: [n_in, 1, 1], channels: n_out, size: 1, stride: 1, padding: 0, groups: 1 }
     }
 
+    /// Whether it is fully connected.
+    pub fn is_dense(&self) -> bool {
+        *self == Self::dense(self.n_in(), self.channels)
+    }
+
+    /// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
+    pub fn weight_shape(&self) -> Vec<usize> {
+        if self.is_dense() {
+            vec![self.channels, self.n_in()]
+        } else {
+            vec![self.channels, self.input[0] / self.groups, self.size, self.size]
+        }
+    }
+
     /// `[C, H, W]` of its output.
     pub fn output(&self) -> [usize; 3] {
         let windows = |n| n_windows(n, self.size, self.stride, self.padding);

@@ -18,6 +18,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::population::n_windows;
+
 /// Floats of an unfolded chunk: half a megabyte, so that it stays in a core's second-level cache.
 const CHUNK_LEN: usize = 1 << 17;
 
@@ -122,7 +124,7 @@ struct Sizes {
 impl Sizes {
     fn new(x: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize) -> Self {
         let ([n, c_in, height, width], [c_out, _, kernel, _]) = (dims(x), dims(weight));
-        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+        let out = |size: usize| n_windows(size, kernel, stride, padding);
         let (out_height, out_width) = (out(height), out(width));
         Self { n, c_in, height, width, c_out, kernel, stride, padding, out_height, out_width }
     }
@@ -282,34 +284,31 @@ fn sum_in_lanes(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     for (a, b) in whole_a.iter().zip(whole_b) {
         lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (&a, &b))| *sum += f(a, b));
     }
-    lanes
-        .iter()
-        .chain(&rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b)).collect::<Vec<_>>())
-        .map(|&sum| f64::from(sum))
-        .sum()
+    let rest = rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b));
+    lanes.into_iter().chain(rest).map(f64::from).sum()
 }
 
-/// Two sums per channel, over samples and positions, in f64.
+/// Sums per channel, over samples and positions, in f64.
 ///
-/// - `a`, `b`: `[N, C, H, W]`; `f`, `g`: what is added up, of a channel
-fn channel_sums(
+/// - `a`, `b`: `[N, C, H, W]`
+/// - `sums`: those of one sample's channel, given its index and its values in `a` and `b`
+fn channel_sums<const N: usize>(
     a: &[f32],
     b: &[f32],
     [_, channels, height, width]: [usize; 4],
-    sums: impl Fn(usize, &[f32], &[f32]) -> [f64; 2] + Sync,
-) -> Vec<[f64; 2]> {
+    sums: impl Fn(usize, &[f32], &[f32]) -> [f64; N] + Sync,
+) -> Vec<[f64; N]> {
     let len = height * width;
     let of_sample = |(a, b): (&[f32], &[f32])| {
         let planes = a.chunks_exact(len).zip(b.chunks_exact(len)).enumerate();
         planes.map(|(channel, (a, b))| sums(channel, a, b)).collect::<Vec<_>>()
     };
-    let per_sample: Vec<Vec<[f64; 2]>> =
+    let per_sample: Vec<Vec<[f64; N]>> =
         a.par_chunks(channels * len).zip(b.par_chunks(channels * len)).map(of_sample).collect();
-    let mut totals = vec![[0.0; 2]; channels];
+    let mut totals = vec![[0.0; N]; channels];
     for sample in &per_sample {
         for (total, sums) in totals.iter_mut().zip(sample) {
-            total[0] += sums[0];
-            total[1] += sums[1];
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
         }
     }
     totals
@@ -319,14 +318,14 @@ fn statistics_of(x: FlexTensor) -> FlexTensor {
     let x = contiguous(x);
     let shape @ [n, channels, height, width] = dims(&x);
     let len = (n * height * width) as f64;
-    let sums = channel_sums(slice(&x), slice(&x), shape, |_, x, _| [sum_in_lanes(x, x, |x, _| x), 0.0]);
-    let means: Vec<f64> = sums.iter().map(|[sum, _]| sum / len).collect();
+    let sums = channel_sums(slice(&x), slice(&x), shape, |_, x, _| [sum_in_lanes(x, x, |x, _| x)]);
+    let means: Vec<f64> = sums.iter().map(|[sum]| sum / len).collect();
     // In a second pass, so that a mean far from zero does not swallow the variance.
     let squares = channel_sums(slice(&x), slice(&x), shape, |channel, x, _| {
         let mean = means[channel] as f32;
-        [sum_in_lanes(x, x, |x, _| (x - mean) * (x - mean)), 0.0]
+        [sum_in_lanes(x, x, |x, _| (x - mean) * (x - mean))]
     });
-    let variances = squares.iter().map(|[sum, _]| sum / len);
+    let variances = squares.iter().map(|[sum]| sum / len);
     tensor(means.iter().copied().chain(variances).map(|value| value as f32).collect(), &[2, channels])
 }
 

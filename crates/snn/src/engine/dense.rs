@@ -185,13 +185,11 @@ impl DenseEngine {
 impl Synapses {
     fn new(connection: &Connection<f32>, device: &Device) -> Self {
         let Connection { wiring, weights } = connection;
-        let kernel = wiring.kernel;
-        let weights = if kernel == Kernel::dense(kernel.n_in(), kernel.channels) {
-            let data = TensorData::new(weights.clone(), [kernel.channels, kernel.n_in()]);
+        let data = TensorData::new(weights.clone(), wiring.kernel.weight_shape());
+        let weights = if wiring.kernel.is_dense() {
             Weights::Dense(Tensor::<2>::from_data(data, device).transpose())
         } else {
-            let shape = [kernel.channels, kernel.input[0] / kernel.groups, kernel.size, kernel.size];
-            Weights::Conv(Tensor::from_data(TensorData::new(weights.clone(), shape), device))
+            Weights::Conv(Tensor::from_data(data, device))
         };
         Self { wiring: wiring.clone(), weights }
     }

@@ -100,14 +100,10 @@ enum PackedLayer {
 impl PackedLayer {
     fn new(layer: &SpikingLayer, width: usize) -> Self {
         match layer.connections() {
-            [connection] if is_dense(connection.wiring.kernel) => Self::Dense(DenseLayer::new(connection, width)),
+            [connection] if connection.wiring.kernel.is_dense() => Self::Dense(DenseLayer::new(connection, width)),
             _ => Self::Scattered(ScatterLayer::new(layer)),
         }
     }
-}
-
-fn is_dense(kernel: Kernel) -> bool {
-    kernel == Kernel::dense(kernel.n_in(), kernel.channels)
 }
 
 /// Weights in blocks: `[n_blocks, n_in, width]`, the last block padded with zeros.

@@ -83,8 +83,7 @@ impl Events {
     /// One slice of inputs per step.
     #[inline]
     pub(crate) fn steps(&self) -> impl Iterator<Item = &[u32]> {
-        let mut first = 0;
-        self.ends.iter().map(move |&end| &self.inputs[std::mem::replace(&mut first, end)..end])
+        (0..self.ends.len()).map(|step| self.at(step))
     }
 
     #[inline]
