@@ -33,6 +33,12 @@ impl Activations {
         self.values.chunks_exact(self.n_neurons).flat_map(move |row| &row[own.clone()]).map(|&value| f64::from(value))
     }
 
+    /// Mean activation of each channel, `[C]`.
+    pub fn channel_means(&self) -> Vec<f64> {
+        let n = (self.values.len() / self.n_channels()) as f64;
+        (0..self.n_channels()).map(|channel| self.of_channel(channel).sum::<f64>() / n).collect()
+    }
+
     /// The largest activation of any neuron; 0 if none is positive.
     pub fn largest(&self) -> f64 {
         self.values.iter().fold(0.0, |largest: f64, &value| largest.max(f64::from(value)))

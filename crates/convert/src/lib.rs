@@ -4,10 +4,12 @@
 //! - [`activation`]: its activations on calibration samples
 //! - [`threshold`]: the methods, which choose the firing thresholds λ
 //! - [`rescale`]: division by λ, and rounding to the exact grid
+//! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
 //! - [`search`]: `kappa = "auto"`
 //! - [`summary`]: what was done to each layer
 
 pub mod activation;
+pub mod calibrate;
 pub mod layer;
 pub mod rescale;
 pub mod search;
@@ -23,7 +25,7 @@ use datasets::{DatasetError, DatasetName, LabelledImages, Split};
 use model::Experiment;
 use model::ann::AnnArtefact;
 pub use model::cli::Options;
-use model::config::{ConvertConfig, Kappa, Method, Readout};
+use model::config::{Calibrate, ConvertConfig, Kappa, Method, Readout};
 use model::network::Network;
 use report::record::ConversionRecord;
 use serde_json::{Value, json};
@@ -33,6 +35,7 @@ use snn::probe::current_variance;
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
 
 use activation::Activations;
+use calibrate::Calibration;
 use layer::{AnnLayer, Before, ann_layers};
 use threshold::{Choice, choose, needs_data};
 
@@ -160,10 +163,20 @@ struct Converted {
     notes: Vec<String>,
 }
 
+/// The network for one κ.
+struct AtKappa {
+    /// Before rounding.
+    exact: Vec<ExactLayer>,
+    /// Mean magnitude of what calibration took back, per layer.
+    rate_errors: Option<Vec<f64>>,
+    network: SpikingNetwork,
+}
+
 impl Converter<'_> {
     fn convert(&self, options: Options) -> Result<Converted> {
         let config = &self.experiment.convert;
-        let data_needed = needs_data(config.method) || config.kappa == Kappa::Auto;
+        let data_needed =
+            needs_data(config.method) || config.kappa == Kappa::Auto || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
         let activations = match self.data() {
             Ok(data) => {
@@ -180,11 +193,11 @@ impl Converter<'_> {
             Kappa::Value(kappa) => (kappa, Vec::new()),
             Kappa::Auto => {
                 let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
-                let convert = |kappa| Ok(self.at(kappa, activations.as_deref())?.1);
+                let convert = |kappa| Ok(self.at(kappa, activations.as_deref())?.network);
                 search::best_kappa(config, &self.settings(config.target_steps), &selection, convert, options.progress)?
             }
         };
-        let (exact, network) = self.at(kappa, activations.as_deref())?;
+        let AtKappa { exact, rate_errors, network } = self.at(kappa, activations.as_deref())?;
         let record = ConversionRecord {
             method: config.method.to_string(),
             p: (config.method == Method::Norm).then_some(config.p).filter(|p| p.is_finite()),
@@ -192,8 +205,9 @@ impl Converter<'_> {
             kappa_search: trials,
             compensate: config.compensate,
             initial_potential: config.initial_potential,
+            calibrate: config.calibrate.to_string(),
             n_calibration: if data_needed { self.data()?.calibration.len() } else { 0 },
-            layers: summary::layers(&network, &exact, activations.as_deref()),
+            layers: summary::layers(&network, &exact, rate_errors.as_deref(), activations.as_deref()),
         };
         notes.extend(search::end_of_grid_note(&record));
         Ok(Converted { network, record, notes })
@@ -211,8 +225,8 @@ impl Converter<'_> {
         RunSettings { n_steps, ..RunSettings::new(&self.experiment.simulate, self.experiment.seed) }
     }
 
-    /// The network for one κ, before and after rounding.
-    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<(Vec<ExactLayer>, SpikingNetwork)> {
+    /// The network for one κ.
+    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<AtKappa> {
         let config = &self.experiment.convert;
         let choice = Choice {
             method: config.method,
@@ -229,14 +243,29 @@ impl Converter<'_> {
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let n_steps = self.experiment.simulate.steps.max(config.target_steps);
-        let exact = self.rescaled(&thresholds);
+        let mut exact = self.rescaled(&thresholds);
+        let rate_errors = match config.calibrate {
+            Calibrate::None => None,
+            _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), n_steps)?),
+        };
         let network = rescale::round(self.experiment.architecture.input(), &exact, n_steps)?;
-        Ok((exact, network))
+        Ok(AtKappa { exact, rate_errors, network })
     }
 
     fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {
         let ConvertConfig { compensate, initial_potential, .. } = self.experiment.convert;
         rescale::rescale(&self.layers[..thresholds.len()], thresholds, compensate, initial_potential)
+    }
+
+    /// - `grid_steps`: what the grids are made for
+    fn calibrate(&self, layers: &mut [ExactLayer], activations: &[Activations], grid_steps: usize) -> Result<Vec<f64>> {
+        let Self { experiment, .. } = self;
+        let samples = &self.data()?.calibration;
+        let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
+        let settings = self.settings(experiment.convert.target_steps);
+        let calibration = Calibration { images: &images, activations, settings };
+        let input = experiment.architecture.input();
+        calibrate::calibrate(experiment.convert.calibrate, input, layers, &calibration, grid_steps)
     }
 
     /// Standard deviation of a layer's input current per step, in units of activations: measured by running the layers
@@ -252,7 +281,7 @@ impl Converter<'_> {
             // The layers before this one are hidden ones: all of them fire and start as such.
             let mut exact = self.rescaled(before);
             for layer in &mut exact {
-                layer.initial_potential = self.experiment.convert.initial_potential;
+                layer.initial_potentials.fill(self.experiment.convert.initial_potential);
             }
             let network = rescale::round(self.experiment.architecture.input(), &exact, settings.n_steps)?;
             let traces = EventEngine::new(&network).run(&samples, &settings)?;

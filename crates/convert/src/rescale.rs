@@ -46,7 +46,7 @@ pub fn rescale_layer(layer: &AnnLayer, before: Before<'_>, own: &[f64], initial_
         name: layer.name.clone(),
         connections: layer.connections.iter().map(connection).collect(),
         biases: layer.biases.iter().zip(own).map(|(bias, lambda)| bias / lambda).collect(),
-        initial_potential,
+        initial_potentials: vec![initial_potential; own.len()],
         thresholds: own.to_vec(),
     }
 }
@@ -82,7 +82,7 @@ mod tests {
         let rescaled = rescale(&layers, &thresholds, false, 0.25);
         assert_eq!((weight(&rescaled[0]), rescaled[0].biases[0]), (0.5, 0.25));
         assert_eq!((weight(&rescaled[1]), rescaled[1].biases[0]), (3.0, 4.0));
-        assert_eq!((rescaled[0].initial_potential, rescaled[1].initial_potential), (0.25, 0.0));
+        assert_eq!((rescaled[0].initial_potentials[0], rescaled[1].initial_potentials[0]), (0.25, 0.0));
         assert_eq!(weight(&rescale(&layers, &thresholds, true, 0.25)[1]), 12.0);
     }
 }

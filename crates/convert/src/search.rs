@@ -126,6 +126,7 @@ mod tests {
                 kappa_search: tried.iter().map(|&kappa| KappaTrial { kappa, accuracy: 0.5 }).collect(),
                 compensate: true,
                 initial_potential: 0.5,
+                calibrate: "none".to_owned(),
                 n_calibration: 0,
                 layers: Vec::new(),
             })

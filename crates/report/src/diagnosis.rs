@@ -219,6 +219,7 @@ mod tests {
                 kappa_search: Vec::new(),
                 compensate: true,
                 initial_potential: 0.5,
+                calibrate: "none".to_owned(),
                 n_calibration: 0,
                 layers: Vec::new(),
             },
@@ -322,6 +323,7 @@ mod tests {
             l4_norm: one,
             grid_step: 0.0625,
             rounding_change: 0.031,
+            rate_error: None,
             expected_saturation: Some(0.2),
         };
         assert_eq!(conversion_flags(&layer).len(), 2);

@@ -105,6 +105,8 @@ pub struct ConversionRecord {
     pub compensate: bool,
     /// Membrane potential of the hidden neurons at step 0, in thresholds.
     pub initial_potential: f64,
+    /// What takes back the mean error of each channel's rates: `none`, `bias` or `potential`.
+    pub calibrate: String,
     /// Number of calibration samples; 0 when the method uses no data.
     pub n_calibration: usize,
     /// One entry per layer of neurons, the readout last.
@@ -146,6 +148,9 @@ pub struct LayerConversion {
     pub grid_step: f64,
     /// Largest change of a weight or bias by that rounding, in thresholds.
     pub rounding_change: f64,
+    /// Mean magnitude of the rate errors that calibration took back, in spikes per step (readout `potential`: in charge per
+    /// step, in thresholds); `None` where there was no such calibration.
+    pub rate_error: Option<f64>,
     /// Share of (calibration sample, neuron) pairs whose activation exceeds λ, in [0, 1];
     /// `None` without calibration data and for the readout.
     pub expected_saturation: Option<f64>,

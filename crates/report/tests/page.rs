@@ -204,7 +204,7 @@ fn damaged() -> ExperimentRecord {
         for layer in &mut conversion.layers {
             (layer.lambda.median, layer.l4_norm.max) = (f64::NAN, f64::INFINITY);
             (layer.grid_step, layer.rounding_change) = (f64::NAN, f64::INFINITY);
-            layer.expected_saturation = Some(f64::INFINITY);
+            (layer.rate_error, layer.expected_saturation) = (Some(f64::NAN), Some(f64::INFINITY));
         }
     });
     for network in &mut record.networks {

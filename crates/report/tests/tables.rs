@@ -27,6 +27,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
             kappa_search: Vec::new(),
             compensate: true,
             initial_potential: 0.5,
+            calibrate: "none".to_owned(),
             n_calibration: 0,
             layers: Vec::new(),
         },

@@ -159,7 +159,7 @@ mod tests {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
                 biases: biases.to_vec(),
-                initial_potential: 0.0,
+                initial_potentials: vec![0.0; 2],
                 thresholds: vec![1.0; 2],
             };
             SpikingLayer::round(&exact, 4).unwrap()

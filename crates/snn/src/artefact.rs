@@ -190,12 +190,12 @@ mod tests {
 
     /// A convolution on a 3×3 image, then a readout of its sums of 2×2 windows.
     fn network() -> SpikingNetwork {
-        let layer = |name: &str, wiring: Wiring, weights: &[f64], biases: &[f64], initial_potential| {
+        let layer = |name: &str, wiring: Wiring, weights: &[f64], biases: &[f64], initial_potentials: &[f64]| {
             let exact = ExactLayer {
                 name: name.to_owned(),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
                 biases: biases.to_vec(),
-                initial_potential,
+                initial_potentials: initial_potentials.to_vec(),
                 thresholds: biases.iter().map(|bias| 1.3 + bias.abs()).collect(),
             };
             SpikingLayer::round(&exact, 16).unwrap()
@@ -206,8 +206,8 @@ mod tests {
         let second =
             Wiring { source: 1, source_shape: [2, 4, 4], pools: vec![pool], kernel: Kernel::dense(2 * 2 * 2, 1) };
         let layers = [
-            layer("conv 1", first, &[0.31, -0.7, 1.1, 0.2, 0.4, -0.25, 0.6, -1.9], &[0.1, -0.3], 0.5),
-            layer("dense 2", second, &[0.9, -1.2, 0.1, 0.2, 0.3, 0.4, 0.5, -0.6], &[0.01], 0.0),
+            layer("conv 1", first, &[0.31, -0.7, 1.1, 0.2, 0.4, -0.25, 0.6, -1.9], &[0.1, -0.3], &[0.5, -0.1]),
+            layer("dense 2", second, &[0.9, -1.2, 0.1, 0.2, 0.3, 0.4, 0.5, -0.6], &[0.01], &[0.0]),
         ];
         SpikingNetwork::new([1, 3, 3], layers.into()).unwrap()
     }

@@ -83,8 +83,8 @@ pub struct ExactLayer {
     pub connections: Vec<Connection<f64>>,
     /// Biases b̃ `[C]`, added at each step.
     pub biases: Vec<f64>,
-    /// Membrane potential before the first step.
-    pub initial_potential: f64,
+    /// Membrane potentials `[C]` before the first step.
+    pub initial_potentials: Vec<f64>,
     /// Thresholds λ `[C]`, in units of the trained network's activations; each > 0.
     pub thresholds: Vec<f64>,
 }
@@ -108,9 +108,13 @@ impl SpikingLayer {
     /// # Errors
     /// [`NetworkError`] if values are not finite, too large, or of sizes that do not fit.
     pub fn round(layer: &ExactLayer, n_steps: usize) -> Result<Self, NetworkError> {
-        let ExactLayer { name, connections, biases, initial_potential, thresholds } = layer;
+        let ExactLayer { name, connections, biases, initial_potentials, thresholds } = layer;
         let thresholds: Vec<f32> = thresholds.iter().map(|&threshold| threshold as f32).collect();
         let shape = check_sizes(name, connections, biases.len(), &thresholds)?;
+        if initial_potentials.len() != biases.len() {
+            let found = format!("{} initial potentials for {} biases", initial_potentials.len(), biases.len());
+            return Err(NetworkError::Misshapen { layer: name.clone(), found });
+        }
         check_finite(name, connections, biases)?;
         let mut rounded = Self {
             name: name.clone(),
@@ -127,21 +131,20 @@ impl SpikingLayer {
             thresholds,
             grids: Vec::with_capacity(biases.len()),
         };
-        for (channel, &bias) in biases.iter().enumerate() {
-            let grid =
-                Grid::finest(&synapses(connections, channel), bias, *initial_potential, n_steps).ok_or_else(|| {
-                    let weights = synapses(connections, channel).map(|(weight, _)| weight);
-                    NetworkError::TooLarge {
-                        layer: name.clone(),
-                        channel,
-                        largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
-                    }
-                })?;
+        for (channel, (&bias, &start)) in biases.iter().zip(initial_potentials).enumerate() {
+            let grid = Grid::finest(&synapses(connections, channel), bias, start, n_steps).ok_or_else(|| {
+                let weights = synapses(connections, channel).map(|(weight, _)| weight);
+                NetworkError::TooLarge {
+                    layer: name.clone(),
+                    channel,
+                    largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+                }
+            })?;
             for (to, from) in rounded.connections.iter_mut().zip(connections) {
                 to.weights.extend(from.row(channel).iter().map(|&weight| grid.round(weight)));
             }
             rounded.biases.push(grid.round(bias));
-            rounded.initial_potentials.push(grid.round(*initial_potential));
+            rounded.initial_potentials.push(grid.round(start));
             rounded.grids.push(grid);
         }
         Ok(rounded)

@@ -137,7 +137,7 @@ mod tests {
             name: "x".to_owned(),
             connections: vec![Connection { wiring, weights }],
             biases: vec![0.0; n_channels],
-            initial_potential: 0.0,
+            initial_potentials: vec![0.0; n_channels],
             thresholds: vec![threshold; n_channels],
         };
         SpikingLayer::round(&exact, n_steps).unwrap()

@@ -200,6 +200,18 @@ words! {
 }
 
 words! {
+    /// How each channel's mean spike rate is brought to that of the trained network.
+    Calibrate {
+        /// Not at all.
+        None = "none",
+        /// By a current at each step.
+        Bias = "bias",
+        /// By the potential before the first step.
+        Potential = "potential",
+    }
+}
+
+words! {
     /// How pixels become input.
     Encoding {
         /// A spike at each step with the pixel's value as its probability.
@@ -273,7 +285,9 @@ pub struct ConvertConfig {
     pub percentile_zeros: bool,
     /// Factor on every hidden λ.
     pub scale: f64,
-    /// Time steps that `mmse` and `Kappa::Auto` aim at.
+    /// What takes back the mean error of each channel's rates.
+    pub calibrate: Calibrate,
+    /// Time steps that `mmse`, `Kappa::Auto` and `calibrate` aim at.
     pub target_steps: usize,
     /// Training samples whose activations are measured.
     pub calibration_samples: usize,
@@ -435,6 +449,11 @@ impl ConvertConfig {
         if !self.compensate {
             label.push_str(" uncompensated");
         }
+        match self.calibrate {
+            Calibrate::None => {}
+            Calibrate::Bias => label.push_str(" + bias"),
+            Calibrate::Potential => label.push_str(" + v(0)"),
+        }
         label
     }
 }
@@ -508,6 +527,16 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "convert.method",
             "`std` measures the variance of spiking input, but simulate.encoding = \"constant\" has none; use another method or encoding"
                 .to_owned(),
+        );
+    }
+    if convert.calibrate != Calibrate::None && !convert.compensate {
+        refuse(
+            "convert.calibrate",
+            format!(
+                "`{}` brings rates to those of the trained network, which convert.compensate = false does not compute; \
+                 drop one of them",
+                convert.calibrate
+            ),
         );
     }
     if convert.kappa == Kappa::Auto && !matches!(convert.method, Method::Norm | Method::Std) {
@@ -619,6 +648,7 @@ impl Reader<'_> {
             scale: self.float("convert.scale"),
             target_steps: self.optional_count("convert.target_steps").unwrap_or_else(|| self.count("simulate.steps")),
             calibration_samples: self.count("convert.calibration_samples"),
+            calibrate: self.word("convert.calibrate"),
             compensate: self.bool("convert.compensate"),
             initial_potential: self.float("convert.initial_potential"),
         }

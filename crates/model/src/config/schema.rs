@@ -186,13 +186,19 @@ pub const KEYS: &[Key] = &[
         "convert.target_steps",
         Kind::Integer(0, MAX_STEPS),
         "0",
-        "time steps T that `mmse` and `kappa = \"auto\"` aim at; 0 is `simulate.steps`",
+        "time steps T that `mmse`, `calibrate` and `kappa = \"auto\"` aim at; 0 is `simulate.steps`",
     ),
     key(
         "convert.calibration_samples",
         Kind::Integer(1, 1_000_000),
         "1000",
         "training samples whose activations are measured",
+    ),
+    key(
+        "convert.calibrate",
+        Kind::Choice(&["none", "bias", "potential"]),
+        "\"none\"",
+        "take back the mean error of each channel's spike rate on the calibration samples: by its bias, or by its initial potential, which leaves the function as it was trained",
     ),
     key(
         "convert.compensate",

@@ -135,7 +135,7 @@ pub(super) fn cells(base: &Table, axes: &[Axis], problems: &mut Vec<Problem>) ->
 }
 
 /// Paths whose values the conversion's own label tells apart.
-const METHOD_KEYS: [&str; 8] = [
+const METHOD_KEYS: [&str; 9] = [
     "convert",
     "convert.label",
     "convert.method",
@@ -144,6 +144,7 @@ const METHOD_KEYS: [&str; 8] = [
     "convert.percentile",
     "convert.scale",
     "convert.compensate",
+    "convert.calibrate",
 ];
 
 fn merge(table: &mut Table, section: &str, values: &Table) {

@@ -205,6 +205,7 @@ fn conversion(run: &RunRecord) -> Table {
                 range(&l.l4_norm),
                 grid_step(l.grid_step),
                 significant(l.rounding_change),
+                l.rate_error.map_or_else(|| "–".to_owned(), significant),
                 fixed_or_missing(l.expected_saturation.map(|s| s * 100.0), 2),
             ]
         })
@@ -216,6 +217,7 @@ fn conversion(run: &RunRecord) -> Table {
         Column::number("‖w̃‖₄"),
         Column::number("grid step"),
         Column::number("largest rounding"),
+        Column::number("rate error taken back"),
         Column::number("expected saturation, %"),
     ];
     Table { title: "Conversion".to_owned(), columns, rows }

@@ -199,6 +199,7 @@ fn run(shape: &Shape, ann: &AnnRecord, noise: &mut Noise) -> RunRecord {
             },
             compensate: true,
             initial_potential: 0.5,
+            calibrate: if shape.method == "mmse" { "potential" } else { "none" }.to_owned(),
             n_calibration: if shape.method == "norm" && !shape.searched || shape.method == "none" { 0 } else { 1000 },
             layers: [("dense 1", 512, 0.8), ("dense 2", 512, 1.4), ("dense 3", 10, 1.0)]
                 .map(|(name, n_neurons, lambda)| layer_conversion(shape, name, n_neurons, lambda))
@@ -257,6 +258,7 @@ fn layer_conversion(shape: &Shape, name: &str, n_neurons: usize, lambda: f64) ->
         l4_norm: Range { min: 0.21 * lambda, median: 0.38 * lambda, max: 0.92 * lambda },
         grid_step: (-14_f64).exp2(),
         rounding_change: 3.05e-5,
+        rate_error: (shape.method == "mmse").then_some(0.02),
         expected_saturation: (!readout && shape.method != "none").then_some(shape.saturation),
     }
 }

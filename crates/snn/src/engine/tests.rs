@@ -14,7 +14,7 @@ fn uniform(seed: u64, n: usize) -> Vec<f64> {
     (0..n).map(|i| f64::from(draw(i)) / f64::from(1_u32 << 31) - 1.0).collect()
 }
 
-/// A network with the given layer sizes whose neurons fire now and then.
+/// A network with the given layer sizes whose neurons fire now and then and start at that potential or a little below.
 fn network(sizes: &[usize], seed: u64, initial_potential: f64, n_steps: usize) -> SpikingNetwork {
     let layers = sizes.windows(2).enumerate().map(|(idx, pair)| {
         let scale = 3.0 / (pair[0] as f64).sqrt();
@@ -27,7 +27,7 @@ fn network(sizes: &[usize], seed: u64, initial_potential: f64, n_steps: usize) -
                 weights: weights.iter().map(|weight| weight * scale).collect(),
             }],
             biases: biases.iter().map(|bias| bias * 0.2).collect(),
-            initial_potential,
+            initial_potentials: (0..pair[1]).map(|neuron| initial_potential - 0.1 * (neuron % 7) as f64).collect(),
             thresholds: vec![1.0; pair[1]],
         };
         SpikingLayer::round(&layer, n_steps).unwrap()
@@ -83,7 +83,7 @@ fn conv_network(input: [usize; 2], conv: Conv, seed: u64, n_steps: usize) -> Spi
             name: format!("layer {}", idx + 1),
             connections: connections.collect(),
             biases: uniform(seed + 99 + idx as u64, n_channels).iter().map(|bias| bias * 0.3 + 0.1).collect(),
-            initial_potential: 0.5,
+            initial_potentials: (0..n_channels).map(|channel| 0.5 - 0.3 * (channel % 3) as f64).collect(),
             thresholds: vec![1.0; n_channels],
         };
         SpikingLayer::round(&layer, n_steps).unwrap()
@@ -319,7 +319,7 @@ proptest! {
         let layer = ExactLayer {
             name: "dense 1".to_owned(),
             connections: vec![Connection { wiring: Wiring::dense(0, [1, 1, 1], 1), weights: vec![weight] }],
-            biases: vec![0.0], initial_potential: 0.5, thresholds: vec![1.0],
+            biases: vec![0.0], initial_potentials: vec![0.5], thresholds: vec![1.0],
         };
         let layer = SpikingLayer::round(&layer, n_steps).unwrap();
         let network = SpikingNetwork::new([1, 1, 1], vec![layer.clone()]).unwrap();
@@ -339,7 +339,7 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
         name: "dense".to_owned(),
         connections: vec![Connection { wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out), weights }],
         biases: vec![0.0; n_out],
-        initial_potential: 0.0,
+        initial_potentials: vec![0.0; n_out],
         thresholds: vec![1.0; n_out],
     };
     let layers = [layer(0, vec![-90.0, 60.0], 2), layer(1, vec![1.0, -80.0], 1)];
@@ -422,7 +422,7 @@ fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() 
             name: "x".to_owned(),
             connections: vec![Connection { weights: vec![weight; n_channels * wiring.kernel.row_len()], wiring }],
             biases: vec![0.0; n_channels],
-            initial_potential: 0.0,
+            initial_potentials: vec![0.0; n_channels],
             thresholds: vec![1.0; n_channels],
         };
         SpikingLayer::round(&exact, 4).unwrap()
