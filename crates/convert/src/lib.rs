@@ -276,7 +276,7 @@ impl Converter<'_> {
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples = Sample::consecutive(0, &images);
         let inputs: Vec<Vec<SpikeTrain>> = if idx == 0 {
-            samples.iter().map(|sample| vec![sample.encode(&settings)]).collect()
+            samples.iter().map(|sample| vec![sample.encode(self.experiment.architecture.input(), &settings)]).collect()
         } else {
             // The layers before this one are hidden ones: all of them fire and start as such.
             let mut exact = self.rescaled(before);

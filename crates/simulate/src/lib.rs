@@ -16,6 +16,7 @@ pub use model::cli::Options;
 use model::config::{Encoding, EngineKind};
 use model::network::{Network, values};
 use model::{Experiment, artefact};
+use rayon::prelude::*;
 use report::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
 };
@@ -294,8 +295,8 @@ impl Simulation<'_> {
             let indices = first..samples.len().min(first + chunk);
             let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
             let traces = engine.run(&Sample::consecutive(first, &images), &settings).context("simulation")?;
-            for (index, trace) in indices.zip(traces) {
-                let operations = self.operations.of(&trace);
+            let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
+            for ((index, trace), operations) in indices.zip(traces).zip(operations) {
                 score.add(&trace, &operations, usize::from(samples.label(index)), ann_decisions[index]);
                 if let Some(probed) = &mut probed {
                     probed.activity.add(&trace, &operations);

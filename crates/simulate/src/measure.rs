@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_raster_shows_evenly_spaced_neurons() {
-        let mut train = SpikeTrain::silent(128, 3);
+        let mut train = SpikeTrain::silent([128, 1, 1], 3);
         for (step, neuron) in [(0, 0), (0, 1), (1, 126), (2, 127)] {
             train.add(step, neuron);
         }

@@ -1,7 +1,7 @@
 //! Accuracy, agreement, cost and activity of many samples, from their traces.
 
 use report::record::{LayerActivity, SeedRecord};
-use snn::{SampleTrace, SpikingNetwork};
+use snn::{SampleTrace, SpikeTrain, SpikingNetwork};
 
 /// Sums over the samples of one simulation seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,8 +74,8 @@ struct LayerSums {
     spikes: u64,
     /// Operations that its spikes cause.
     operations: u64,
-    /// Whether each neuron fired for any sample.
-    fired: Vec<bool>,
+    /// A spike of each neuron that fired for any sample, in one step.
+    fired: SpikeTrain,
     /// (sample, neuron) pairs that fired at every step.
     saturated: u64,
 }
@@ -92,16 +92,14 @@ impl Activity {
     pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>]) {
         for (idx, train) in trace.spikes.iter().enumerate() {
             if self.layers.len() == idx {
-                let fired = vec![false; train.n_neurons()];
+                let fired = SpikeTrain::silent(train.shape(), 1);
                 self.layers.push(LayerSums { spikes: 0, operations: 0, fired, saturated: 0 });
             }
             let sums = &mut self.layers[idx];
             sums.operations += operations[idx].iter().sum::<u64>();
-            for (fired, count) in sums.fired.iter_mut().zip(train.counts()) {
-                *fired |= count > 0;
-                sums.spikes += u64::from(count);
-                sums.saturated += u64::from(count as usize == self.n_steps);
-            }
+            sums.spikes += (0..self.n_steps).map(|step| train.n_spikes(step) as u64).sum::<u64>();
+            sums.saturated += train.at_every_step().n_spikes(0) as u64;
+            sums.fired.unite(&train.at_any_step());
         }
         self.n_samples += 1;
     }
@@ -124,7 +122,7 @@ impl Activity {
                     mean_rate: spikes_per_sample / (n_neurons * self.n_steps) as f64,
                     synaptic_operations: sums.map_or(0.0, |sums| sums.operations as f64 / self.n_samples as f64),
                     silent_share: sums.map_or(1.0, |sums| {
-                        sums.fired.iter().filter(|fired| !**fired).count() as f64 / n_neurons as f64
+                        (n_neurons - sums.fired.n_spikes(0)) as f64 / n_neurons as f64
                     }),
                     saturated_share: sums.map_or(0.0, |sums| sums.saturated as f64 / pairs),
                     rate_correlation: None,

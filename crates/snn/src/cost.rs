@@ -18,8 +18,9 @@ pub struct SynapticOperations {
 struct ConnectionCost {
     source: usize,
     pooling: Pooling,
-    /// Additions that a spike causes, per neuron behind the max pools.
+    /// Additions that a spike causes, per position behind the max pools: all channels have the same fan-out.
     additions: Vec<u32>,
+    n_channels: usize,
 }
 
 impl SynapticOperations {
@@ -27,16 +28,14 @@ impl SynapticOperations {
     pub fn new(network: &SpikingNetwork) -> Self {
         let connections = network.layers().iter().flat_map(SpikingLayer::connections).map(|connection| {
             let (wiring, pooling) = (&connection.wiring, Pooling::new(&connection.wiring));
-            let fan_outs: Vec<u32> =
-                (0..wiring.kernel.n_in()).map(|input| wiring.kernel.fan_out(input) as u32).collect();
-            let additions = (0..wiring.max_pooled_shape().iter().product())
-                .map(|neuron| {
-                    let mut n = 0;
-                    pooling.for_each_input(neuron, |input| n += fan_outs[input]);
-                    n
-                })
-                .collect();
-            ConnectionCost { source: wiring.source, pooling, additions }
+            // The first channel's inputs lie before the others'.
+            let [n_channels, height, width] = wiring.max_pooled_shape();
+            let additions = (0..height * width).map(|position| {
+                let mut n = 0;
+                pooling.for_each_input(position, |input| n += wiring.kernel.fan_out(input) as u32);
+                n
+            });
+            ConnectionCost { source: wiring.source, additions: additions.collect(), n_channels, pooling }
         });
         Self { connections: connections.collect(), n_sources: network.layers().len() + 1 }
     }
@@ -44,7 +43,7 @@ impl SynapticOperations {
     /// Operations at each step, `[T]`, that the spikes of each source cause: the input first, then the layers in order.
     pub fn of(&self, trace: &SampleTrace) -> Vec<Vec<u64>> {
         let mut operations = vec![vec![0; trace.n_steps()]; self.n_sources];
-        for ConnectionCost { source, pooling, additions } in &self.connections {
+        for ConnectionCost { source, pooling, additions, .. } in &self.connections {
             let mut train = &trace.spikes[*source];
             let mut passed;
             for windows in &pooling.max {
@@ -55,7 +54,8 @@ impl SynapticOperations {
                 train = &passed;
             }
             for (step, operations) in operations[*source].iter_mut().enumerate() {
-                *operations += train.neurons(step).map(|neuron| u64::from(additions[neuron])).sum::<u64>();
+                let counts = train.counts_of_positions(step).zip(additions);
+                *operations += counts.map(|(count, &n)| u64::from(count) * u64::from(n)).sum::<u64>();
             }
         }
         operations
@@ -64,6 +64,7 @@ impl SynapticOperations {
     /// Multiplications and additions of a constant input, once per sample.
     pub fn of_constant_input(&self) -> u64 {
         let first = self.connections.iter().filter(|connection| connection.source == 0);
-        first.flat_map(|connection| &connection.additions).map(|&n| u64::from(n)).sum()
+        let of_channel = |connection: &ConnectionCost| connection.additions.iter().map(|&n| u64::from(n)).sum::<u64>();
+        first.map(|connection| of_channel(connection) * connection.n_channels as u64).sum()
     }
 }

@@ -5,8 +5,10 @@
 //! `constant` input has no spikes; its current is [`crate::SpikingLayer::drive`].
 
 use model::config::Encoding;
+use pulp::{Arch, Simd, WithSimd};
 
-use crate::philox::philox;
+use crate::philox::{philox, philox_lanes};
+use crate::places::by_place;
 use crate::spikes::SpikeTrain;
 
 /// Streams of random numbers that must not share a counter.
@@ -16,49 +18,93 @@ const PHASE_STREAM: u32 = 1;
 /// A rate of one spike per step.
 const ONE: u64 = 1 << 32;
 
+/// Pixels whose random numbers are drawn together.
+const LANES: usize = 16;
+
 /// Input spikes of one sample.
 ///
 /// - `sample`: index of the sample in its data set, part of the random numbers' key
-/// - `pixels`: `[N]`, the spike rate per step, each in [0, 1]
-/// - returns `[T, N]`; without a spike for [`Encoding::Constant`]
+/// - `shape`: `[C, H, W]` of the input
+/// - `pixels`: `[C·H·W]`, the spike rate per step, each in [0, 1]
+/// - returns a train of T steps; without a spike for [`Encoding::Constant`]
 ///
 /// `poisson`: independently at each step with the pixel's value as probability. `systematic`:
 /// `floor(t·x + u) − floor((t − 1)·x + u)` spikes at step t, with one uniform u per pixel, so that the count over
 /// any window is less than one spike off `x` times its length. `regular`: the same with u = ½.
 ///
 /// # Panics
-/// If a pixel is outside [0, 1].
-pub fn encode(encoding: Encoding, seed: u64, sample: u32, pixels: &[f32], n_steps: usize) -> SpikeTrain {
-    let mut train = SpikeTrain::silent(pixels.len(), n_steps);
+/// If a pixel is outside [0, 1], missing or left over.
+pub fn encode(
+    encoding: Encoding,
+    seed: u64,
+    sample: u32,
+    shape: [usize; 3],
+    pixels: &[f32],
+    n_steps: usize,
+) -> SpikeTrain {
+    let mut train = SpikeTrain::silent(shape, n_steps);
+    assert_eq!(pixels.len(), train.n_neurons(), "one pixel per input");
     if encoding == Encoding::Constant {
         return train;
     }
-    for (pixel_idx, &pixel) in pixels.iter().enumerate() {
-        assert!((0.0..=1.0).contains(&pixel), "pixel {pixel_idx} of sample {sample} is {pixel}, outside [0, 1]");
-        let rate = (f64::from(pixel) * ONE as f64).round() as u64;
-        if rate == 0 {
-            continue;
-        }
-        match encoding {
-            Encoding::Poisson => poisson(&mut train, seed, sample, pixel_idx, rate),
-            Encoding::Systematic => {
-                let phase = philox(seed, [pixel_idx as u32, 0, sample, PHASE_STREAM])[0];
-                evenly(&mut train, pixel_idx, rate, u64::from(phase));
-            }
-            Encoding::Regular => evenly(&mut train, pixel_idx, rate, ONE / 2),
-            Encoding::Constant => unreachable!("returned above"),
-        }
+    if let Some(pixel_idx) = pixels.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
+        panic!("pixel {pixel_idx} of sample {sample} is {}, outside [0, 1]", pixels[pixel_idx]);
+    }
+    let rates: Vec<u64> = pixels.iter().map(|&pixel| (f64::from(pixel) * ONE as f64).round() as u64).collect();
+    if encoding == Encoding::Poisson {
+        Arch::new().dispatch(Poisson { train: &mut train, seed, sample, rates: &rates });
+        return train;
+    }
+    for (pixel_idx, &rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0) {
+        let phase = match encoding {
+            Encoding::Systematic => u64::from(philox(seed, [pixel_idx as u32, 0, sample, PHASE_STREAM])[0]),
+            _ => ONE / 2,
+        };
+        evenly(&mut train, pixel_idx, rate, phase);
     }
     train
 }
 
-fn poisson(train: &mut SpikeTrain, seed: u64, sample: u32, pixel_idx: usize, rate: u64) {
-    // One call of the generator serves four steps.
-    for first in (0..train.n_steps()).step_by(4) {
-        let draws = philox(seed, [pixel_idx as u32, (first / 4) as u32, sample, POISSON_STREAM]);
-        for (step, draw) in (first..train.n_steps()).zip(draws) {
-            if u64::from(draw) < rate {
-                train.add(step, pixel_idx);
+/// Draws the spikes of a few pixels at a time.
+struct Poisson<'a> {
+    train: &'a mut SpikeTrain,
+    seed: u64,
+    sample: u32,
+    /// Of each pixel.
+    rates: &'a [u64],
+}
+
+impl WithSimd for Poisson<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { train, seed, sample, rates } = self;
+        let (shape, n_steps) = (train.shape(), train.n_steps());
+        let indices: Vec<u32> = (0..rates.len() as u32).collect();
+        let (indices, rates) = (by_place(shape, &indices), by_place(shape, rates));
+        for (group_idx, (group, group_rates)) in indices.chunks(LANES).zip(rates.chunks(LANES)).enumerate() {
+            if group_rates.iter().all(|&rate| rate == 0) {
+                continue;
+            }
+            // A draw of at most `highest` is a spike, of any pixel that has a rate at all.
+            let (mut pixels, mut highest, mut lit) = ([0; LANES], [0; LANES], 0);
+            for (lane, (&pixel, &rate)) in group.iter().zip(group_rates).enumerate() {
+                pixels[lane] = pixel;
+                highest[lane] = rate.saturating_sub(1) as u32;
+                lit |= u64::from(rate > 0) << lane;
+            }
+            // One call of the generator serves four steps.
+            for first in (0..n_steps).step_by(4) {
+                let counters = [pixels, [(first / 4) as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
+                for (step, draws) in (first..n_steps).zip(philox_lanes(seed, counters)) {
+                    let mut bits = 0;
+                    for lane in 0..LANES {
+                        bits |= u64::from(draws[lane] <= highest[lane]) << lane;
+                    }
+                    train.add_bits(step, group_idx * LANES, bits & lit);
+                }
             }
         }
     }
@@ -85,7 +131,7 @@ mod tests {
     #[test]
     fn poisson_counts_have_the_mean_and_variance_of_a_binomial() {
         let rate = 0.3_f32;
-        let train = encode(Encoding::Poisson, 11, 5, &[rate; 400], N_STEPS);
+        let train = encode(Encoding::Poisson, 11, 5, [400, 1, 1], &[rate; 400], N_STEPS);
         let counts: Vec<f64> = train.counts().into_iter().map(f64::from).collect();
         let (n, p) = (counts.len() as f64, f64::from(rate));
         let mean = counts.iter().sum::<f64>() / n;
@@ -98,7 +144,7 @@ mod tests {
 
     #[test]
     fn poisson_spikes_of_neighbouring_pixels_steps_samples_and_seeds_are_uncorrelated() {
-        let train = |seed, sample| encode(Encoding::Poisson, seed, sample, &[0.5; 64], N_STEPS);
+        let train = |seed, sample| encode(Encoding::Poisson, seed, sample, [64, 1, 1], &[0.5; 64], N_STEPS);
         let base = train(1, 1);
         let agreement = |other: &dyn Fn(usize, usize) -> bool| {
             let agree = |step: usize| (0..63).filter(|&i| base.get(step, i) == other(step, i)).count();
@@ -118,9 +164,9 @@ mod tests {
     #[test]
     fn white_pixels_spike_at_every_step_and_black_ones_never() {
         for encoding in [Encoding::Poisson, Encoding::Systematic, Encoding::Regular] {
-            assert_eq!(encode(encoding, 3, 0, &[1.0, 0.0], 50).counts(), [50, 0], "{encoding}");
+            assert_eq!(encode(encoding, 3, 0, [2, 1, 1], &[1.0, 0.0], 50).counts(), [50, 0], "{encoding}");
         }
-        assert_eq!(encode(Encoding::Constant, 3, 0, &[1.0, 0.0], 50).counts(), [0, 0]);
+        assert_eq!(encode(Encoding::Constant, 3, 0, [2, 1, 1], &[1.0, 0.0], 50).counts(), [0, 0]);
     }
 
     proptest! {
@@ -129,7 +175,7 @@ mod tests {
             pixel in 0.0..=1.0_f32, seed in any::<u64>(), first in 0..50_usize, length in 0..50_usize,
         ) {
             for encoding in [Encoding::Systematic, Encoding::Regular] {
-                let train = encode(encoding, seed, 9, &[pixel], 100);
+                let train = encode(encoding, seed, 9, [1, 1, 1], &[pixel], 100);
                 let count = (first..first + length).filter(|&step| train.get(step, 0)).count() as f64;
                 // Rates are rounded to 2⁻³²: far below this slack over a hundred steps.
                 prop_assert!((count - f64::from(pixel) * length as f64).abs() < 1.0 + 1e-6);
@@ -139,15 +185,30 @@ mod tests {
         #[test]
         fn a_longer_run_begins_as_the_shorter_one(pixel in 0.0..=1.0_f32, seed in any::<u64>(), n_steps in 1..40_usize) {
             for encoding in [Encoding::Poisson, Encoding::Systematic] {
-                let (short, long) = (encode(encoding, seed, 2, &[pixel], n_steps), encode(encoding, seed, 2, &[pixel], 64));
+                let run = |n_steps| encode(encoding, seed, 2, [1, 1, 1], &[pixel], n_steps);
+                let (short, long) = (run(n_steps), run(64));
                 prop_assert!((0..n_steps).all(|step| short.get(step, 0) == long.get(step, 0)));
             }
         }
     }
 
     #[test]
+    fn poisson_spikes_of_an_image_are_those_drawn_one_by_one() {
+        let shape = [3, 5, 7];
+        let pixels: Vec<f32> = (0..105).map(|i| if i % 4 == 0 { 0.0 } else { i as f32 / 104.0 }).collect();
+        let train = encode(Encoding::Poisson, 8, 6, shape, &pixels, 11);
+        for (idx, &pixel) in pixels.iter().enumerate() {
+            let rate = (f64::from(pixel) * ONE as f64).round() as u64;
+            for step in 0..11 {
+                let draw = philox(8, [idx as u32, step as u32 / 4, 6, POISSON_STREAM])[step % 4];
+                assert_eq!(train.get(step, idx), u64::from(draw) < rate, "pixel {idx}, step {step}");
+            }
+        }
+    }
+
+    #[test]
     fn the_phase_of_systematic_spikes_is_uniform() {
-        let train = encode(Encoding::Systematic, 4, 0, &[0.25; 4000], 4);
+        let train = encode(Encoding::Systematic, 4, 0, [4000, 1, 1], &[0.25; 4000], 4);
         // A rate of ¼ spikes once in four steps; the step is the quarter that the phase falls into.
         for step in 0..4 {
             // 4,000 draws: a standard error of 27, five of them.

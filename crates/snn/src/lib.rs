@@ -22,12 +22,14 @@
 
 pub mod artefact;
 pub mod cost;
+mod drive;
 pub mod encoder;
 pub mod engine;
 pub mod grid;
 pub mod network;
 pub mod norm;
 pub mod philox;
+mod places;
 pub mod pool;
 pub mod probe;
 pub mod spikes;

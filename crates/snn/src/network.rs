@@ -5,8 +5,8 @@
 
 use thiserror::Error;
 
+use crate::drive::Drive;
 use crate::grid::Grid;
-use crate::pool::Pooling;
 use crate::wiring::Connection;
 
 /// A network that cannot be run.
@@ -281,29 +281,7 @@ impl SpikingLayer {
     /// # Panics
     /// If a pixel is missing, left over or outside [0, 1].
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
-        assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
-        let mut sums = vec![0.0; self.n_out()];
-        for Connection { wiring, weights } in self.connections.iter().filter(|connection| connection.wiring.source == 0)
-        {
-            assert_eq!(pixels.len(), wiring.source_shape.iter().product::<usize>(), "one pixel per input");
-            let pooling = Pooling::new(wiring);
-            assert!(pooling.max.is_empty(), "no max pool before the first weights");
-            let mut inputs = vec![0.0; wiring.kernel.n_in()];
-            for (pixel_idx, &pixel) in pixels.iter().enumerate() {
-                pooling.for_each_input(pixel_idx, |input| inputs[input] += f64::from(pixel));
-            }
-            for (input, &value) in inputs.iter().enumerate().filter(|(_, value)| **value > 0.0) {
-                wiring
-                    .kernel
-                    .for_each_synapse(input, |neuron, weight| sums[neuron] += f64::from(weights[weight]) * value);
-            }
-        }
-        let n_positions = self.n_positions();
-        let rounded = |(neuron, sum): (usize, f64)| {
-            let channel = neuron / n_positions;
-            self.grids[channel].round(sum + f64::from(self.biases[channel]))
-        };
-        sums.into_iter().enumerate().map(rounded).collect()
+        Drive::of_pixels(self).map_or_else(|| self.for_neurons(&self.biases), |drive| drive.currents(pixels))
     }
 }
 

@@ -13,15 +13,27 @@ const ROUNDS: usize = 10;
 /// Four words of 32 random bits for a counter, under a seed.
 #[inline]
 pub fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
+    philox_lanes(seed, counter.map(|word| [word])).map(|[word]| word)
+}
+
+/// The same for several counters at once: each word of all of them side by side.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
+pub(crate) fn philox_lanes<const N: usize>(seed: u64, counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
     let mut key = [seed as u32, (seed >> 32) as u32];
-    let mut x = counter;
+    let [mut x0, mut x1, mut x2, mut x3] = counters;
     for _ in 0..ROUNDS {
-        let low = u64::from(MULTIPLIERS[0]) * u64::from(x[0]);
-        let high = u64::from(MULTIPLIERS[1]) * u64::from(x[2]);
-        x = [(high >> 32) as u32 ^ x[1] ^ key[0], high as u32, (low >> 32) as u32 ^ x[3] ^ key[1], low as u32];
+        for lane in 0..N {
+            let low = u64::from(MULTIPLIERS[0]) * u64::from(x0[lane]);
+            let high = u64::from(MULTIPLIERS[1]) * u64::from(x2[lane]);
+            x0[lane] = (high >> 32) as u32 ^ x1[lane] ^ key[0];
+            x1[lane] = high as u32;
+            x2[lane] = (low >> 32) as u32 ^ x3[lane] ^ key[1];
+            x3[lane] = low as u32;
+        }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    x
+    [x0, x1, x2, x3]
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub struct Windows {
     /// Where each input's windows begin; one more entry than inputs.
     starts: Vec<u32>,
     members: Vec<u32>,
-    count: usize,
+    /// Shape `[C, H, W]` of all windows.
+    output: [usize; 3],
 }
 
 impl Windows {
@@ -26,14 +27,12 @@ impl Windows {
     ///
     /// - `shape`: `[C, H, W]` of the input
     pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
-        let n_inputs = shape.iter().product();
+        let n_inputs: usize = shape.iter().product();
         let mut lists: Vec<Vec<u32>> = (0..n_inputs as u32).map(|input| vec![input]).collect();
-        let mut n_windows = n_inputs;
         let mut from = shape;
         for pool in pools {
             let of: Vec<Vec<u32>> = Self::of_pool(from, pool);
             from = pool.output(from);
-            n_windows = from.iter().product();
             for list in &mut lists {
                 *list = list.iter().flat_map(|&input| of[input as usize].iter().copied()).collect();
             }
@@ -43,7 +42,7 @@ impl Windows {
             *end += list.len() as u32;
             Some(*end)
         }));
-        Self { starts, members: lists.concat(), count: n_windows }
+        Self { starts, members: lists.concat(), output: from }
     }
 
     fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<u32>> {
@@ -71,12 +70,11 @@ impl Windows {
 /// What a max pool lets through: the spikes that raise the largest count of a window so far.
 ///
 /// - `windows`: of one max pool
-/// - `train`: `[T, n_inputs]`
-/// - returns `[T, n_windows]`
+/// - returns one neuron per window
 pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
     let mut counts = vec![0_u32; train.n_neurons()];
-    let mut largest = vec![0_u32; windows.count];
-    let mut passed = SpikeTrain::silent(windows.count, train.n_steps());
+    let mut passed = SpikeTrain::silent(windows.output, train.n_steps());
+    let mut largest = vec![0_u32; passed.n_neurons()];
     for step in 0..train.n_steps() {
         for input in train.neurons(step) {
             counts[input] += 1;
@@ -162,7 +160,7 @@ mod tests {
             prop_assume!(kernel <= size);
             let n_steps = 12;
             let shape = [channels, size, size];
-            let mut train = SpikeTrain::silent(channels * size * size, n_steps);
+            let mut train = SpikeTrain::silent(shape, n_steps);
             let mut state = seed | 1;
             for step in 0..n_steps {
                 for neuron in 0..train.n_neurons() {

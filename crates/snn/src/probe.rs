@@ -2,11 +2,14 @@
 //!
 //! Pure functions on spike trains and weights. Used to choose thresholds by noise and to test the L4-norm's claim.
 
-use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
+
+use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::engine::scatter::ScatterLayer;
+use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
 use crate::network::SpikingLayer;
+use crate::places::by_neuron;
 use crate::pool::Pooling;
 use crate::spikes::SpikeTrain;
 
@@ -31,10 +34,11 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
     if n_steps < 2 {
         return None;
     }
-    let packed = ScatterLayer::new(layer);
+    let packed = GatherLayer::new(layer);
     let of_sample = |spikes: &&[SpikeTrain]| {
-        let by_place = Arch::new().dispatch(SampleVariance { packed: &packed, spikes });
-        mean_of_channels(layer, by_place.into_iter().enumerate().map(|(place, v)| (packed.layout.neuron(place), v)))
+        let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
+        packed.visit(Arch::new(), &[packed.lists(spikes)], n_steps, &mut statistics);
+        mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
     };
     let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
     let n = inputs.len() as f64;
@@ -77,47 +81,69 @@ fn bernoulli(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Vec<f64> {
             });
         }
     }
-    mean_of_channels(layer, variances.into_iter().enumerate())
+    mean_of_channels(layer, &variances)
 }
 
-/// - `values`: neurons with their values
-fn mean_of_channels(layer: &SpikingLayer, values: impl Iterator<Item = (usize, f64)>) -> Vec<f64> {
+/// - `values`: of the neurons
+fn mean_of_channels(layer: &SpikingLayer, values: &[f64]) -> Vec<f64> {
     let n_positions = layer.n_positions();
-    let mut means = vec![0.0; layer.shape()[0]];
-    for (neuron, value) in values {
-        means[neuron / n_positions] += value / n_positions as f64;
+    let mean = |of_channel: &[f64]| of_channel.iter().map(|value| value / n_positions as f64).sum();
+    values.chunks_exact(n_positions).map(mean).collect()
+}
+
+/// The unbiased variance over time of each neuron's current, in thresholds squared.
+struct CurrentStatistics {
+    n_steps: usize,
+    /// By place.
+    variances: Vec<f64>,
+}
+
+impl CurrentStatistics {
+    fn site<const W: usize>(&mut self) -> Site<'_, W> {
+        Site { statistics: self, places: 0..0, mean: [0.0; W], squares: [0.0; W] }
     }
-    means
 }
 
-/// The unbiased variance over time of each neuron's current, by place, in thresholds squared.
-struct SampleVariance<'a> {
-    packed: &'a ScatterLayer,
-    spikes: &'a [SpikeTrain],
+impl Visit for CurrentStatistics {
+    fn wide(&mut self) -> impl Consumer<WIDE> {
+        self.site()
+    }
+
+    fn narrow(&mut self) -> impl Consumer<NARROW> {
+        self.site()
+    }
 }
 
-impl WithSimd for SampleVariance<'_> {
-    type Output = Vec<f64>;
+/// Welford's running mean and sum of squared deviations of one site's neurons.
+struct Site<'a, const W: usize> {
+    statistics: &'a mut CurrentStatistics,
+    places: Range<usize>,
+    mean: [f64; W],
+    squares: [f64; W],
+}
+
+#[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+impl<const W: usize> Consumer<W> for Site<'_, W> {
+    #[inline(always)]
+    fn begin(&mut self, _: usize, places: Range<usize>) {
+        (self.places, self.mean, self.squares) = (places, [0.0; W], [0.0; W]);
+    }
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
-        let n_steps = self.spikes[0].n_steps();
-        let events = self.packed.events(self.spikes);
-        let n_out = self.packed.layout.n_out();
-        let (mut mean, mut squares) = (vec![0.0; n_out], vec![0.0; n_out]);
-        let mut currents = self.packed.layout.arrange(&vec![0.0; n_out], 0.0);
-        for step in 0..n_steps {
-            currents.fill(0.0);
-            self.packed.add_step(simd, &events, step, &mut currents);
-            // Welford's running mean and sum of squared deviations.
-            for ((mean, squares), &current) in mean.iter_mut().zip(&mut squares).zip(&currents) {
-                let deviation = f64::from(current) - *mean;
-                *mean += deviation / (step + 1) as f64;
-                *squares += deviation * (f64::from(current) - *mean);
-            }
+    fn step(&mut self, step: usize, currents: &[f32; W]) {
+        for lane in 0..W {
+            let current = f64::from(currents[lane]);
+            let deviation = current - self.mean[lane];
+            self.mean[lane] += deviation / (step + 1) as f64;
+            self.squares[lane] += deviation * (current - self.mean[lane]);
         }
-        squares.into_iter().map(|sum| sum / (n_steps - 1) as f64).collect()
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        let n = (self.statistics.n_steps - 1) as f64;
+        let variances = self.statistics.variances[self.places.clone()].iter_mut();
+        variances.zip(&self.squares).for_each(|(variance, sum)| *variance = sum / n);
     }
 }
 
@@ -145,7 +171,7 @@ mod tests {
 
     #[test]
     fn variance_of_a_hand_made_train_is_the_one_computed_by_hand() {
-        let mut train = SpikeTrain::silent(2, 4);
+        let mut train = SpikeTrain::silent([2, 1, 1], 4);
         for (step, neuron) in [(0, 0), (1, 0), (1, 1), (3, 1)] {
             train.add(step, neuron);
         }
@@ -157,7 +183,7 @@ mod tests {
         // Rates ½ and ½: (1 + 4)·¼ times 4/3.
         assert!((variance.bernoulli[0] - 4.0 * 5.0 / 3.0).abs() < 1e-12);
         assert_eq!(current_variance(&layer, &[]), None);
-        assert_eq!(current_variance(&layer, &[&[SpikeTrain::silent(2, 1)]]), None);
+        assert_eq!(current_variance(&layer, &[&[SpikeTrain::silent([2, 1, 1], 1)]]), None);
     }
 
     #[test]
@@ -166,7 +192,7 @@ mod tests {
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
         let kernel = Kernel { input: [1, 1, 2], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
         let wiring = Wiring { source: 0, source_shape: [1, 1, 4], pools: vec![pool], kernel };
-        let mut train = SpikeTrain::silent(4, 2);
+        let mut train = SpikeTrain::silent([1, 1, 4], 2);
         for (step, neuron) in [(0, 0), (0, 1), (1, 3)] {
             train.add(step, neuron);
         }
@@ -182,7 +208,7 @@ mod tests {
         let weights: Vec<f64> = (0..3 * 50).map(|i| f64::from(i % 7) - 3.0).collect();
         let pixels: Vec<f32> = (0..50).map(|i| i as f32 / 60.0).collect();
         let trains: Vec<[SpikeTrain; 1]> =
-            (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, &pixels, 500)]).collect();
+            (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, [50, 1, 1], &pixels, 500)]).collect();
         let layer = layer(Wiring::dense(0, [50, 1, 1], 3), weights.clone(), 1.0, 500);
         let inputs: Vec<&[SpikeTrain]> = trains.iter().map(<[SpikeTrain; 1]>::as_slice).collect();
         let variance = current_variance(&layer, &inputs).unwrap();

@@ -5,23 +5,33 @@ const WORD: usize = u64::BITS as usize;
 
 /// Spikes of a layer over all time steps of one sample.
 ///
-/// Bits `[T, N]`, each step padded to whole 64-bit words; the padding is zero.
+/// Neurons are numbered channel by channel, row by row, as everywhere; their bits lie position by position, the channels of
+/// a position side by side (channels last), for that is how a convolution reads them. Bits `[T, H·W·C]`, each step padded to
+/// whole 64-bit words; the padding is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpikeTrain {
-    n_neurons: usize,
+    shape: [usize; 3],
     n_steps: usize,
     words: Vec<u64>,
 }
 
 impl SpikeTrain {
     /// A train without a spike.
-    pub fn silent(n_neurons: usize, n_steps: usize) -> Self {
-        Self { n_neurons, n_steps, words: vec![0; n_steps * n_neurons.div_ceil(WORD)] }
+    ///
+    /// - `shape`: `[C, H, W]`; `[n, 1, 1]` for a fully connected layer of n
+    pub fn silent(shape: [usize; 3], n_steps: usize) -> Self {
+        let n_neurons: usize = shape.iter().product();
+        Self { shape, n_steps, words: vec![0; n_steps * n_neurons.div_ceil(WORD)] }
+    }
+
+    /// `[C, H, W]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
     }
 
     /// Number of neurons N.
     pub fn n_neurons(&self) -> usize {
-        self.n_neurons
+        self.shape.iter().product()
     }
 
     /// Number of time steps T.
@@ -29,31 +39,50 @@ impl SpikeTrain {
         self.n_steps
     }
 
+    fn n_positions(&self) -> usize {
+        self.shape[1] * self.shape[2]
+    }
+
+    fn place(&self, neuron: usize) -> usize {
+        let n_positions = self.n_positions();
+        if n_positions == 1 { neuron } else { neuron % n_positions * self.shape[0] + neuron / n_positions }
+    }
+
     fn words_per_step(&self) -> usize {
-        self.n_neurons.div_ceil(WORD)
+        self.n_neurons().div_ceil(WORD)
     }
 
     /// Adds a spike of a neuron at a step, both from 0.
     #[inline]
     pub fn add(&mut self, step: usize, neuron: usize) {
-        debug_assert!(neuron < self.n_neurons, "a spike of a neuron that is there");
-        let word = step * self.words_per_step() + neuron / WORD;
-        self.words[word] |= 1 << (neuron % WORD);
+        debug_assert!(neuron < self.n_neurons(), "a spike of a neuron that is there");
+        let place = self.place(neuron);
+        let word = step * self.words_per_step() + place / WORD;
+        self.words[word] |= 1 << (place % WORD);
     }
 
-    /// Adds the spikes of up to 64 neurons from `first` on, bit k for neuron `first + k`, at a step from 0.
-    ///
-    /// - `first`: such that the bits that are set fall into one word
+    /// Adds the spikes at up to 64 places from `first` on, bit k for place `first + k`, at a step from 0.
     #[inline]
     pub(crate) fn add_bits(&mut self, step: usize, first: usize, bits: u64) {
-        let word = step * self.words_per_step() + first / WORD;
-        self.words[word] |= bits << (first % WORD);
+        let (word, shift) = (step * self.words_per_step() + first / WORD, first % WORD);
+        self.words[word] |= bits << shift;
+        // What does not fit into the word, if anything.
+        let rest = bits.checked_shr((WORD - shift) as u32).unwrap_or(0);
+        if rest != 0 {
+            self.words[word + 1] |= rest;
+        }
     }
 
     /// Whether a neuron spikes at a step, both from 0.
     pub fn get(&self, step: usize, neuron: usize) -> bool {
-        assert!(neuron < self.n_neurons, "neuron {neuron} of {}", self.n_neurons);
-        self.at(step)[neuron / WORD] >> (neuron % WORD) & 1 == 1
+        assert!(neuron < self.n_neurons(), "neuron {neuron} of {}", self.n_neurons());
+        let place = self.place(neuron);
+        self.at(step)[place / WORD] >> (place % WORD) & 1 == 1
+    }
+
+    /// Whether there is no spike at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
     }
 
     fn at(&self, step: usize) -> &[u64] {
@@ -61,8 +90,8 @@ impl SpikeTrain {
         &self.words[step * n_words..][..n_words]
     }
 
-    /// The neurons that spike at a step (from 0), ascending.
-    pub fn neurons(&self, step: usize) -> impl Iterator<Item = usize> {
+    /// The places that spike at a step, ascending.
+    pub(crate) fn places(&self, step: usize) -> impl Iterator<Item = usize> {
         self.at(step).iter().enumerate().flat_map(|(word_idx, &word)| {
             let mut rest = word;
             std::iter::from_fn(move || {
@@ -75,31 +104,98 @@ impl SpikeTrain {
         })
     }
 
+    /// Calls `found` with each place of a range that spikes at a step, counted from the start of the range, ascending.
+    #[inline]
+    pub(crate) fn for_each_in(&self, step: usize, first: usize, len: usize, mut found: impl FnMut(u32)) {
+        for_each_chunk(self.at(step), first, len, |offset, bits| {
+            let mut rest = bits;
+            while rest != 0 {
+                found(offset as u32 + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        });
+    }
+
+    /// Number of spikes of each position at a step, all channels together.
+    pub(crate) fn counts_of_positions(&self, step: usize) -> impl Iterator<Item = u32> {
+        let channels = self.shape[0];
+        (0..self.n_positions()).map(move |position| {
+            let mut count = 0;
+            for_each_chunk(self.at(step), position * channels, channels, |_, bits| count += bits.count_ones());
+            count
+        })
+    }
+
+    /// The neurons that spike at a step (from 0), position by position.
+    pub fn neurons(&self, step: usize) -> impl Iterator<Item = usize> {
+        let (channels, n_positions) = (self.shape[0], self.n_positions());
+        let neuron = move |place: usize| place % channels * n_positions + place / channels;
+        self.places(step).map(move |place| if n_positions == 1 { place } else { neuron(place) })
+    }
+
     /// Number of spikes at a step (from 0).
     pub fn n_spikes(&self, step: usize) -> usize {
         self.at(step).iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// One step with a spike of each neuron that spikes at any step.
+    pub fn at_any_step(&self) -> Self {
+        self.fold(0, |a, b| a | b)
+    }
+
+    /// One step with a spike of each neuron that spikes at every step.
+    pub fn at_every_step(&self) -> Self {
+        self.fold(u64::MAX, |a, b| a & b)
+    }
+
+    fn fold(&self, start: u64, join: impl Fn(u64, u64) -> u64) -> Self {
+        let words = (0..self.words_per_step()).map(|word| {
+            (0..self.n_steps).map(|step| self.at(step)[word]).fold(start, &join)
+        });
+        Self { shape: self.shape, n_steps: 1, words: words.collect() }
+    }
+
+    /// Adds the spikes of another train of the same shape and number of steps.
+    pub fn unite(&mut self, other: &Self) {
+        assert_eq!((self.shape, self.n_steps), (other.shape, other.n_steps), "trains of one layer");
+        self.words.iter_mut().zip(&other.words).for_each(|(to, from)| *to |= from);
+    }
+
     /// Number of spikes of each neuron over all steps, `[N]`.
     pub fn counts(&self) -> Vec<u32> {
-        let mut counts = vec![0; self.n_neurons];
+        let mut by_place = vec![0; self.n_neurons()];
         for step in 0..self.n_steps {
-            for neuron in self.neurons(step) {
-                counts[neuron] += 1;
+            for place in self.places(step) {
+                by_place[place] += 1;
             }
         }
-        counts
+        (0..self.n_neurons()).map(|neuron| by_place[self.place(neuron)]).collect()
+    }
+}
+
+/// Calls `take` with up to 64 bits at a time of a range of bits, and where in the range they begin.
+#[inline]
+fn for_each_chunk(words: &[u64], first: usize, len: usize, mut take: impl FnMut(usize, u64)) {
+    let mut offset = 0;
+    while offset < len {
+        let (word, shift) = ((first + offset) / WORD, (first + offset) % WORD);
+        let n = (WORD - shift).min(len - offset);
+        take(offset, words[word] >> shift & (u64::MAX >> (WORD - n)));
+        offset += n;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn spikes_are_found_where_they_were_put() {
         let spikes = [(0, 0), (0, 63), (0, 64), (2, 99)];
-        let mut train = SpikeTrain::silent(100, 3);
+        let mut train = SpikeTrain::silent([100, 1, 1], 3);
+        assert!(train.is_silent());
         for (step, neuron) in spikes {
             train.add(step, neuron);
         }
@@ -114,11 +210,52 @@ mod tests {
     }
 
     #[test]
-    fn bits_land_at_their_first_neuron() {
-        let mut train = SpikeTrain::silent(130, 2);
+    fn neurons_that_spike_at_any_and_at_every_step_are_told_apart() {
+        let mut train = SpikeTrain::silent([70, 1, 1], 2);
+        [(0, 3), (0, 66), (1, 66), (1, 69)].into_iter().for_each(|(step, neuron)| train.add(step, neuron));
+        let mut any = train.at_any_step();
+        assert_eq!(any.neurons(0).collect::<Vec<_>>(), [3, 66, 69]);
+        assert_eq!(train.at_every_step().neurons(0).collect::<Vec<_>>(), [66]);
+        let mut other = SpikeTrain::silent([70, 1, 1], 1);
+        other.add(0, 5);
+        any.unite(&other);
+        assert_eq!(any.neurons(0).collect::<Vec<_>>(), [3, 5, 66, 69]);
+    }
+
+    #[test]
+    fn bits_land_at_their_first_place() {
+        let mut train = SpikeTrain::silent([130, 1, 1], 2);
         train.add_bits(1, 64, 0b101);
-        train.add_bits(1, 96, 0b11);
-        assert_eq!(train.neurons(1).collect::<Vec<_>>(), [64, 66, 96, 97]);
+        train.add_bits(1, 94, 0b11 << 33);
+        assert_eq!(train.neurons(1).collect::<Vec<_>>(), [64, 66, 127, 128]);
         assert_eq!(train.n_spikes(0), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn channels_of_a_position_lie_side_by_side(
+            shape in (1..80_usize, 1..5_usize, 1..5_usize), picks in proptest::collection::vec(any::<u32>(), 1..40),
+        ) {
+            let shape = [shape.0, shape.1, shape.2];
+            let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
+            let mut train = SpikeTrain::silent(shape, 2);
+            let mut neurons: Vec<usize> = picks.iter().map(|&pick| pick as usize % train.n_neurons()).collect();
+            neurons.iter().for_each(|&neuron| train.add(1, neuron));
+            neurons.sort_unstable();
+            neurons.dedup();
+            let mut found: Vec<usize> = train.neurons(1).collect();
+            found.sort_unstable();
+            prop_assert_eq!(&found, &neurons);
+            prop_assert!(neurons.iter().all(|&neuron| train.get(1, neuron) && train.counts()[neuron] == 1));
+            let counts: Vec<u32> = train.counts_of_positions(1).collect();
+            for position in 0..n_positions {
+                let expected: Vec<u32> =
+                    (0..channels as u32).filter(|&c| neurons.contains(&(c as usize * n_positions + position))).collect();
+                let mut found = Vec::new();
+                train.for_each_in(1, position * channels, channels, |channel| found.push(channel));
+                prop_assert_eq!(counts[position] as usize, expected.len());
+                prop_assert_eq!(found, expected);
+            }
+        }
     }
 }

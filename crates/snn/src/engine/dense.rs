@@ -14,6 +14,7 @@ use super::{
     Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons,
     steady_currents,
 };
+use crate::drive::Drive;
 use crate::network::SpikingNetwork;
 use crate::spikes::SpikeTrain;
 use crate::wiring::{Connection, Kernel, Wiring};
@@ -25,6 +26,7 @@ const MAX_ELEMENTS: usize = 1 << 24;
 #[derive(Debug)]
 pub struct DenseEngine {
     network: SpikingNetwork,
+    drives: Vec<Option<Drive>>,
     /// Per layer and connection.
     synapses: Vec<Vec<Synapses>>,
     device: Device,
@@ -77,11 +79,12 @@ impl DenseEngine {
             .iter()
             .map(|layer| layer.connections().iter().map(|connection| Synapses::new(connection, device)).collect())
             .collect();
-        Self { network: network.clone(), synapses, device: device.clone(), batch_size: batch_size.max(1) }
+        let drives = network.layers().iter().map(Drive::of_pixels).collect();
+        Self { network: network.clone(), drives, synapses, device: device.clone(), batch_size: batch_size.max(1) }
     }
 
     fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
-        let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(settings)).collect();
+        let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(self.network.input(), settings)).collect();
         let mut states = self.initial_states(samples, settings, neurons);
         // A convolution is made a matrix product of, whose other matrix has an entry per input and weight of the kernel.
         let unfolded = |connection: &Connection<f32>| {
@@ -119,11 +122,13 @@ impl DenseEngine {
             let shape = [1, values.len()];
             Tensor::<2>::from_data(TensorData::new(values, shape), &self.device)
         };
-        let layers = self.network.layers().iter().zip(&self.synapses).zip(neurons);
+        let layers = self.network.layers().iter().zip(&self.drives).zip(&self.synapses).zip(neurons);
         layers
-            .map(|((layer, synapses), neurons)| {
+            .map(|(((layer, drive), synapses), neurons)| {
                 let shape = [n_samples, layer.n_out()];
-                let currents = samples.iter().flat_map(|sample| steady_currents(layer, sample, settings.encoding));
+                let currents = samples
+                    .iter()
+                    .flat_map(|sample| steady_currents(layer, drive.as_ref(), sample, settings.encoding));
                 let currents: Vec<f32> = currents.collect();
                 LayerState {
                     potential: row(layer.for_neurons(layer.initial_potentials())).expand(shape),
@@ -156,7 +161,7 @@ impl DenseEngine {
         let trace = |(sample, input): (usize, SpikeTrain)| {
             let mut spikes = vec![input];
             for (layer, state) in self.network.layers()[..n_firing].iter().zip(states) {
-                let mut train = SpikeTrain::silent(layer.n_out(), settings.n_steps);
+                let mut train = SpikeTrain::silent(layer.shape(), settings.n_steps);
                 for step in 0..settings.n_steps {
                     let row = &state.output[(step * n_samples + sample) * layer.n_out()..][..layer.n_out()];
                     let fired = row.iter().enumerate().filter(|(_, spike)| **spike != 0.0);

@@ -5,11 +5,12 @@
 
 mod dense;
 mod event;
-pub(crate) mod scatter;
+pub(crate) mod gather;
 
 use model::config::{Encoding, Readout, Reset, SimulateConfig};
 use thiserror::Error;
 
+use crate::drive::Drive;
 use crate::encoder::encode;
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::spikes::SpikeTrain;
@@ -58,9 +59,11 @@ impl<'a> Sample<'a> {
         (first..).zip(images).map(|(index, pixels)| Self { index: index as u32, pixels }).collect()
     }
 
-    /// The input spikes of a run, `[T, n_in]`.
-    pub fn encode(&self, settings: &RunSettings) -> SpikeTrain {
-        encode(settings.encoding, settings.seed, self.index, self.pixels, settings.n_steps)
+    /// The input spikes of a run.
+    ///
+    /// - `shape`: `[C, H, W]` of the input
+    pub fn encode(&self, shape: [usize; 3], settings: &RunSettings) -> SpikeTrain {
+        encode(settings.encoding, settings.seed, self.index, shape, self.pixels, settings.n_steps)
     }
 }
 
@@ -156,12 +159,12 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
 
 /// Current of each neuron at each step that does not depend on spikes, `[n_out]`: the bias, or the drive of a constant
 /// input.
-fn steady_currents(layer: &SpikingLayer, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
-    let of_pixels = layer.connections().iter().any(|connection| connection.wiring.source == 0);
-    if of_pixels && encoding == Encoding::Constant {
-        layer.drive(sample.pixels)
-    } else {
-        layer.for_neurons(layer.biases())
+///
+/// - `drive`: of the layer, if pixels reach it
+fn steady_currents(layer: &SpikingLayer, drive: Option<&Drive>, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
+    match drive.filter(|_| encoding == Encoding::Constant) {
+        Some(drive) => drive.currents(sample.pixels),
+        None => layer.for_neurons(layer.biases()),
     }
 }
 

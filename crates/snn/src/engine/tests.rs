@@ -133,7 +133,7 @@ fn by_definition(
     sample: &Sample<'_>,
     settings: &RunSettings,
 ) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
-    let input = sample.encode(settings);
+    let input = sample.encode(network.input(), settings);
     let mut spikes: Vec<Vec<Vec<bool>>> =
         vec![(0..settings.n_steps).map(|step| (0..input.n_neurons()).map(|i| input.get(step, i)).collect()).collect()];
     let mut readout = Vec::new();

@@ -1,0 +1,101 @@
+//! Images per second of the event-driven engine on a converted network, encoding included, as one line of JSON.
+//!
+//! `RAYON_NUM_THREADS=1 cargo bench --workspace --bench throughput -- --network runs/NAME/snn.safetensors --dataset mnist`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use datasets::{DatasetName, LabelledImages, Split};
+use model::config::{Encoding, Readout, Reset};
+use serde_json::{Value, json};
+use snn::{Engine as _, EventEngine, RunSettings, Sample, SynapticOperations};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Samples of a call to the engine: enough for all threads.
+const CHUNK: usize = 256;
+
+/// Time the event-driven engine.
+#[derive(Debug, Parser)]
+struct Args {
+    /// A converted network
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
+    /// Its data set: digits, mnist, fashion-mnist, cifar10
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Folder with the data set's files [default: data/DATASET]
+    #[arg(long)]
+    data_path: Option<PathBuf>,
+    /// Input coding
+    #[arg(long, default_value = "poisson")]
+    encoding: String,
+    /// Time steps T
+    #[arg(long, default_value_t = 32)]
+    steps: usize,
+    /// Test samples, the first ones
+    #[arg(long, default_value_t = 2000)]
+    samples: usize,
+    /// Passes over the samples; the fastest counts
+    #[arg(long, default_value_t = 1)]
+    passes: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let (Some(path), Some(dataset)) = (&args.network, &args.dataset) else {
+        eprintln!("throughput: no --network FILE and --dataset NAME given, nothing to time");
+        return Ok(());
+    };
+    let name: DatasetName = dataset.parse()?;
+    let encoding: Encoding = args.encoding.parse().map_err(anyhow::Error::msg)?;
+    // Benches run in their package's folder.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    std::env::set_current_dir(root).with_context(|| root.to_owned())?;
+    let test = LabelledImages::load(name, Split::Test, args.data_path.as_deref())?.take(args.samples);
+    let artefact = snn::artefact::read::<Value, Value>(path)?;
+    if artefact.network.n_in() != test.n_features() {
+        bail!("{}: {} inputs, but {name} has {}", path.display(), artefact.network.n_in(), test.n_features());
+    }
+    let settings =
+        RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Potential, n_steps: args.steps, seed: 0 };
+    let images: Vec<Vec<f32>> = (0..test.len()).map(|index| test.image(index)).collect();
+    let samples = Sample::consecutive(0, &images);
+    let engine = EventEngine::new(&artefact.network);
+    // Not counted: the first touch of the weights.
+    engine.run(&samples[..samples.len().min(64)], &settings)?;
+    let mut seconds = f64::INFINITY;
+    for _ in 0..args.passes {
+        let start = Instant::now();
+        for chunk in samples.chunks(CHUNK) {
+            std::hint::black_box(engine.run(chunk, &settings)?);
+        }
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    let operations = SynapticOperations::new(&artefact.network);
+    let (mut n_right, mut n_operations) = (0, 0);
+    for (chunk, labels) in samples.chunks(CHUNK).zip(test.labels().chunks(CHUNK)) {
+        for (trace, &label) in engine.run(chunk, &settings)?.iter().zip(labels) {
+            n_right += usize::from(trace.decisions().last() == Some(&usize::from(label)));
+            n_operations += operations.of(trace).iter().flatten().sum::<u64>();
+        }
+    }
+    let n = samples.len() as f64;
+    let result = json!({
+        "images_per_second": n / seconds,
+        "accuracy": n_right as f64 / n,
+        "synaptic_operations_per_second": n_operations as f64 / seconds,
+        "synaptic_operations_per_image": n_operations as f64 / n,
+        "steps": args.steps,
+        "samples": samples.len(),
+        "threads": rayon::current_num_threads(),
+    });
+    println!("{result}");
+    Ok(())
+}
