@@ -7,6 +7,7 @@
 
 use anyhow::Result;
 use model::config::{Calibrate, Readout};
+use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikingNetwork};
 
@@ -31,7 +32,7 @@ pub struct Calibration<'a> {
 ///
 /// - `input`: shape `[C, H, W]` of the network's input
 /// - `layers`: rescaled, the readout last; their biases or initial potentials are changed
-/// - `grid_steps`: steps that the grids are made for
+/// - `precision`: what the grids are made for
 /// - returns per layer the mean over its channels of the magnitude of the error that was taken back: of the rate, in spikes
 ///   per step; of a readout that does not fire, in charge per step, in thresholds
 ///
@@ -42,7 +43,7 @@ pub fn calibrate(
     input: [usize; 3],
     layers: &mut [ExactLayer],
     calibration: &Calibration<'_>,
-    grid_steps: usize,
+    precision: Precision,
 ) -> Result<Vec<f64>> {
     let last = layers.len() - 1;
     let n_steps = calibration.settings.n_steps as f64;
@@ -50,7 +51,7 @@ pub fn calibrate(
     for idx in 0..layers.len() {
         let readout = if idx < last { Readout::Spikes } else { calibration.settings.readout };
         let settings = RunSettings { readout, ..calibration.settings };
-        let network = rescale::round(input, &layers[..=idx], grid_steps)?;
+        let network = rescale::round(input, &layers[..=idx], precision)?;
         let found = mean_rates(&network, calibration.images, &settings)?;
         let wanted = calibration.activations[idx].channel_means();
         let layer = &mut layers[idx];
@@ -135,7 +136,7 @@ mod tests {
         let (images, activations) = (images(), activations());
         let calibration = Calibration { images: &images, activations: &activations, settings: settings(N_STEPS) };
         let mut layers = layers();
-        let magnitudes = calibrate(how, [1, 1, 1], &mut layers, &calibration, 64).unwrap();
+        let magnitudes = calibrate(how, [1, 1, 1], &mut layers, &calibration, 64.into()).unwrap();
         (layers, magnitudes)
     }
 

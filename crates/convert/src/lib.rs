@@ -30,6 +30,7 @@ use model::network::Network;
 use report::record::ConversionRecord;
 use serde_json::{Value, json};
 use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
+use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::probe::current_variance;
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
@@ -243,12 +244,13 @@ impl Converter<'_> {
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let n_steps = self.experiment.simulate.steps.max(config.target_steps);
+        let precision = Precision { n_steps, sum_bits: config.sum_bits };
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {
             Calibrate::None => None,
-            _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), n_steps)?),
+            _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), precision)?),
         };
-        let network = rescale::round(self.experiment.architecture.input(), &exact, n_steps)?;
+        let network = rescale::round(self.experiment.architecture.input(), &exact, precision)?;
         Ok(AtKappa { exact, rate_errors, network })
     }
 
@@ -257,15 +259,19 @@ impl Converter<'_> {
         rescale::rescale(&self.layers[..thresholds.len()], thresholds, compensate, initial_potential)
     }
 
-    /// - `grid_steps`: what the grids are made for
-    fn calibrate(&self, layers: &mut [ExactLayer], activations: &[Activations], grid_steps: usize) -> Result<Vec<f64>> {
+    fn calibrate(
+        &self,
+        layers: &mut [ExactLayer],
+        activations: &[Activations],
+        precision: Precision,
+    ) -> Result<Vec<f64>> {
         let Self { experiment, .. } = self;
         let samples = &self.data()?.calibration;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let settings = self.settings(experiment.convert.target_steps);
         let calibration = Calibration { images: &images, activations, settings };
         let input = experiment.architecture.input();
-        calibrate::calibrate(experiment.convert.calibrate, input, layers, &calibration, grid_steps)
+        calibrate::calibrate(experiment.convert.calibrate, input, layers, &calibration, precision)
     }
 
     /// Standard deviation of a layer's input current per step, in units of activations: measured by running the layers

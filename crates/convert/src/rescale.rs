@@ -4,6 +4,7 @@
 //! homogeneous, the rescaled network computes `a_l / λ_l`, and its logits are the trained network's over the readout's λ.
 //! Each connection of a residual sum is rescaled with the thresholds of its own source.
 
+use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::{Connection, NetworkError, SpikingLayer, SpikingNetwork};
 
@@ -51,14 +52,20 @@ pub fn rescale_layer(layer: &AnnLayer, before: Before<'_>, own: &[f64], initial_
     }
 }
 
-/// Rounds the layers to grids on which `n_steps` steps are exact.
+/// Rounds the layers to grids on which the sums of a run are exact.
 ///
 /// - `input`: shape `[C, H, W]` of the network's input
+/// - `precision`: of the sums; a number of time steps alone stands for the finest
 ///
 /// # Errors
 /// [`NetworkError`] if weights are too large or not finite.
-pub fn round(input: [usize; 3], layers: &[ExactLayer], n_steps: usize) -> Result<SpikingNetwork, NetworkError> {
-    let layers = layers.iter().map(|layer| SpikingLayer::round(layer, n_steps)).collect::<Result<_, _>>()?;
+pub fn round(
+    input: [usize; 3],
+    layers: &[ExactLayer],
+    precision: impl Into<Precision>,
+) -> Result<SpikingNetwork, NetworkError> {
+    let precision = precision.into();
+    let layers = layers.iter().map(|layer| SpikingLayer::round(layer, precision)).collect::<Result<_, _>>()?;
     SpikingNetwork::new(input, layers)
 }
 

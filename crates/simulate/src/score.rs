@@ -121,9 +121,8 @@ impl Activity {
                     spikes_per_sample,
                     mean_rate: spikes_per_sample / (n_neurons * self.n_steps) as f64,
                     synaptic_operations: sums.map_or(0.0, |sums| sums.operations as f64 / self.n_samples as f64),
-                    silent_share: sums.map_or(1.0, |sums| {
-                        (n_neurons - sums.fired.n_spikes(0)) as f64 / n_neurons as f64
-                    }),
+                    silent_share: sums
+                        .map_or(1.0, |sums| (n_neurons - sums.fired.n_spikes(0)) as f64 / n_neurons as f64),
                     saturated_share: sums.map_or(0.0, |sums| sums.saturated as f64 / pairs),
                     rate_correlation: None,
                     residual_potential: None,

@@ -16,6 +16,23 @@ const FINEST: i32 = 22;
 /// case needs a coarser one get this one and saturating potentials instead.
 const COARSEST_FOR_LENGTH: i32 = 10;
 
+/// What the sums of a grid must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Precision {
+    /// Time steps of a run.
+    pub n_steps: usize,
+    /// Bits, besides the sign, of what one step adds to a potential, in steps of the grid: 24, all that a 32-bit float
+    /// holds, is the finest; 15 makes it a 16-bit integer.
+    pub sum_bits: u32,
+}
+
+impl From<usize> for Precision {
+    /// The finest for a number of time steps.
+    fn from(n_steps: usize) -> Self {
+        Self { n_steps, sum_bits: 24 }
+    }
+}
+
 /// A neuron's grid and the potentials that stay exact on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
@@ -45,7 +62,7 @@ impl Grid {
         (f64::from(value) / self.step()).fract() == 0.0
     }
 
-    /// The finest grid on which `n_steps` steps of a neuron are exact; `None` if not even one step is.
+    /// The finest grid on which the steps of a run of a neuron are exact; `None` if not even one step is.
     ///
     /// - `weights`: of all synapses, in thresholds, finite, each with the number of inputs that it is the weight of
     /// - `bias`, `initial_potential`: in thresholds
@@ -57,12 +74,28 @@ impl Grid {
         weights: &(impl Iterator<Item = (f64, usize)> + Clone),
         bias: f64,
         initial_potential: f64,
-        n_steps: usize,
+        precision: Precision,
     ) -> Option<Self> {
+        let Precision { n_steps, sum_bits } = precision;
         (0..=FINEST).rev().find_map(|exponent| {
+            if Self::swing(exponent, weights.clone(), bias) >= f64::from(sum_bits).exp2() {
+                return None;
+            }
             let grid = Self::with_exponent(exponent, weights.clone(), bias, initial_potential)?;
             (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
+    }
+
+    /// Largest change of the potential in one step, in steps of the grid.
+    fn swing(exponent: i32, weights: impl Iterator<Item = (f64, usize)>, bias: f64) -> f64 {
+        let scale = f64::from(exponent).exp2();
+        // The sums are of whole numbers, so f64 is exact far beyond the range of interest.
+        let (up, down) =
+            weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
+                let unit = (value * scale).round_ties_even() * multiplicity as f64;
+                (up + unit.max(0.0), down - unit.min(0.0))
+            });
+        up.max(down)
     }
 
     /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
@@ -78,17 +111,9 @@ impl Grid {
             return None;
         }
         let scale = f64::from(exponent).exp2();
-        let units = |value: f64| (value * scale).round_ties_even();
-        // Largest change of the potential in one step, in units of the grid. The sums are of whole numbers, so f64 is
-        // exact far beyond the range of interest.
-        let (up, down) =
-            weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
-                let unit = units(value) * multiplicity as f64;
-                (up + unit.max(0.0), down - unit.min(0.0))
-            });
         // A constant current is rounded once more, by half a unit at most.
-        let swing = up.max(down) + 1.0;
-        let start = units(initial_potential).abs();
+        let swing = Self::swing(exponent, weights, bias) + 1.0;
+        let start = (initial_potential * scale).round_ties_even().abs();
         // What is left for the potential between steps; one threshold must fit, or nothing would ever fire.
         let limit = EXACT - swing;
         if limit < scale.max(start) {
@@ -111,21 +136,30 @@ mod tests {
     #[test]
     fn the_finest_grid_is_the_one_computed_by_hand() {
         // One step adds at most 3: 2²⁴ / (4·3 and a little) gives 2²⁰ units per threshold, not 2²¹.
-        let grid = Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 4).unwrap();
+        let grid = Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 4.into()).unwrap();
         assert_eq!((grid.exponent, grid.free_steps), (20, 4));
-        assert_eq!(Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 5).unwrap().exponent, 19);
+        assert_eq!(Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 5.into()).unwrap().exponent, 19);
     }
 
     #[test]
     fn a_weight_of_many_inputs_counts_as_often() {
-        let four_times = Grid::finest(&[(0.25, 4)].into_iter(), 0.0, 0.0, 4);
-        assert_eq!(four_times, Grid::finest(&once_each(&[0.25; 4]), 0.0, 0.0, 4));
-        assert_eq!(four_times, Grid::finest(&once_each(&[1.0]), 0.0, 0.0, 4));
+        let four_times = Grid::finest(&[(0.25, 4)].into_iter(), 0.0, 0.0, 4.into());
+        assert_eq!(four_times, Grid::finest(&once_each(&[0.25; 4]), 0.0, 0.0, 4.into()));
+        assert_eq!(four_times, Grid::finest(&once_each(&[1.0]), 0.0, 0.0, 4.into()));
+    }
+
+    #[test]
+    fn fewer_bits_make_a_coarser_grid_that_16_bits_hold() {
+        // Up to 3.5 a step: 2¹⁵/3.5 holds 2¹³ units per threshold.
+        let weights = once_each(&[1.0, 1.5, -2.0]);
+        let grid = Grid::finest(&weights, 1.0, 0.5, Precision { n_steps: 4, sum_bits: 15 }).unwrap();
+        assert_eq!(grid.exponent, 13);
+        assert_eq!(Grid::finest(&weights, 1.0, 0.5, Precision { n_steps: 4, sum_bits: 1 }), None);
     }
 
     #[test]
     fn long_runs_keep_a_fine_grid_and_say_when_potentials_may_saturate() {
-        let grid = Grid::finest(&once_each(&[100.0]), 0.0, 0.0, 1_000_000).unwrap();
+        let grid = Grid::finest(&once_each(&[100.0]), 0.0, 0.0, 1_000_000.into()).unwrap();
         assert_eq!(grid.exponent, COARSEST_FOR_LENGTH);
         // 2²⁴/2¹⁰ = 16,384 thresholds in steps of 100.
         assert_eq!(grid.free_steps, 162);
@@ -134,8 +168,8 @@ mod tests {
 
     #[test]
     fn weights_beyond_the_exact_range_have_no_grid() {
-        assert_eq!(Grid::finest(&once_each(&[2e7]), 0.0, 0.0, 1), None);
-        assert!(Grid::finest(&once_each(&[1e6]), 0.0, 0.0, 1).is_some());
+        assert_eq!(Grid::finest(&once_each(&[2e7]), 0.0, 0.0, 1.into()), None);
+        assert!(Grid::finest(&once_each(&[1e6]), 0.0, 0.0, 1.into()).is_some());
     }
 
     proptest! {
@@ -143,7 +177,7 @@ mod tests {
         fn sums_on_the_grid_are_exact_in_any_order(
             weights in proptest::collection::vec(-3.0..3.0_f64, 1..60), n_steps in 1..64_usize, seed in any::<u64>(),
         ) {
-            let grid = Grid::finest(&once_each(&weights), 0.25, 0.5, n_steps).unwrap();
+            let grid = Grid::finest(&once_each(&weights), 0.25, 0.5, n_steps.into()).unwrap();
             prop_assert!(grid.free_steps >= n_steps);
             // The worst run: every positive weight at every step, in two orders.
             let mut terms: Vec<f32> = (0..n_steps).flat_map(|_| &weights).map(|&w| grid.round(w)).filter(|w| *w > 0.0).collect();

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::drive::Drive;
-use crate::grid::Grid;
+use crate::grid::{Grid, Precision};
 use crate::wiring::Connection;
 
 /// A network that cannot be run.
@@ -103,11 +103,14 @@ pub struct ChannelValues {
 }
 
 impl SpikingLayer {
-    /// Rounds each channel to the finest grid on which `n_steps` steps are exact.
+    /// Rounds each channel to the finest grid on which the sums of a run are exact.
+    ///
+    /// - `precision`: of the sums; a number of time steps alone stands for the finest
     ///
     /// # Errors
     /// [`NetworkError`] if values are not finite, too large, or of sizes that do not fit.
-    pub fn round(layer: &ExactLayer, n_steps: usize) -> Result<Self, NetworkError> {
+    pub fn round(layer: &ExactLayer, precision: impl Into<Precision>) -> Result<Self, NetworkError> {
+        let precision = precision.into();
         let ExactLayer { name, connections, biases, initial_potentials, thresholds } = layer;
         let thresholds: Vec<f32> = thresholds.iter().map(|&threshold| threshold as f32).collect();
         let shape = check_sizes(name, connections, biases.len(), &thresholds)?;
@@ -132,7 +135,7 @@ impl SpikingLayer {
             grids: Vec::with_capacity(biases.len()),
         };
         for (channel, (&bias, &start)) in biases.iter().zip(initial_potentials).enumerate() {
-            let grid = Grid::finest(&synapses(connections, channel), bias, start, n_steps).ok_or_else(|| {
+            let grid = Grid::finest(&synapses(connections, channel), bias, start, precision).ok_or_else(|| {
                 let weights = synapses(connections, channel).map(|(weight, _)| weight);
                 NetworkError::TooLarge {
                     layer: name.clone(),

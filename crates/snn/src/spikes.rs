@@ -149,9 +149,8 @@ impl SpikeTrain {
     }
 
     fn fold(&self, start: u64, join: impl Fn(u64, u64) -> u64) -> Self {
-        let words = (0..self.words_per_step()).map(|word| {
-            (0..self.n_steps).map(|step| self.at(step)[word]).fold(start, &join)
-        });
+        let words =
+            (0..self.words_per_step()).map(|word| (0..self.n_steps).map(|step| self.at(step)[word]).fold(start, &join));
         Self { shape: self.shape, n_steps: 1, words: words.collect() }
     }
 

@@ -295,6 +295,8 @@ pub struct ConvertConfig {
     pub compensate: bool,
     /// Membrane potential of hidden neurons before the first step, in thresholds.
     pub initial_potential: f64,
+    /// Bits, besides the sign, of what a step adds to a potential.
+    pub sum_bits: u32,
 }
 
 /// `[simulate]`
@@ -453,6 +455,9 @@ impl ConvertConfig {
             Calibrate::None => {}
             Calibrate::Bias => label.push_str(" + bias"),
             Calibrate::Potential => label.push_str(" + v(0)"),
+        }
+        if self.sum_bits != 24 {
+            label.push_str(&format!(", {} bits", self.sum_bits));
         }
         label
     }
@@ -651,6 +656,7 @@ impl Reader<'_> {
             calibrate: self.word("convert.calibrate"),
             compensate: self.bool("convert.compensate"),
             initial_potential: self.float("convert.initial_potential"),
+            sum_bits: self.count("convert.sum_bits") as u32,
         }
     }
 

@@ -213,6 +213,12 @@ pub const KEYS: &[Key] = &[
         "membrane potential of hidden neurons before the first step, in thresholds",
     ),
     key(
+        "convert.sum_bits",
+        Kind::Integer(8, 24),
+        "24",
+        "bits, besides the sign, of what one step adds to a potential; weights are rounded so that it fits. With 15 or less the event-driven engine adds 16-bit integers, at about twice the speed",
+    ),
+    key(
         "simulate.engine",
         Kind::Choice(&["event", "dense"]),
         "\"event\"",

@@ -135,7 +135,7 @@ pub(super) fn cells(base: &Table, axes: &[Axis], problems: &mut Vec<Problem>) ->
 }
 
 /// Paths whose values the conversion's own label tells apart.
-const METHOD_KEYS: [&str; 9] = [
+const METHOD_KEYS: [&str; 10] = [
     "convert",
     "convert.label",
     "convert.method",
@@ -145,6 +145,7 @@ const METHOD_KEYS: [&str; 9] = [
     "convert.scale",
     "convert.compensate",
     "convert.calibrate",
+    "convert.sum_bits",
 ];
 
 fn merge(table: &mut Table, section: &str, values: &Table) {

@@ -84,7 +84,8 @@ impl DenseEngine {
     }
 
     fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
-        let inputs: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(self.network.input(), settings)).collect();
+        let inputs: Vec<SpikeTrain> =
+            samples.iter().map(|sample| sample.encode(self.network.input(), settings)).collect();
         let mut states = self.initial_states(samples, settings, neurons);
         // A convolution is made a matrix product of, whose other matrix has an entry per input and weight of the kernel.
         let unfolded = |connection: &Connection<f32>| {
@@ -126,9 +127,8 @@ impl DenseEngine {
         layers
             .map(|(((layer, drive), synapses), neurons)| {
                 let shape = [n_samples, layer.n_out()];
-                let currents = samples
-                    .iter()
-                    .flat_map(|sample| steady_currents(layer, drive.as_ref(), sample, settings.encoding));
+                let currents =
+                    samples.iter().flat_map(|sample| steady_currents(layer, drive.as_ref(), sample, settings.encoding));
                 let currents: Vec<f32> = currents.collect();
                 LayerState {
                     potential: row(layer.for_neurons(layer.initial_potentials())).expand(shape),

@@ -141,7 +141,7 @@ struct Spikes {
 impl Spikes {
     /// Entries of neighbouring positions at a step.
     #[inline(always)]
-    fn at(&self, step: usize, positions: Range<usize>) -> &[u32] {
+    fn at(&self, step: usize, positions: &Range<usize>) -> &[u32] {
         let first = step * self.n_positions;
         &self.entries[self.starts[first + positions.start] as usize..self.starts[first + positions.end] as usize]
     }
@@ -253,8 +253,10 @@ impl Input {
         if source.is_silent() {
             return None;
         }
-        let passed =
-            self.max_pools.iter().fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(source))));
+        let passed = self
+            .max_pools
+            .iter()
+            .fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(source))));
         let train = passed.as_ref().unwrap_or(source);
         Some((0..self.ranges.len()).map(|range| self.list(train, range)).collect())
     }
@@ -275,14 +277,7 @@ impl Input {
     }
 
     #[inline]
-    fn list_position(
-        &self,
-        train: &SpikeTrain,
-        step: usize,
-        position: usize,
-        block: usize,
-        entries: &mut Vec<u32>,
-    ) {
+    fn list_position(&self, train: &SpikeTrain, step: usize, position: usize, block: usize, entries: &mut Vec<u32>) {
         let channels = train.shape()[0];
         let range = self.range(block);
         let width = self.kernel.input[2];
@@ -316,14 +311,14 @@ impl Input {
         }
     }
 
-    /// Whether the entries of a step are the only site's rows as they are.
-    fn is_direct(&self) -> bool {
-        let Kernel { size, stride: _, padding, groups, input: [_, height, width], .. } = self.kernel;
-        (size, padding, groups, height, width) == (1, 0, 1, 1, 1)
-    }
-
     /// Positions of the input whose entries a site reads, row by row, and what to add to an entry for the row of its weights.
-    fn slices(&self, sites: Sites, row: usize, column: usize, block: usize) -> impl Iterator<Item = (Range<usize>, u32)> {
+    fn slices(
+        &self,
+        sites: Sites,
+        row: usize,
+        column: usize,
+        block: usize,
+    ) -> impl Iterator<Item = (Range<usize>, u32)> {
         let Kernel { size, stride, padding, input: [_, height, width], .. } = self.kernel;
         let (span, listed) = (self.span(sites), self.n_listed(block));
         let start = (column * sites.group * stride) as isize - padding as isize;
@@ -352,9 +347,8 @@ impl<N: Weight, const W: usize> Block<N, W> {
         let n_channels = layer.shape()[0];
         let places = (sites.group * n_channels - block * sites.width).min(sites.width);
         // Channel, and position within the site, of each neuron of a site.
-        let neurons: Vec<(usize, usize)> = (0..places)
-            .map(|lane| (block * sites.width + lane % n_channels, lane / n_channels))
-            .collect();
+        let neurons: Vec<(usize, usize)> =
+            (0..places).map(|lane| (block * sites.width + lane % n_channels, lane / n_channels)).collect();
         let mut steps = [0.0; W];
         for (step, (channel, _)) in steps.iter_mut().zip(&neurons) {
             *step = layer.grids()[*channel].step() as f32;
@@ -374,7 +368,8 @@ impl<N: Weight, const W: usize> Block<N, W> {
                             let in_group = from.checked_sub(channel / out_per_group * in_per_group);
                             let in_group = in_group.filter(|&in_group| in_group < in_per_group);
                             if let Some((kernel_column, in_group)) = kernel_column.zip(in_group) {
-                                let at = ((channel * in_per_group + in_group) * size + kernel_row) * size + kernel_column;
+                                let at =
+                                    ((channel * in_per_group + in_group) * size + kernel_row) * size + kernel_column;
                                 *value = weight(channel, weights[at]);
                             }
                         }
@@ -397,12 +392,12 @@ impl GatherLayer {
         let float = |_: usize, weight: f32| weight;
         let blocks = 0..sites.n_blocks();
         let packed = match (fits_integers(layer), sites.width == NARROW) {
-            (false, false) => Packed::WideFloats(
-                blocks.map(|block| Block::new(layer, sites, &mut inputs, block, float)).collect(),
-            ),
-            (false, true) => Packed::NarrowFloats(
-                blocks.map(|block| Block::new(layer, sites, &mut inputs, block, float)).collect(),
-            ),
+            (false, false) => {
+                Packed::WideFloats(blocks.map(|block| Block::new(layer, sites, &mut inputs, block, float)).collect())
+            }
+            (false, true) => {
+                Packed::NarrowFloats(blocks.map(|block| Block::new(layer, sites, &mut inputs, block, float)).collect())
+            }
             (true, false) => Packed::WideIntegers(
                 blocks.map(|block| Block::new(layer, sites, &mut inputs, block, integer)).collect(),
             ),
@@ -475,30 +470,25 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _: S) {
         let GatherLayer { sites, inputs, .. } = self.layer;
-        let direct = matches!(inputs.as_slice(), [input] if input.is_direct()) && self.layer.has_one_position();
-        let grouped = inputs.iter().any(|input| input.ranges.len() > 1);
-        // Rows of weights of each sample and step, where they are not the entries themselves.
-        let (mut merged, mut ends) = (Vec::new(), Vec::new());
         for (row, column) in (0..sites.shape[1]).flat_map(|row| (0..sites.n_columns()).map(move |column| (row, column))) {
             for (block_idx, block) in self.blocks.iter().enumerate() {
-                if !direct && (block_idx == 0 || grouped) {
-                    self.merge(row, column, block_idx, &mut merged, &mut ends);
-                }
+                let slices: Vec<Vec<(Range<usize>, u32)>> =
+                    inputs.iter().map(|input| input.slices(*sites, row, column, block_idx).collect()).collect();
                 let places = sites.places(row, column, block_idx);
                 for (sample, lists) in self.samples.iter().enumerate() {
                     self.consumer.begin(sample, places.clone());
                     for step in 0..self.n_steps {
-                        let rows = if direct {
-                            lists.0[0].as_ref().map_or(&[][..], |spikes| spikes[0].at(step, 0..1))
-                        } else {
-                            let at = sample * self.n_steps + step;
-                            &merged[ends[at]..ends[at + 1]]
-                        };
                         let mut sums = [N::ZERO; W];
-                        for &row in rows {
-                            let weights = &block.rows[row as usize];
-                            for lane in 0..W {
-                                sums[lane] = sums[lane].plus(weights[lane]);
+                        for (lists, slices) in lists.0.iter().zip(&slices) {
+                            let Some(lists) = lists else { continue };
+                            let spikes = &lists[block_idx.min(lists.len() - 1)];
+                            for (positions, offset) in slices {
+                                for entry in spikes.at(step, positions) {
+                                    let weights = &block.rows[entry.wrapping_add(*offset) as usize];
+                                    for lane in 0..W {
+                                        sums[lane] = sums[lane].plus(weights[lane]);
+                                    }
+                                }
                             }
                         }
                         let mut currents = [0.0; W];
@@ -509,32 +499,6 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
                     }
                     self.consumer.end();
                 }
-            }
-        }
-    }
-}
-
-impl<N, const W: usize, C> Sweep<'_, N, W, C> {
-    /// The rows of weights of a site at every step, sample by sample.
-    #[inline(always)]
-    fn merge(&self, row: usize, column: usize, block: usize, merged: &mut Vec<u32>, ends: &mut Vec<usize>) {
-        merged.clear();
-        ends.clear();
-        ends.push(0);
-        let inputs = &self.layer.inputs;
-        let slices: Vec<Vec<(Range<usize>, u32)>> =
-            inputs.iter().map(|input| input.slices(self.layer.sites, row, column, block).collect()).collect();
-        for lists in self.samples {
-            for step in 0..self.n_steps {
-                for (lists, slices) in lists.0.iter().zip(&slices) {
-                    let Some(lists) = lists else { continue };
-                    let spikes = &lists[block.min(lists.len() - 1)];
-                    for (positions, offset) in slices {
-                        let entries = spikes.at(step, positions.clone());
-                        merged.extend(entries.iter().map(|entry| entry.wrapping_add(*offset)));
-                    }
-                }
-                ends.push(merged.len());
             }
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::event::every_simd_level;
 use super::*;
+use crate::grid::Precision;
 use crate::network::ExactLayer;
 use crate::philox::philox;
 use crate::wiring::{Connection, Kernel, Wiring};
@@ -15,7 +16,8 @@ fn uniform(seed: u64, n: usize) -> Vec<f64> {
 }
 
 /// A network with the given layer sizes whose neurons fire now and then and start at that potential or a little below.
-fn network(sizes: &[usize], seed: u64, initial_potential: f64, n_steps: usize) -> SpikingNetwork {
+fn network(sizes: &[usize], seed: u64, initial_potential: f64, precision: impl Into<Precision>) -> SpikingNetwork {
+    let precision = precision.into();
     let layers = sizes.windows(2).enumerate().map(|(idx, pair)| {
         let scale = 3.0 / (pair[0] as f64).sqrt();
         let values = uniform(seed + idx as u64, (pair[0] + 1) * pair[1]);
@@ -30,7 +32,7 @@ fn network(sizes: &[usize], seed: u64, initial_potential: f64, n_steps: usize) -
             initial_potentials: (0..pair[1]).map(|neuron| initial_potential - 0.1 * (neuron % 7) as f64).collect(),
             thresholds: vec![1.0; pair[1]],
         };
-        SpikingLayer::round(&layer, n_steps).unwrap()
+        SpikingLayer::round(&layer, precision).unwrap()
     });
     SpikingNetwork::new([sizes[0], 1, 1], layers.collect()).unwrap()
 }
@@ -47,7 +49,8 @@ struct Conv {
 }
 
 /// A convolution of the input, a residual sum of another one and a skip connection behind a pool, and a dense readout.
-fn conv_network(input: [usize; 2], conv: Conv, seed: u64, n_steps: usize) -> SpikingNetwork {
+fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl Into<Precision>) -> SpikingNetwork {
+    let precision = precision.into();
     let [groups, in_per_group, out_per_group] = conv.groups;
     let kernel = Kernel {
         input: [groups * in_per_group, input[0], input[1]],
@@ -86,7 +89,7 @@ fn conv_network(input: [usize; 2], conv: Conv, seed: u64, n_steps: usize) -> Spi
             initial_potentials: (0..n_channels).map(|channel| 0.5 - 0.3 * (channel % 3) as f64).collect(),
             thresholds: vec![1.0; n_channels],
         };
-        SpikingLayer::round(&layer, n_steps).unwrap()
+        SpikingLayer::round(&layer, precision).unwrap()
     });
     SpikingNetwork::new(kernel.input, layers.collect()).unwrap()
 }
@@ -225,6 +228,8 @@ fn convs() -> Vec<Conv> {
         Conv { size: 5, padding: 2, stride: 2, pool: pool(PoolKind::Max, 2, 1), ..plain },
         Conv { groups: [3, 1, 1], pool: pool(PoolKind::Max, 2, 2), ..plain },
         Conv { groups: [2, 2, 5], size: 2, stride: 3, padding: 0, pool: None },
+        // More channels than a site holds, in groups.
+        Conv { groups: [70, 1, 1], pool: None, ..plain },
         Conv { size: 1, stride: 2, padding: 0, pool: pool(PoolKind::Mean, 3, 1), ..plain },
     ]
 }
@@ -239,15 +244,24 @@ fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
     }
 }
 
+/// Sums that the event-driven engine adds as 32-bit floats, and as 16-bit integers.
+const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24 };
+const INTEGERS: Precision = Precision { n_steps: 16, sum_bits: 15 };
+
 #[test]
 fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_simd_level() {
-    agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, 16), 70);
-    for conv in convs() {
-        agree_everywhere(&conv_network([8, 7], conv, 9, 16), 10);
+    // The dense engine computes the same on either grid.
+    let runs = [(FLOATS, &[(1, 1), (7, 1), (7, 2), (64, 1), (64, 2)][..]), (INTEGERS, &[(64, 2)])];
+    for (precision, batches) in runs {
+        agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70, batches);
+        for conv in convs() {
+            agree_everywhere(&conv_network([8, 7], conv, 9, precision), 10, batches);
+        }
     }
 }
 
-fn agree_everywhere(network: &SpikingNetwork, n_images: usize) {
+/// - `batches`: sizes of the dense engine's batches, and threads
+fn agree_everywhere(network: &SpikingNetwork, n_images: usize, batches: &[(usize, usize)]) {
     let images = images(n_images, network.n_in(), 1000);
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     for settings in all_settings(16) {
@@ -259,7 +273,7 @@ fn agree_everywhere(network: &SpikingNetwork, n_images: usize) {
             }
         }
         for (backend, device) in devices() {
-            for (batch_size, n_threads) in [(1, 1), (7, 1), (7, 2), (64, 1), (64, 2)] {
+            for &(batch_size, n_threads) in batches {
                 // Batches of one take long; a few samples show as much.
                 let n_samples = if batch_size == 1 { images.len().min(5) } else { images.len() };
                 let engine = DenseEngine::new(network, &device, batch_size);
@@ -279,9 +293,9 @@ proptest! {
     #[test]
     fn engines_agree_on_networks_of_any_size(
         sizes in proptest::collection::vec(1..90_usize, 2..5), seed in 0..1000_u64, n_steps in 1..24_usize,
-        initial_potential in 0.0..0.9_f64, choice in 0..16_usize,
+        initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in 15..25_u32,
     ) {
-        let network = network(&sizes, seed, initial_potential, n_steps);
+        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits });
         let images = images(3, sizes[0], seed + 50);
         let settings = all_settings(n_steps)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
@@ -292,9 +306,9 @@ proptest! {
 
     #[test]
     fn engines_agree_on_convolutions_of_any_shape(
-        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..20_usize], size in 1..5_usize,
+        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..5_usize,
         stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
-        seed in 0..1000_u64, choice in 0..16_usize,
+        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32,
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
@@ -303,7 +317,7 @@ proptest! {
             kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
             stride: [stride; 2],
         });
-        let network = conv_network(input, Conv { groups, size, stride, padding, pool }, seed, 10);
+        let network = conv_network(input, Conv { groups, size, stride, padding, pool }, seed, Precision { n_steps: 10, sum_bits });
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
