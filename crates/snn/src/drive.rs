@@ -2,7 +2,6 @@
 
 use pulp::Arch;
 
-use crate::grid::Grid;
 use crate::network::SpikingLayer;
 use crate::places::by_neuron;
 use crate::pool::Pooling;
@@ -12,8 +11,10 @@ use crate::wiring::{Connection, Kernel};
 #[derive(Debug, Clone)]
 pub(crate) struct Drive {
     shape: [usize; 3],
-    biases: Vec<f32>,
-    grids: Vec<Grid>,
+    /// `[C]`
+    biases: Vec<f64>,
+    /// Steps of the channels' grids, `[C]`: powers of two.
+    steps: Vec<f64>,
     connections: Vec<Pixels>,
 }
 
@@ -33,8 +34,8 @@ impl Drive {
         let connections: Vec<Pixels> = of_pixels.map(Pixels::new).collect();
         (!connections.is_empty()).then(|| Self {
             shape: layer.shape(),
-            biases: layer.biases().to_vec(),
-            grids: layer.grids().to_vec(),
+            biases: layer.biases().iter().map(|&bias| f64::from(bias)).collect(),
+            steps: layer.grids().iter().map(|grid| grid.step()).collect(),
             connections,
         })
     }
@@ -48,11 +49,23 @@ impl Drive {
             assert_eq!(pixels.len(), connection.n_pixels, "one pixel per input");
             Arch::new().dispatch(|| connection.add(pixels, channels, &mut sums));
         }
-        let rounded = sums.iter().enumerate().map(|(place, sum)| {
-            let channel = place % channels;
-            self.grids[channel].round(sum + f64::from(self.biases[channel]))
-        });
-        by_neuron(self.shape, &rounded.collect::<Vec<_>>())
+        let mut rounded = vec![0.0; sums.len()];
+        Arch::new().dispatch(|| self.round(&sums, &mut rounded));
+        by_neuron(self.shape, &rounded)
+    }
+}
+
+impl Drive {
+    /// Adds the biases and rounds as [`crate::grid::Grid::round`] does.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+    fn round(&self, sums: &[f64], rounded: &mut [f32]) {
+        let channels = self.biases.len();
+        for (sums, rounded) in sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels)) {
+            for (((rounded, sum), bias), step) in rounded.iter_mut().zip(sums).zip(&self.biases).zip(&self.steps) {
+                *rounded = (((sum + bias) / step).round_ties_even() * step) as f32;
+            }
+        }
     }
 }
 

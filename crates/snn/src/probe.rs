@@ -7,7 +7,7 @@ use std::ops::Range;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
+use crate::engine::gather::{Consumer, GatherLayer, Lists, NARROW, Visit, WIDE};
 use crate::network::SpikingLayer;
 use crate::places::by_neuron;
 use crate::pool::Pooling;
@@ -37,7 +37,9 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
     let packed = GatherLayer::new(layer);
     let of_sample = |spikes: &&[SpikeTrain]| {
         let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
-        packed.visit(Arch::new(), &[packed.lists(spikes)], n_steps, &mut statistics);
+        let mut lists = Lists::default();
+        packed.list(spikes, &mut lists);
+        packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
         mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
     };
     let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();

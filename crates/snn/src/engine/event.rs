@@ -60,17 +60,20 @@ impl EventEngine {
                 n_classes: self.network.n_classes(),
             })
             .collect();
+        let mut lists: Vec<Lists> = samples.iter().map(|_| Lists::default()).collect();
         for (idx, (layer, neurons)) in self.network.layers().iter().zip(neurons).enumerate() {
             // The weights of a convolution serve all positions of a sample.
             let at_once = if self.packed[idx].has_one_position() { BATCH } else { 1 };
             for (samples, traces) in samples.chunks(at_once).zip(traces.chunks_mut(at_once)) {
-                let lists: Vec<Lists> = traces.iter().map(|trace| self.packed[idx].lists(&trace.spikes)).collect();
+                for (lists, trace) in lists.iter_mut().zip(&*traces) {
+                    self.packed[idx].list(&trace.spikes, lists);
+                }
                 let steady = samples
                     .iter()
                     .map(|sample| steady_currents(layer, self.drives[idx].as_ref(), sample, settings.encoding));
                 let runs = steady.map(|currents| LayerRun::new(layer, &currents, settings.n_steps, neurons.fires));
                 let mut firing = Firing::new(layer, neurons, runs.collect());
-                self.packed[idx].visit(self.arch, &lists, settings.n_steps, &mut firing);
+                self.packed[idx].visit(self.arch, &lists[..samples.len()], settings.n_steps, &mut firing);
                 for (run, trace) in firing.runs.into_iter().zip(traces) {
                     trace.residual.push(by_neuron(layer.shape(), &run.potentials));
                     match run.output {

@@ -129,7 +129,7 @@ pub(crate) trait Visit {
 }
 
 /// Inputs that spike, position by position and step by step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Spikes {
     /// Column and channel, `column · C + channel`.
     entries: Vec<u32>,
@@ -147,9 +147,17 @@ impl Spikes {
     }
 }
 
-/// The lists that a sample's sites are computed from: per connection, per range of input channels; `None` where nothing spikes.
-#[derive(Debug)]
-pub(crate) struct Lists(Vec<Option<Vec<Spikes>>>);
+/// The lists that a sample's sites are computed from, per connection. Made for one layer after another, they keep their memory.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Vec<InputLists>);
+
+#[derive(Debug, Default)]
+struct InputLists {
+    /// Per range of input channels.
+    ranges: Vec<Spikes>,
+    /// Nothing spikes, and the lists mean nothing.
+    silent: bool,
+}
 
 impl Sites {
     fn new(shape: [usize; 3]) -> Self {
@@ -248,32 +256,36 @@ impl Input {
         if self.kernel.groups == 1 { self.channel(listed) } else { self.range(block).start + listed }
     }
 
-    fn lists(&self, spikes: &[SpikeTrain]) -> Option<Vec<Spikes>> {
+    fn list_all(&self, spikes: &[SpikeTrain], lists: &mut InputLists) {
         let source = &spikes[self.source];
-        if source.is_silent() {
-            return None;
+        lists.silent = source.is_silent();
+        if lists.silent {
+            return;
         }
         let passed = self
             .max_pools
             .iter()
             .fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(source))));
         let train = passed.as_ref().unwrap_or(source);
-        Some((0..self.ranges.len()).map(|range| self.list(train, range)).collect())
+        lists.ranges.resize_with(self.ranges.len(), Spikes::default);
+        for (block, spikes) in lists.ranges.iter_mut().enumerate() {
+            self.list(train, block, spikes);
+        }
     }
 
-    fn list(&self, train: &SpikeTrain, block: usize) -> Spikes {
+    fn list(&self, train: &SpikeTrain, block: usize, spikes: &mut Spikes) {
         let [_, height, width] = self.kernel.input;
-        let n_positions = height * width;
-        let mut entries = Vec::new();
-        let mut starts = Vec::with_capacity(train.n_steps() * n_positions + 1);
+        let Spikes { entries, starts, n_positions } = spikes;
+        *n_positions = height * width;
+        entries.clear();
+        starts.clear();
         starts.push(0);
         for step in 0..train.n_steps() {
-            for position in 0..n_positions {
-                self.list_position(train, step, position, block, &mut entries);
+            for position in 0..*n_positions {
+                self.list_position(train, step, position, block, entries);
                 starts.push(entries.len() as u32);
             }
         }
-        Spikes { entries, starts, n_positions }
     }
 
     #[inline]
@@ -414,8 +426,11 @@ impl GatherLayer {
     }
 
     /// - `spikes`: of the input and of the layers so far
-    pub(crate) fn lists(&self, spikes: &[SpikeTrain]) -> Lists {
-        Lists(self.inputs.iter().map(|input| input.lists(spikes)).collect())
+    pub(crate) fn list(&self, spikes: &[SpikeTrain], lists: &mut Lists) {
+        lists.0.resize_with(self.inputs.len(), InputLists::default);
+        for (input, lists) in self.inputs.iter().zip(&mut lists.0) {
+            input.list_all(spikes, lists);
+        }
     }
 
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
@@ -470,7 +485,8 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _: S) {
         let GatherLayer { sites, inputs, .. } = self.layer;
-        for (row, column) in (0..sites.shape[1]).flat_map(|row| (0..sites.n_columns()).map(move |column| (row, column))) {
+        for (row, column) in (0..sites.shape[1]).flat_map(|row| (0..sites.n_columns()).map(move |column| (row, column)))
+        {
             for (block_idx, block) in self.blocks.iter().enumerate() {
                 let slices: Vec<Vec<(Range<usize>, u32)>> =
                     inputs.iter().map(|input| input.slices(*sites, row, column, block_idx).collect()).collect();
@@ -480,8 +496,10 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
                     for step in 0..self.n_steps {
                         let mut sums = [N::ZERO; W];
                         for (lists, slices) in lists.0.iter().zip(&slices) {
-                            let Some(lists) = lists else { continue };
-                            let spikes = &lists[block_idx.min(lists.len() - 1)];
+                            if lists.silent {
+                                continue;
+                            }
+                            let spikes = &lists.ranges[block_idx.min(lists.ranges.len() - 1)];
                             for (positions, offset) in slices {
                                 for entry in spikes.at(step, positions) {
                                     let weights = &block.rows[entry.wrapping_add(*offset) as usize];
