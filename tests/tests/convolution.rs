@@ -124,6 +124,21 @@ fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_netwo
 }
 
 #[test]
+fn calibrated_rates_gain_accuracy_in_few_steps_and_coarse_weights_lose_none() {
+    let accuracy = |keys: &[&str]| {
+        let few = ["convert.method=percentile", "simulate.encoding=constant", "simulate.steps=6"];
+        last_accuracy(&run(&[&few[..], keys].concat()).0.run.simulation)
+    };
+    let plain = accuracy(&[]);
+    for how in ["convert.calibrate=bias", "convert.calibrate=potential"] {
+        let calibrated = accuracy(&[how]);
+        assert!(calibrated > plain + 0.05, "{how}: {calibrated} instead of {plain}");
+        let coarse = accuracy(&[how, "convert.sum_bits=15"]);
+        assert!((coarse - calibrated).abs() < 0.02, "{how}: {coarse} with 15 bits, {calibrated} with 24");
+    }
+}
+
+#[test]
 fn a_kappa_of_the_grid_that_gives_no_exact_network_is_passed_over() {
     let keys = |grid: &str| {
         let grid = format!("convert.kappa_grid={grid}");

@@ -22,7 +22,7 @@ pub(crate) struct Drive {
 struct Pixels {
     kernel: Kernel,
     pooling: Pooling,
-    n_pixels: usize,
+    n_inputs: usize,
     /// `[C_in, k, k, C_out/groups]`
     weights: Vec<f32>,
 }
@@ -46,7 +46,7 @@ impl Drive {
         let channels = self.shape[0];
         let mut sums = vec![0.0; self.shape.iter().product()];
         for connection in &self.connections {
-            assert_eq!(pixels.len(), connection.n_pixels, "one pixel per input");
+            assert_eq!(pixels.len(), connection.n_inputs, "one pixel per input");
             Arch::new().dispatch(|| connection.add(pixels, channels, &mut sums));
         }
         let mut rounded = vec![0.0; sums.len()];
@@ -84,7 +84,7 @@ impl Pixels {
                 weights.extend(outputs.map(|out| connection.row(out)[in_group * size * size + at]));
             }
         }
-        Self { kernel, pooling, n_pixels: wiring.source_shape.iter().product(), weights }
+        Self { kernel, pooling, n_inputs: wiring.source_shape.iter().product(), weights }
     }
 
     /// Adds to sums by place, each neuron's inputs in order.

@@ -133,11 +133,10 @@ impl<const W: usize> Consumer<W> for Site<'_, W> {
 
     #[inline(always)]
     fn step(&mut self, step: usize, currents: &[f32; W]) {
-        for lane in 0..W {
-            let current = f64::from(currents[lane]);
-            let deviation = current - self.mean[lane];
-            self.mean[lane] += deviation / (step + 1) as f64;
-            self.squares[lane] += deviation * (current - self.mean[lane]);
+        for ((mean, squares), &current) in self.mean.iter_mut().zip(&mut self.squares).zip(currents) {
+            let deviation = f64::from(current) - *mean;
+            *mean += deviation / (step + 1) as f64;
+            *squares += deviation * (f64::from(current) - *mean);
         }
     }
 

@@ -139,11 +139,13 @@ impl SpikeTrain {
     }
 
     /// One step with a spike of each neuron that spikes at any step.
+    #[must_use]
     pub fn at_any_step(&self) -> Self {
         self.fold(0, |a, b| a | b)
     }
 
     /// One step with a spike of each neuron that spikes at every step.
+    #[must_use]
     pub fn at_every_step(&self) -> Self {
         self.fold(u64::MAX, |a, b| a & b)
     }
@@ -211,7 +213,9 @@ mod tests {
     #[test]
     fn neurons_that_spike_at_any_and_at_every_step_are_told_apart() {
         let mut train = SpikeTrain::silent([70, 1, 1], 2);
-        [(0, 3), (0, 66), (1, 66), (1, 69)].into_iter().for_each(|(step, neuron)| train.add(step, neuron));
+        for (step, neuron) in [(0, 3), (0, 66), (1, 66), (1, 69)] {
+            train.add(step, neuron);
+        }
         let mut any = train.at_any_step();
         assert_eq!(any.neurons(0).collect::<Vec<_>>(), [3, 66, 69]);
         assert_eq!(train.at_every_step().neurons(0).collect::<Vec<_>>(), [66]);
@@ -239,7 +243,9 @@ mod tests {
             let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
             let mut train = SpikeTrain::silent(shape, 2);
             let mut neurons: Vec<usize> = picks.iter().map(|&pick| pick as usize % train.n_neurons()).collect();
-            neurons.iter().for_each(|&neuron| train.add(1, neuron));
+            for &neuron in &neurons {
+                train.add(1, neuron);
+            }
             neurons.sort_unstable();
             neurons.dedup();
             let mut found: Vec<usize> = train.neurons(1).collect();
@@ -247,12 +253,13 @@ mod tests {
             prop_assert_eq!(&found, &neurons);
             prop_assert!(neurons.iter().all(|&neuron| train.get(1, neuron) && train.counts()[neuron] == 1));
             let counts: Vec<u32> = train.counts_of_positions(1).collect();
-            for position in 0..n_positions {
+            prop_assert_eq!(counts.len(), n_positions);
+            for (position, &count) in counts.iter().enumerate() {
                 let expected: Vec<u32> =
                     (0..channels as u32).filter(|&c| neurons.contains(&(c as usize * n_positions + position))).collect();
                 let mut found = Vec::new();
                 train.for_each_in(1, position * channels, channels, |channel| found.push(channel));
-                prop_assert_eq!(counts[position] as usize, expected.len());
+                prop_assert_eq!(count as usize, expected.len());
                 prop_assert_eq!(found, expected);
             }
         }

@@ -105,6 +105,8 @@ fn overrides_take_toml_values_and_bare_words() {
     let overrides = ["convert.method=std", "convert.kappa = 0.3", "simulate.seeds=[4, 5]", "seed=9"];
     let experiment = parse(MINIMAL, &overrides).unwrap().base;
     assert_eq!(experiment.convert.label(), "std κ=0.3");
+    let experiment = parse(MINIMAL, &["convert.calibrate=potential", "convert.sum_bits=15"]).unwrap().base;
+    assert_eq!(experiment.convert.label(), "norm p=4 κ=0.4 + v(0), 15 bits");
     assert_eq!((experiment.simulate.seeds, experiment.seed), (vec![4, 5], 9));
     assert!(error(MINIMAL, &["seed"]).contains("--set seed: no `=`"));
     assert!(
@@ -165,6 +167,7 @@ fn keys_that_contradict_each_other_are_refused() {
         (&["simulate.checkpoints=[64]"], "step 64 is after the last"),
         (&["convert.method=std", "simulate.encoding=constant"], "has none"),
         (&["convert.method=max", "convert.kappa=auto"], "norm and std"),
+        (&["convert.calibrate=bias", "convert.compensate=false"], "drop one of them"),
     ] {
         assert!(error(MINIMAL, overrides).contains(message), "{overrides:?}");
     }

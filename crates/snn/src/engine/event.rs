@@ -4,6 +4,7 @@
 //! those of [`super::gather`]; here neurons fire. The SIMD level is chosen at run time.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
 use std::ops::Range;
 

@@ -10,6 +10,7 @@
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are kept and added as 16-bit integers.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
 use std::ops::Range;
 
@@ -55,7 +56,7 @@ struct Input {
     kernel: Kernel,
     /// Shape `[C, H, W]` behind the pools, where the kernel takes it for a vector.
     flattened: Option<[usize; 3]>,
-    /// Input channels of each block of channels; one range for all where there are no groups.
+    /// Input channels of each block of channels; one range for all blocks where there are no groups.
     ranges: Vec<Range<usize>>,
     /// First row of each block's weights.
     first_rows: Vec<u32>,
@@ -218,11 +219,8 @@ impl Input {
             sums,
             kernel,
             flattened: (kernel.input != pooled).then_some(pooled),
-            ranges: if kernel.groups == 1 {
-                vec![0..kernel.input[0]]
-            } else {
-                (0..sites.n_blocks()).map(range).collect()
-            },
+            // Without groups all blocks read the same.
+            ranges: (0..if kernel.groups == 1 { 1 } else { sites.n_blocks() }).map(range).collect(),
             first_rows: Vec::new(),
         }
     }
