@@ -182,7 +182,7 @@ impl Sites {
         let [channels, _, columns] = self.shape;
         let n_positions = self.group.min(columns - column * self.group);
         let first = (row * columns + column * self.group) * channels + block * self.width;
-        first..first + (n_positions * channels).min(channels * n_positions - block * self.width).min(self.width)
+        first..first + (n_positions * channels - block * self.width).min(self.width)
     }
 }
 
