@@ -101,12 +101,16 @@ fn syntax_errors_name_the_line() {
 }
 
 #[test]
+fn a_label_tells_calibration_and_coarse_weights() {
+    let experiment = parse(MINIMAL, &["convert.calibrate=potential", "convert.sum_bits=15"]).unwrap().base;
+    assert_eq!(experiment.convert.label(), "norm p=4 κ=0.4 + v(0), 15 bits");
+}
+
+#[test]
 fn overrides_take_toml_values_and_bare_words() {
     let overrides = ["convert.method=std", "convert.kappa = 0.3", "simulate.seeds=[4, 5]", "seed=9"];
     let experiment = parse(MINIMAL, &overrides).unwrap().base;
     assert_eq!(experiment.convert.label(), "std κ=0.3");
-    let experiment = parse(MINIMAL, &["convert.calibrate=potential", "convert.sum_bits=15"]).unwrap().base;
-    assert_eq!(experiment.convert.label(), "norm p=4 κ=0.4 + v(0), 15 bits");
     assert_eq!((experiment.simulate.seeds, experiment.seed), (vec![4, 5], 9));
     assert!(error(MINIMAL, &["seed"]).contains("--set seed: no `=`"));
     assert!(
