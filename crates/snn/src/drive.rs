@@ -53,9 +53,7 @@ impl Drive {
         Arch::new().dispatch(|| self.round(&sums, &mut rounded));
         by_neuron(self.shape, &rounded)
     }
-}
 
-impl Drive {
     /// Adds the biases and rounds as [`crate::grid::Grid::round`] does.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]

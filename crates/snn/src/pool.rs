@@ -91,6 +91,22 @@ pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
     passed
 }
 
+/// The windows of each of a wiring's max pools, in order.
+pub(crate) fn max_pools(wiring: &Wiring) -> Vec<Windows> {
+    let mut shape = wiring.source_shape;
+    let windows = wiring.max_pools().map(|pool| {
+        let windows = Windows::new(shape, std::iter::once(pool));
+        shape = pool.output(shape);
+        windows
+    });
+    windows.collect()
+}
+
+/// The spikes behind max pools; `None` if there are none.
+pub(crate) fn max_pooled(pools: &[Windows], train: &SpikeTrain) -> Option<SpikeTrain> {
+    pools.iter().fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(train))))
+}
+
 /// The pools of a [`Wiring`], ready to be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pooling {
@@ -102,19 +118,14 @@ pub struct Pooling {
 impl Pooling {
     /// Windows of all pools of a wiring.
     pub fn new(wiring: &Wiring) -> Self {
-        let mut shape = wiring.source_shape;
-        let mut max = Vec::new();
-        for pool in wiring.max_pools() {
-            max.push(Windows::new(shape, std::iter::once(pool)));
-            shape = pool.output(shape);
-        }
         let adds = wiring.pools.iter().any(|pool| pool.kind == PoolKind::Mean);
-        Self { max, sum: adds.then(|| Windows::new(shape, wiring.sum_pools())) }
+        let sum = adds.then(|| Windows::new(wiring.max_pooled_shape(), wiring.sum_pools()));
+        Self { max: max_pools(wiring), sum }
     }
 
     /// The spikes behind the max pools; `None` if there are none and the source's own spikes go on.
     pub fn max_pooled(&self, train: &SpikeTrain) -> Option<SpikeTrain> {
-        self.max.iter().fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(train))))
+        max_pooled(&self.max, train)
     }
 
     /// Inputs of the kernel that a spike behind the max pools is added to.

@@ -17,7 +17,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
-use crate::pool::{Windows, max_pool};
+use crate::pool::{Windows, max_pooled, max_pools};
 use crate::spikes::SpikeTrain;
 use crate::wiring::{Connection, Kernel, Wiring};
 
@@ -189,17 +189,10 @@ impl Sites {
 impl Input {
     fn new(wiring: &Wiring, sites: Sites) -> Self {
         let kernel = wiring.kernel;
-        let max_pooled = wiring.max_pooled_shape();
-        let mut shape = wiring.source_shape;
-        let max_pools = wiring.max_pools().map(|pool| {
-            let windows = Windows::new(shape, std::iter::once(pool));
-            shape = pool.output(shape);
-            windows
-        });
-        let max_pools = max_pools.collect();
-        let pooled = wiring.sum_pools().fold(max_pooled, |shape, pool| pool.output(shape));
+        let spikes = wiring.max_pooled_shape();
+        let pooled = wiring.sum_pools().fold(spikes, |shape, pool| pool.output(shape));
         let sums = wiring.sum_pools().next().map(|_| {
-            let [_, height, width] = max_pooled;
+            let [_, height, width] = spikes;
             let windows = Windows::new([1, height, width], wiring.sum_pools());
             let mut sums = vec![Vec::new(); pooled[1] * pooled[2]];
             for position in 0..height * width {
@@ -215,7 +208,7 @@ impl Input {
         };
         Self {
             source: wiring.source,
-            max_pools,
+            max_pools: max_pools(wiring),
             sums,
             kernel,
             flattened: (kernel.input != pooled).then_some(pooled),
@@ -260,10 +253,7 @@ impl Input {
         if lists.silent {
             return;
         }
-        let passed = self
-            .max_pools
-            .iter()
-            .fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(source))));
+        let passed = max_pooled(&self.max_pools, source);
         let train = passed.as_ref().unwrap_or(source);
         lists.ranges.resize_with(self.ranges.len(), Spikes::default);
         for (block, spikes) in lists.ranges.iter_mut().enumerate() {
