@@ -30,6 +30,7 @@ pub mod network;
 pub mod norm;
 pub mod philox;
 mod places;
+mod planes;
 pub mod pool;
 pub mod probe;
 pub mod spikes;

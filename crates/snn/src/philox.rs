@@ -10,6 +10,9 @@ const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 /// Rounds; ten pass all statistical tests of the source with a margin.
 const ROUNDS: usize = 10;
 
+/// The lower half of a lane.
+const LOWER: u64 = u32::MAX as u64;
+
 /// Four words of 32 random bits for a counter, under a seed.
 #[inline]
 pub fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
@@ -19,21 +22,36 @@ pub fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
 /// The same for several counters at once: each word of all of them side by side.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
+#[allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 pub(crate) fn philox_lanes<const N: usize>(seed: u64, counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
     let mut key = [seed as u32, (seed >> 32) as u32];
-    let [mut x0, mut x1, mut x2, mut x3] = counters;
-    for _ in 0..ROUNDS {
+    // A word stands in the lower half of a lane of 64 bits, which its product fills; the upper half of any other is ignored.
+    let mut x = [[0; N]; 4];
+    for word in 0..4 {
         for lane in 0..N {
-            let low = u64::from(MULTIPLIERS[0]) * u64::from(x0[lane]);
-            let high = u64::from(MULTIPLIERS[1]) * u64::from(x2[lane]);
-            x0[lane] = (high >> 32) as u32 ^ x1[lane] ^ key[0];
-            x1[lane] = high as u32;
-            x2[lane] = (low >> 32) as u32 ^ x3[lane] ^ key[1];
-            x3[lane] = low as u32;
+            x[word][lane] = u64::from(counters[word][lane]);
         }
+    }
+    for _ in 0..ROUNDS {
+        let mut next = [[0; N]; 4];
+        for lane in 0..N {
+            let low = u64::from(MULTIPLIERS[0]) * (x[0][lane] & LOWER);
+            let high = u64::from(MULTIPLIERS[1]) * (x[2][lane] & LOWER);
+            next[0][lane] = high >> 32 ^ x[1][lane] ^ u64::from(key[0]);
+            next[1][lane] = high;
+            next[2][lane] = low >> 32 ^ x[3][lane] ^ u64::from(key[1]);
+            next[3][lane] = low;
+        }
+        x = next;
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    [x0, x1, x2, x3]
+    let mut words = [[0; N]; 4];
+    for word in 0..4 {
+        for lane in 0..N {
+            words[word][lane] = x[word][lane] as u32;
+        }
+    }
+    words
 }
 
 #[cfg(test)]

@@ -67,28 +67,48 @@ impl Windows {
     }
 }
 
-/// What a max pool lets through: the spikes that raise the largest count of a window so far.
+/// Spikes so far at a max pool.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MaxPoolState {
+    /// Of each input.
+    counts: Vec<u32>,
+    /// Of each window, the largest.
+    largest: Vec<u32>,
+}
+
+impl MaxPoolState {
+    /// What the pool lets through of a train that follows what it has seen: the spikes that raise the largest count of a
+    /// window.
+    ///
+    /// - `windows`: of the pool
+    /// - returns one neuron per window
+    fn pass(&mut self, windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
+        let mut passed = SpikeTrain::silent(windows.output, train.n_steps());
+        self.counts.resize(train.n_neurons(), 0);
+        self.largest.resize(passed.n_neurons(), 0);
+        for step in 0..train.n_steps() {
+            for input in train.neurons(step) {
+                self.counts[input] += 1;
+                for &window in windows.of(input) {
+                    let largest = &mut self.largest[window as usize];
+                    // At most one higher: no input spikes twice in a step.
+                    if self.counts[input] > *largest {
+                        *largest = self.counts[input];
+                        passed.add(step, window as usize);
+                    }
+                }
+            }
+        }
+        passed
+    }
+}
+
+/// What a max pool lets through: the spikes that raise the largest spike count of a window so far.
 ///
 /// - `windows`: of one max pool
 /// - returns one neuron per window
 pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
-    let mut counts = vec![0_u32; train.n_neurons()];
-    let mut passed = SpikeTrain::silent(windows.output, train.n_steps());
-    let mut largest = vec![0_u32; passed.n_neurons()];
-    for step in 0..train.n_steps() {
-        for input in train.neurons(step) {
-            counts[input] += 1;
-            for &window in windows.of(input) {
-                let largest = &mut largest[window as usize];
-                // At most one higher: no input spikes twice in a step.
-                if counts[input] > *largest {
-                    *largest = counts[input];
-                    passed.add(step, window as usize);
-                }
-            }
-        }
-    }
-    passed
+    MaxPoolState::default().pass(windows, train)
 }
 
 /// The windows of each of a wiring's max pools, in order.
@@ -102,9 +122,13 @@ pub(crate) fn max_pools(wiring: &Wiring) -> Vec<Windows> {
     windows.collect()
 }
 
-/// The spikes behind max pools; `None` if there are none.
-pub(crate) fn max_pooled(pools: &[Windows], train: &SpikeTrain) -> Option<SpikeTrain> {
-    pools.iter().fold(None, |passed, windows| Some(max_pool(windows, passed.as_ref().unwrap_or(train))))
+/// The spikes behind max pools of a train that follows what they have seen; `None` if there are none.
+///
+/// - `states`: one per pool, or none before the first step
+pub(crate) fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, train: &SpikeTrain) -> Option<SpikeTrain> {
+    states.resize_with(pools.len(), MaxPoolState::default);
+    let pools = pools.iter().zip(states);
+    pools.fold(None, |passed, (windows, state)| Some(state.pass(windows, passed.as_ref().unwrap_or(train))))
 }
 
 /// The pools of a [`Wiring`], ready to be applied.
@@ -125,7 +149,7 @@ impl Pooling {
 
     /// The spikes behind the max pools; `None` if there are none and the source's own spikes go on.
     pub fn max_pooled(&self, train: &SpikeTrain) -> Option<SpikeTrain> {
-        max_pooled(&self.max, train)
+        max_pooled(&self.max, &mut Vec::new(), train)
     }
 
     /// Inputs of the kernel that a spike behind the max pools is added to.

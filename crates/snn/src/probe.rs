@@ -7,7 +7,8 @@ use std::ops::Range;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::engine::gather::{Consumer, GatherLayer, Lists, NARROW, Visit, WIDE};
+use crate::engine::events::{Lists, PoolStates, Scratch};
+use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
 use crate::network::SpikingLayer;
 use crate::places::by_neuron;
 use crate::pool::Pooling;
@@ -38,7 +39,7 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
     let of_sample = |spikes: &&[SpikeTrain]| {
         let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
         let mut lists = Lists::default();
-        packed.list(spikes, &mut lists);
+        packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
         packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
         mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
     };
@@ -209,7 +210,7 @@ mod tests {
         let weights: Vec<f64> = (0..3 * 50).map(|i| f64::from(i % 7) - 3.0).collect();
         let pixels: Vec<f32> = (0..50).map(|i| i as f32 / 60.0).collect();
         let trains: Vec<[SpikeTrain; 1]> =
-            (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, [50, 1, 1], &pixels, 500)]).collect();
+            (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, [50, 1, 1], &pixels, 0..500)]).collect();
         let layer = layer(Wiring::dense(0, [50, 1, 1], 3), weights.clone(), 1.0, 500);
         let inputs: Vec<&[SpikeTrain]> = trains.iter().map(<[SpikeTrain; 1]>::as_slice).collect();
         let variance = current_variance(&layer, &inputs).unwrap();

@@ -48,8 +48,15 @@ impl SpikeTrain {
         if n_positions == 1 { neuron } else { neuron % n_positions * self.shape[0] + neuron / n_positions }
     }
 
-    fn words_per_step(&self) -> usize {
+    pub(crate) fn words_per_step(&self) -> usize {
         self.n_neurons().div_ceil(WORD)
+    }
+
+    /// The bits of a step (from 0), by place.
+    #[inline]
+    pub(crate) fn words(&self, step: usize) -> &[u64] {
+        let n_words = self.words_per_step();
+        &self.words[step * n_words..][..n_words]
     }
 
     /// Adds a spike of a neuron at a step, both from 0.
@@ -64,20 +71,21 @@ impl SpikeTrain {
     /// Adds the spikes at up to 64 places from `first` on, bit k for place `first + k`, at a step from 0.
     #[inline]
     pub(crate) fn add_bits(&mut self, step: usize, first: usize, bits: u64) {
-        let (word, shift) = (step * self.words_per_step() + first / WORD, first % WORD);
-        self.words[word] |= bits << shift;
-        // What does not fit into the word, if anything.
-        let rest = bits.checked_shr((WORD - shift) as u32).unwrap_or(0);
-        if rest != 0 {
-            self.words[word + 1] |= rest;
-        }
+        let n_words = self.words_per_step();
+        add_bits(&mut self.words[step * n_words..][..n_words], first, bits);
+    }
+
+    /// All words of all steps, and how many a step has.
+    pub(crate) fn words_mut(&mut self) -> (&mut [u64], usize) {
+        let n_words = self.words_per_step();
+        (&mut self.words, n_words)
     }
 
     /// Whether a neuron spikes at a step, both from 0.
     pub fn get(&self, step: usize, neuron: usize) -> bool {
         assert!(neuron < self.n_neurons(), "neuron {neuron} of {}", self.n_neurons());
         let place = self.place(neuron);
-        self.at(step)[place / WORD] >> (place % WORD) & 1 == 1
+        self.words(step)[place / WORD] >> (place % WORD) & 1 == 1
     }
 
     /// Whether there is no spike at all.
@@ -85,14 +93,9 @@ impl SpikeTrain {
         self.words.iter().all(|&word| word == 0)
     }
 
-    fn at(&self, step: usize) -> &[u64] {
-        let n_words = self.words_per_step();
-        &self.words[step * n_words..][..n_words]
-    }
-
     /// The places that spike at a step, ascending.
     pub(crate) fn places(&self, step: usize) -> impl Iterator<Item = usize> {
-        self.at(step).iter().enumerate().flat_map(|(word_idx, &word)| {
+        self.words(step).iter().enumerate().flat_map(|(word_idx, &word)| {
             let mut rest = word;
             std::iter::from_fn(move || {
                 let bit = rest.trailing_zeros() as usize;
@@ -104,25 +107,19 @@ impl SpikeTrain {
         })
     }
 
-    /// Calls `found` with each place of a range that spikes at a step, counted from the start of the range, ascending.
+    /// Up to 64 places from `first` on at a step, bit k for place `first + k`.
     #[inline]
-    pub(crate) fn for_each_in(&self, step: usize, first: usize, len: usize, mut found: impl FnMut(u32)) {
-        for_each_chunk(self.at(step), first, len, |offset, bits| {
-            let mut rest = bits;
-            while rest != 0 {
-                found(offset as u32 + rest.trailing_zeros());
-                rest &= rest - 1;
-            }
-        });
+    pub(crate) fn bits(&self, step: usize, first: usize, n: usize) -> u64 {
+        bits_of(self.words(step), first, n)
     }
 
     /// Number of spikes of each position at a step, all channels together.
     pub(crate) fn counts_of_positions(&self, step: usize) -> impl Iterator<Item = u32> {
         let channels = self.shape[0];
         (0..self.n_positions()).map(move |position| {
-            let mut count = 0;
-            for_each_chunk(self.at(step), position * channels, channels, |_, bits| count += bits.count_ones());
-            count
+            let firsts = (0..channels).step_by(WORD);
+            let bits = |first: usize| self.bits(step, position * channels + first, (channels - first).min(WORD));
+            firsts.map(|first| bits(first).count_ones()).sum()
         })
     }
 
@@ -135,7 +132,19 @@ impl SpikeTrain {
 
     /// Number of spikes at a step (from 0).
     pub fn n_spikes(&self, step: usize) -> usize {
-        self.at(step).iter().map(|word| word.count_ones() as usize).sum()
+        self.words(step).iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Number of spikes at all steps.
+    pub fn n_spikes_in_all(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Appends the steps of another train of the same shape.
+    pub(crate) fn append(&mut self, later: &Self) {
+        assert_eq!(self.shape, later.shape, "trains of one layer");
+        self.words.extend_from_slice(&later.words);
+        self.n_steps += later.n_steps;
     }
 
     /// One step with a spike of each neuron that spikes at any step.
@@ -151,8 +160,8 @@ impl SpikeTrain {
     }
 
     fn fold(&self, start: u64, join: impl Fn(u64, u64) -> u64) -> Self {
-        let words =
-            (0..self.words_per_step()).map(|word| (0..self.n_steps).map(|step| self.at(step)[word]).fold(start, &join));
+        let words = (0..self.words_per_step())
+            .map(|word| (0..self.n_steps).map(|step| self.words(step)[word]).fold(start, &join));
         Self { shape: self.shape, n_steps: 1, words: words.collect() }
     }
 
@@ -174,16 +183,27 @@ impl SpikeTrain {
     }
 }
 
-/// Calls `take` with up to 64 bits at a time of a range of bits, and where in the range they begin.
+/// Sets up to 64 bits from `first` on.
 #[inline]
-fn for_each_chunk(words: &[u64], first: usize, len: usize, mut take: impl FnMut(usize, u64)) {
-    let mut offset = 0;
-    while offset < len {
-        let (word, shift) = ((first + offset) / WORD, (first + offset) % WORD);
-        let n = (WORD - shift).min(len - offset);
-        take(offset, words[word] >> shift & (u64::MAX >> (WORD - n)));
-        offset += n;
+pub(crate) fn add_bits(words: &mut [u64], first: usize, bits: u64) {
+    let (word, shift) = (first / WORD, first % WORD);
+    words[word] |= bits << shift;
+    // What does not fit into the word, if anything.
+    let rest = bits.checked_shr((WORD - shift) as u32).unwrap_or(0);
+    if rest != 0 {
+        words[word + 1] |= rest;
     }
+}
+
+/// Up to 64 bits from `first` on.
+#[inline]
+pub(crate) fn bits_of(words: &[u64], first: usize, n: usize) -> u64 {
+    let (word, shift) = (first / WORD, first % WORD);
+    let mut bits = words[word] >> shift;
+    if shift + n > WORD {
+        bits |= words[word + 1] << (WORD - shift);
+    }
+    bits & (u64::MAX >> (WORD - n))
 }
 
 #[cfg(test)]
@@ -257,10 +277,12 @@ mod tests {
             for (position, &count) in counts.iter().enumerate() {
                 let expected: Vec<u32> =
                     (0..channels as u32).filter(|&c| neurons.contains(&(c as usize * n_positions + position))).collect();
-                let mut found = Vec::new();
-                train.for_each_in(1, position * channels, channels, |channel| found.push(channel));
+                let found = (0..channels as u32).filter(|&c| train.bits(1, position * channels + c as usize, 1) == 1);
                 prop_assert_eq!(count as usize, expected.len());
-                prop_assert_eq!(found, expected);
+                prop_assert_eq!(found.collect::<Vec<u32>>(), expected);
+                let first = channels.min(64);
+                let together = (0..first).map(|c| train.bits(1, position * channels + c, 1) << c).sum::<u64>();
+                prop_assert_eq!(train.bits(1, position * channels, first), together);
             }
         }
     }

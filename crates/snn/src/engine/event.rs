@@ -8,19 +8,17 @@
 
 use std::ops::Range;
 
-use model::config::Reset;
+use model::config::{Encoding, Reset};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::gather::{Consumer, GatherLayer, Lists, NARROW, Visit, WIDE};
-use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons,
-    steady_currents,
-};
+use super::events::{Lists, PoolStates, Scratch};
+use super::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
+use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::drive::Drive;
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::places::{by_neuron, by_place};
-use crate::spikes::SpikeTrain;
+use crate::spikes::{SpikeTrain, add_bits};
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
@@ -29,9 +27,48 @@ const BATCH: usize = 16;
 #[derive(Debug)]
 pub struct EventEngine {
     network: SpikingNetwork,
-    drives: Vec<Option<Drive>>,
-    packed: Vec<GatherLayer>,
+    packed: Vec<PackedLayer>,
     arch: Arch,
+}
+
+#[derive(Debug)]
+struct PackedLayer {
+    synapses: GatherLayer,
+    drive: Option<Drive>,
+    /// By place.
+    biases: Vec<f32>,
+    /// By place.
+    initial_potentials: Vec<f32>,
+}
+
+impl PackedLayer {
+    fn new(layer: &SpikingLayer) -> Self {
+        let of_neurons = |values: &[f32]| with_room(by_place(layer.shape(), &layer.for_neurons(values)), 0.0);
+        Self {
+            synapses: GatherLayer::new(layer),
+            drive: Drive::of_pixels(layer),
+            biases: of_neurons(layer.biases()),
+            initial_potentials: of_neurons(layer.initial_potentials()),
+        }
+    }
+}
+
+/// A sample on its way through time.
+struct Run<'a> {
+    sample: Sample<'a>,
+    layers: Vec<LayerState>,
+    /// Of the input and the layers that fire, so far.
+    spikes: Vec<SpikeTrain>,
+    /// After each step so far, `[T, n_classes]`, if the last layer does not fire.
+    potentials: Vec<f32>,
+}
+
+struct LayerState {
+    /// Current of the pixels at each step, by place, if they drive the layer.
+    drive: Option<Vec<f32>>,
+    /// By place.
+    potentials: Vec<f32>,
+    pools: PoolStates,
 }
 
 impl EventEngine {
@@ -42,55 +79,78 @@ impl EventEngine {
 
     /// The same with the level given; every level gives the same spikes.
     fn with_arch(network: &SpikingNetwork, arch: Arch) -> Self {
-        Self {
-            network: network.clone(),
-            drives: network.layers().iter().map(Drive::of_pixels).collect(),
-            packed: network.layers().iter().map(GatherLayer::new).collect(),
-            arch,
-        }
+        Self { network: network.clone(), packed: network.layers().iter().map(PackedLayer::new).collect(), arch }
     }
 
-    fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
-        let input = self.network.input();
-        let mut traces: Vec<SampleTrace> = samples
-            .iter()
-            .map(|sample| SampleTrace {
-                spikes: vec![sample.encode(input, settings)],
-                readout: Vec::new(),
-                residual: Vec::with_capacity(self.packed.len()),
-                n_classes: self.network.n_classes(),
-            })
-            .collect();
-        let mut lists: Vec<Lists> = samples.iter().map(|_| Lists::default()).collect();
-        for (idx, (layer, neurons)) in self.network.layers().iter().zip(neurons).enumerate() {
+    fn start<'a>(&self, sample: &Sample<'a>, encoding: Encoding) -> Run<'a> {
+        let layers = self.network.layers().iter().zip(&self.packed).map(|(layer, packed)| {
+            let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
+            let by_place = |currents: Vec<f32>| with_room(by_place(layer.shape(), &currents), 0.0);
+            LayerState {
+                drive: drive.map(|drive| by_place(drive.currents(sample.pixels))),
+                potentials: packed.initial_potentials.clone(),
+                pools: PoolStates::default(),
+            }
+        });
+        Run { sample: *sample, layers: layers.collect(), spikes: Vec::new(), potentials: Vec::new() }
+    }
+
+    /// Runs the steps that follow those so far.
+    ///
+    /// - `neurons`: one entry per layer
+    fn advance(&self, runs: &mut [Run<'_>], settings: &RunSettings, neurons: &[Neurons], steps: Range<usize>) {
+        let n_steps = steps.len();
+        let encode = |run: &Run<'_>| vec![run.sample.encode_steps(self.network.input(), settings, steps.clone())];
+        let mut spikes: Vec<Vec<SpikeTrain>> = runs.iter().map(encode).collect();
+        let mut scratch = Scratch::default();
+        let mut lists: Vec<Lists> = runs.iter().map(|_| Lists::default()).collect();
+        for (idx, (layer, packed)) in self.network.layers().iter().zip(&self.packed).enumerate() {
             // The weights of a convolution serve all positions of a sample.
-            let at_once = if self.packed[idx].has_one_position() { BATCH } else { 1 };
-            for (samples, traces) in samples.chunks(at_once).zip(traces.chunks_mut(at_once)) {
-                for (lists, trace) in lists.iter_mut().zip(&*traces) {
-                    self.packed[idx].list(&trace.spikes, lists);
+            let at_once = if packed.synapses.has_one_position() { BATCH } else { 1 };
+            for (runs, spikes) in runs.chunks_mut(at_once).zip(spikes.chunks_mut(at_once)) {
+                let lists = &mut lists[..runs.len()];
+                for ((run, spikes), lists) in runs.iter_mut().zip(&*spikes).zip(&mut *lists) {
+                    packed.synapses.list(self.arch, spikes, &mut run.layers[idx].pools, &mut scratch, lists);
                 }
-                let steady = samples
-                    .iter()
-                    .map(|sample| steady_currents(layer, self.drives[idx].as_ref(), sample, settings.encoding));
-                let runs = steady.map(|currents| LayerRun::new(layer, &currents, settings.n_steps, neurons.fires));
-                let mut firing = Firing::new(layer, neurons, runs.collect());
-                self.packed[idx].visit(self.arch, &lists[..samples.len()], settings.n_steps, &mut firing);
-                for (run, trace) in firing.runs.into_iter().zip(traces) {
-                    trace.residual.push(by_neuron(layer.shape(), &run.potentials));
-                    match run.output {
-                        Output::Spikes(train) => trace.spikes.push(train),
+                let outputs = runs
+                    .iter_mut()
+                    .map(|run| LayerRun::new(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx]));
+                let mut firing = Firing::new(layer, &neurons[idx], outputs.collect(), n_steps);
+                packed.synapses.visit(self.arch, lists, n_steps, &mut firing);
+                let outputs: Vec<Output> = firing.runs.into_iter().map(|run| run.output).collect();
+                for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
+                    match output {
+                        Output::Spikes(train) => spikes.push(train),
                         Output::Potentials(steps) => {
                             let by_place = steps.chunks_exact(layer.n_out());
-                            trace.readout = by_place.flat_map(|values| by_neuron(layer.shape(), values)).collect();
+                            run.potentials.extend(by_place.flat_map(|values| by_neuron(layer.shape(), values)));
                         }
                     }
                 }
             }
         }
-        for trace in traces.iter_mut().filter(|trace| trace.readout.is_empty()) {
-            trace.readout = cumulative_counts(trace.spikes.last().expect("the last layer fires"));
+        for (run, later) in runs.iter_mut().zip(spikes) {
+            if run.spikes.is_empty() {
+                run.spikes = later;
+            } else {
+                run.spikes.iter_mut().zip(&later).for_each(|(train, later)| train.append(later));
+            }
         }
-        traces
+    }
+
+    /// What came of a run.
+    fn trace(&self, run: Run<'_>) -> SampleTrace {
+        let Run { layers, spikes, potentials, .. } = run;
+        let layers = self.network.layers().iter().zip(layers);
+        SampleTrace {
+            readout: match potentials.is_empty() {
+                true => cumulative_counts(spikes.last().expect("the last layer fires")),
+                false => potentials,
+            },
+            residual: layers.map(|(layer, state)| by_neuron(layer.shape(), &state.potentials)).collect(),
+            spikes,
+            n_classes: self.network.n_classes(),
+        }
     }
 }
 
@@ -100,18 +160,22 @@ impl Engine for EventEngine {
         let neurons = neurons(&self.network, settings);
         // Few samples are shared out evenly first.
         let batch = samples.len().div_ceil(rayon::current_num_threads()).clamp(1, BATCH);
-        let batches = samples.par_chunks(batch).map(|samples| self.run_batch(samples, settings, &neurons));
+        let batches = samples.par_chunks(batch).map(|samples| {
+            let mut runs: Vec<Run<'_>> = samples.iter().map(|sample| self.start(sample, settings.encoding)).collect();
+            self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
+            runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
+        });
         Ok(batches.flatten_iter().collect())
     }
 }
 
-/// One layer of one sample on its way through time.
+/// Some steps of one layer of one sample.
 #[derive(Debug)]
-struct LayerRun {
+struct LayerRun<'a> {
     /// Added at each step, by place.
-    currents: Vec<f32>,
+    currents: &'a [f32],
     /// By place.
-    potentials: Vec<f32>,
+    potentials: &'a mut [f32],
     output: Output,
 }
 
@@ -122,45 +186,48 @@ enum Output {
     Potentials(Vec<f32>),
 }
 
-impl LayerRun {
-    /// - `currents`: added at each step, `[n_out]`
-    fn new(layer: &SpikingLayer, currents: &[f32], n_steps: usize, fires: Option<Reset>) -> Self {
-        let shape = layer.shape();
-        let output = match fires {
-            Some(_) => Output::Spikes(SpikeTrain::silent(shape, n_steps)),
+impl<'a> LayerRun<'a> {
+    fn new(
+        layer: &SpikingLayer,
+        packed: &'a PackedLayer,
+        state: &'a mut LayerState,
+        n_steps: usize,
+        neurons: &Neurons,
+    ) -> Self {
+        let output = match neurons.fires {
+            Some(_) => Output::Spikes(SpikeTrain::silent(layer.shape(), n_steps)),
             None => Output::Potentials(vec![0.0; n_steps * layer.n_out()]),
         };
-        let start = layer.for_neurons(layer.initial_potentials());
-        // What lies behind the last neuron starts at zero and gets no current.
-        let padded = |values: &[f32]| with_room(by_place(shape, values), 0.0);
-        Self { currents: padded(currents), potentials: padded(&start), output }
+        Self { currents: state.drive.as_ref().unwrap_or(&packed.biases), potentials: &mut state.potentials, output }
     }
 }
 
-/// Values by place, with as many behind the last place as a site may hold.
+/// Values by place, with as many behind the last place as a site may hold; what lies there starts at zero and gets no current.
 fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {
     by_place.resize(by_place.len() + WIDE, value);
     by_place
 }
 
 /// Turns a layer's currents into spikes or potentials.
-struct Firing {
-    runs: Vec<LayerRun>,
+struct Firing<'a> {
+    runs: Vec<LayerRun<'a>>,
+    n_steps: usize,
     /// By place.
     limits: Option<Vec<f32>>,
     fires: Option<Reset>,
     n_out: usize,
 }
 
-impl Firing {
-    fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun>) -> Self {
+impl<'a> Firing<'a> {
+    fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun<'a>>, n_steps: usize) -> Self {
         let limits = neurons.limits.as_ref();
         let limits = limits.map(|limits| with_room(by_place(layer.shape(), limits), f32::INFINITY));
-        Self { runs, limits, fires: neurons.fires, n_out: layer.n_out() }
+        Self { runs, n_steps, limits, fires: neurons.fires, n_out: layer.n_out() }
     }
 
-    fn site<const W: usize>(&mut self) -> Site<'_, W> {
+    fn site<const W: usize>(&mut self) -> Site<'_, 'a, W> {
         Site {
+            spikes: vec![0; self.n_steps],
             firing: self,
             sample: 0,
             places: 0..0,
@@ -171,7 +238,7 @@ impl Firing {
     }
 }
 
-impl Visit for Firing {
+impl Visit for Firing<'_> {
     fn wide(&mut self) -> impl Consumer<WIDE> {
         self.site()
     }
@@ -182,35 +249,45 @@ impl Visit for Firing {
 }
 
 /// The neurons of one site of one sample.
-struct Site<'a, const W: usize> {
-    firing: &'a mut Firing,
+struct Site<'a, 'b, const W: usize> {
+    firing: &'a mut Firing<'b>,
     sample: usize,
     places: Range<usize>,
     potentials: [f32; W],
     currents: [f32; W],
-    /// A limit of infinity changes nothing.
+    /// Mean nothing where there are none.
     limits: [f32; W],
+    /// Bit k for neuron k, of each step.
+    spikes: Vec<u64>,
 }
 
-impl<const W: usize> Site<'_, W> {
+impl<const W: usize> Site<'_, '_, W> {
     /// Bit k for neuron k.
     ///
     /// - `reset`: the potential of a neuron that fires to what is left of it
     #[inline(always)]
     fn fire(&mut self, currents: &[f32; W], reset: impl Fn(f32) -> f32) -> u64 {
-        let mut bits = 0;
-        for lane in 0..W {
-            let u = self.potentials[lane] + self.currents[lane] + currents[lane];
-            let fired = u >= 1.0;
-            let after = if fired { reset(u) } else { u };
-            self.potentials[lane] = after.min(self.limits[lane]).max(-self.limits[lane]);
-            bits |= u64::from(fired) << lane;
+        // Lanes of the bits are as wide as those of the potentials.
+        let mut halves = [0_u32; 2];
+        for (half, first) in halves.iter_mut().zip((0..W).step_by(32)) {
+            for lane in first..W.min(first + 32) {
+                let u = self.potentials[lane] + self.currents[lane] + currents[lane];
+                let fired = u >= 1.0;
+                self.potentials[lane] = if fired { reset(u) } else { u };
+                *half |= u32::from(fired) << (lane - first);
+            }
+        }
+        let bits = u64::from(halves[0]) | u64::from(halves[1]) << 32;
+        if self.firing.limits.is_some() {
+            for lane in 0..W {
+                self.potentials[lane] = self.potentials[lane].min(self.limits[lane]).max(-self.limits[lane]);
+            }
         }
         bits
     }
 }
 
-impl<const W: usize> Consumer<W> for Site<'_, W> {
+impl<const W: usize> Consumer<W> for Site<'_, '_, W> {
     #[inline(always)]
     fn begin(&mut self, sample: usize, places: Range<usize>) {
         let run = &self.firing.runs[sample];
@@ -233,21 +310,26 @@ impl<const W: usize> Consumer<W> for Site<'_, W> {
                 0
             }
         };
+        self.spikes[step] = bits;
         let (first, n) = (self.places.start, self.places.len());
-        match &mut self.firing.runs[self.sample].output {
-            // What lies behind the site's neurons may fire, but is not there.
-            Output::Spikes(train) => train.add_bits(step, first, bits & (u64::MAX >> (64 - n))),
-            Output::Potentials(steps) => {
-                let n_out = self.firing.n_out;
-                steps[step * n_out + first..][..n].copy_from_slice(&self.potentials[..n]);
-            }
+        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
+            steps[step * self.firing.n_out + first..][..n].copy_from_slice(&self.potentials[..n]);
         }
     }
 
     #[inline(always)]
     fn end(&mut self) {
-        let n = self.places.len();
-        self.firing.runs[self.sample].potentials[self.places.clone()].copy_from_slice(&self.potentials[..n]);
+        let (first, n) = (self.places.start, self.places.len());
+        let run = &mut self.firing.runs[self.sample];
+        run.potentials[self.places.clone()].copy_from_slice(&self.potentials[..n]);
+        if let Output::Spikes(train) = &mut run.output {
+            let (words, n_words) = train.words_mut();
+            // What lies behind the site's neurons may fire, but is not there.
+            let there = u64::MAX >> (64 - n);
+            for (words, bits) in words.chunks_exact_mut(n_words).zip(&self.spikes) {
+                add_bits(words, first, bits & there);
+            }
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 
 mod dense;
 mod event;
+pub(crate) mod events;
 pub(crate) mod gather;
+
+use std::ops::Range;
 
 use model::config::{Encoding, Readout, Reset, SimulateConfig};
 use thiserror::Error;
@@ -63,7 +66,12 @@ impl<'a> Sample<'a> {
     ///
     /// - `shape`: `[C, H, W]` of the input
     pub fn encode(&self, shape: [usize; 3], settings: &RunSettings) -> SpikeTrain {
-        encode(settings.encoding, settings.seed, self.index, shape, self.pixels, settings.n_steps)
+        self.encode_steps(shape, settings, 0..settings.n_steps)
+    }
+
+    /// The input spikes of some steps of a run.
+    fn encode_steps(&self, shape: [usize; 3], settings: &RunSettings, steps: Range<usize>) -> SpikeTrain {
+        encode(settings.encoding, settings.seed, self.index, shape, self.pixels, steps)
     }
 }
 

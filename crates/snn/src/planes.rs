@@ -1,0 +1,488 @@
+//! Small counts of many neurons side by side, bit by bit: plane k holds bit k of every count.
+//!
+//! Hundreds of counts are added or compared by a few operations on words. Used for what average pools add up, and to write counts
+//! as a base that holds for all steps and the few steps that differ from it, which is less to add up.
+
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use std::iter;
+
+use model::population::Pool;
+
+use crate::spikes::SpikeTrain;
+
+/// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
+const TOTAL_BITS: usize = 24;
+
+/// Most planes of counts that are centred.
+const MAX_PLANES: usize = 8;
+
+/// Words that are computed with at once.
+const LANES: usize = 8;
+
+/// A bit of each of 512 numbers.
+type Bits = [u64; LANES];
+
+/// How average pools add up. Sums stand where the first input of their window does, in rows of whole words, of which there
+/// are only those that windows begin in.
+#[derive(Debug)]
+pub(crate) struct SumPools {
+    pools: Vec<SumPool>,
+    /// Words of a row.
+    row_words: usize,
+    /// Where windows begin, by position.
+    firsts: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct SumPool {
+    /// Of its input, in bits.
+    row_pitch: usize,
+    /// Rows between windows.
+    stride: usize,
+    /// Rows of windows.
+    n_rows: usize,
+    /// How far each input of a window lies from the first one, in bits.
+    offsets: Vec<usize>,
+    /// The bits of a row that stand for windows.
+    valid: Vec<u64>,
+}
+
+/// Counts of neurons at each step. Made again and again, they keep their memory.
+#[derive(Debug, Default)]
+pub(crate) struct Planes {
+    pub(crate) n_steps: usize,
+    /// Words of a plane of a step, a multiple of [`LANES`]. As many again as are computed with at once lie behind them and mean
+    /// nothing.
+    n_words: usize,
+    n_planes: usize,
+    /// `[n_planes][T · (n_words + LANES)]`; more than there are planes.
+    words: Vec<Vec<u64>>,
+    /// The bits that are set in any plane but the lowest, `[T · (n_words + LANES)]`, if there are more.
+    higher: Vec<u64>,
+}
+
+/// Counts written as `base + above − below`.
+#[derive(Debug, Default)]
+pub(crate) struct Centred {
+    /// One step.
+    pub(crate) base: Planes,
+    pub(crate) above: Planes,
+    pub(crate) below: Planes,
+}
+
+impl Planes {
+    /// - `n_words`: a multiple of [`LANES`]
+    fn reset(&mut self, n_planes: usize, n_steps: usize, n_words: usize) {
+        (self.n_planes, self.n_steps, self.n_words) = (n_planes, n_steps, n_words);
+        let n = n_steps * self.stride();
+        self.words.resize_with(n_planes.max(self.words.len()), Vec::new);
+        self.words[..n_planes].iter_mut().for_each(|words| words.resize(n, 0));
+    }
+
+    fn stride(&self) -> usize {
+        self.n_words + LANES
+    }
+
+    pub(crate) fn n_planes(&self) -> usize {
+        self.n_planes
+    }
+
+    /// A plane's words of a step.
+    #[inline(always)]
+    pub(crate) fn plane(&self, step: usize, plane: usize) -> &[u64] {
+        &self.words[plane][step * self.stride()..][..self.stride()]
+    }
+
+    /// The bits of a step that are set in any plane but the lowest.
+    #[inline(always)]
+    pub(crate) fn higher(&self, step: usize) -> &[u64] {
+        &self.higher[step * self.stride()..][..self.stride()]
+    }
+
+    /// The planes of a step, lowest first.
+    #[inline(always)]
+    fn at(&self, step: usize) -> impl ExactSizeIterator<Item = &[u64]> + Clone {
+        let n = self.stride();
+        self.words[..self.n_planes].iter().map(move |words| &words[step * n..][..n])
+    }
+
+    #[inline(always)]
+    fn at_mut(&mut self, step: usize) -> impl Iterator<Item = &mut [u64]> {
+        let n = self.stride();
+        self.words[..self.n_planes].iter_mut().map(move |words| &mut words[step * n..][..n])
+    }
+
+    /// A train's spikes.
+    pub(crate) fn copy(&mut self, train: &SpikeTrain) {
+        let n_words = train.words_per_step();
+        self.reset(1, train.n_steps(), n_words.next_multiple_of(LANES));
+        for step in 0..self.n_steps {
+            for words in self.at_mut(step) {
+                words[..n_words].copy_from_slice(train.words(step));
+                words[n_words..].fill(0);
+            }
+        }
+    }
+
+    /// Sums of a train's spikes over the windows of pools.
+    ///
+    /// - `other`: memory to work in
+    #[inline(always)]
+    pub(crate) fn sum(&mut self, train: &SpikeTrain, pools: &SumPools, other: &mut Self) {
+        self.copy(train);
+        let row_words = pools.row_words;
+        for SumPool { row_pitch, stride, n_rows, offsets, valid } in &pools.pools {
+            std::mem::swap(self, other);
+            let n_planes = other.n_planes + (usize::BITS - (offsets.len() - 1).leading_zeros()) as usize;
+            self.reset(n_planes, train.n_steps(), n_rows * row_words);
+            for (step, row) in (0..train.n_steps()).flat_map(|step| (0..*n_rows).map(move |row| (step, row))) {
+                for first in (0..row_words).step_by(LANES) {
+                    let valid = load(valid, first);
+                    let mut sum = [[0; LANES]; TOTAL_BITS];
+                    let sum = &mut sum[..n_planes];
+                    // Where there is no window, what would be added up may lie behind the last word.
+                    for offset in offsets.iter().filter(|_| valid != [0; LANES]) {
+                        let offset = row * stride * row_pitch + 64 * first + offset;
+                        add(sum, other.at(step).map(|words| load_shifted(words, offset)));
+                    }
+                    for (words, bits) in self.at_mut(step).zip(sum) {
+                        store(words, row * row_words + first, &each(bits, &valid, |bits, valid| bits & valid));
+                    }
+                }
+            }
+        }
+        self.finish();
+    }
+
+    /// Drops the highest planes that are zero throughout, and unites those above the lowest.
+    #[inline(always)]
+    fn finish(&mut self) {
+        while self.n_planes > 0 && self.spikes_of_plane(self.n_planes - 1) == 0 {
+            self.n_planes -= 1;
+        }
+        if let Some([second, others @ ..]) = self.words[..self.n_planes].get(1..) {
+            self.higher.clone_from(second);
+            for words in others {
+                for (higher, word) in self.higher.iter_mut().zip(words) {
+                    *higher |= word;
+                }
+            }
+        }
+    }
+
+    /// All counts of all steps together.
+    #[inline(always)]
+    pub(crate) fn total(&self) -> usize {
+        let mut total = 0;
+        for plane in 0..self.n_planes {
+            total += self.spikes_of_plane(plane) << plane;
+        }
+        total
+    }
+
+    #[inline(always)]
+    fn spikes_of_plane(&self, plane: usize) -> usize {
+        let mut n = 0;
+        for words in self.words[plane].chunks_exact(self.stride()) {
+            for word in &words[..self.n_words] {
+                n += word.count_ones() as usize;
+            }
+        }
+        n
+    }
+
+    /// Writes the counts around their rounded mean over the steps.
+    ///
+    /// - returns `false` where that saves less than an eighth of what is to be added up, or the counts are too large; the
+    ///   result means nothing then
+    #[inline(always)]
+    pub(crate) fn centre(&self, centred: &mut Centred) -> bool {
+        match self.n_planes {
+            1 => self.centre_planes::<1>(centred),
+            2 => self.centre_planes::<2>(centred),
+            3 => self.centre_planes::<3>(centred),
+            4..=MAX_PLANES if self.n_steps < 1 << (TOTAL_BITS - MAX_PLANES) => {
+                self.centre_planes::<MAX_PLANES>(centred)
+            }
+            _ => return false,
+        }
+        let Centred { base, above, below } = centred;
+        [&mut *base, &mut *above, &mut *below].into_iter().for_each(Self::finish);
+        let (before, after) = (self.total(), base.total() + above.total() + below.total());
+        after + before / 8 < before
+    }
+
+    /// - `P`: planes, at least as many as there are
+    #[inline(always)]
+    fn centre_planes<const P: usize>(&self, centred: &mut Centred) {
+        let Self { n_steps, n_words, .. } = *self;
+        let Centred { base: bases, above, below } = centred;
+        bases.reset(P, 1, n_words);
+        above.reset(P, n_steps, n_words);
+        below.reset(P, n_steps, n_words);
+        let total_bits = P + (usize::BITS - n_steps.leading_zeros()) as usize;
+        for first in (0..n_words).step_by(LANES) {
+            let at = |step: usize| {
+                let mut planes = [[0; LANES]; P];
+                planes.iter_mut().zip(self.at(step)).for_each(|(bits, words)| *bits = load(words, first));
+                planes
+            };
+            let mut total = [[0; LANES]; TOTAL_BITS];
+            for step in 0..n_steps {
+                add(&mut total[..total_bits], at(step).into_iter());
+            }
+            let mut base = [[0; LANES]; P];
+            for value in 1..1_usize << P {
+                // The mean is nearer to this value, or to one above it, than to the value below.
+                let nearer = greater(&total[..total_bits], (2 * value - 1) * n_steps / 2);
+                if nearer == [0; LANES] {
+                    break;
+                }
+                add(&mut base, iter::once(nearer));
+            }
+            for (words, bits) in bases.at_mut(0).zip(&base) {
+                store(words, first, bits);
+            }
+            for step in 0..n_steps {
+                let (more, fewer) = differences(at(step), &base);
+                for (words, bits) in above.at_mut(step).zip(&more).chain(below.at_mut(step).zip(&fewer)) {
+                    store(words, first, bits);
+                }
+            }
+        }
+    }
+}
+
+impl SumPools {
+    /// - `shape`: `[C, H, W]` of what is added up
+    /// - `pools`: one at least
+    pub(crate) fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
+        let [channels, _, width] = shape;
+        let row_words = (width * channels).div_ceil(64).next_multiple_of(LANES);
+        // Of the windows so far: how many bits lie between neighbours of a row, and between rows.
+        let (mut output, mut pitch, mut row_pitch) = (shape, channels, width * channels);
+        let of_pool = |pool: &Pool| {
+            let inputs = (0..pool.kernel[0]).flat_map(|y| (0..pool.kernel[1]).map(move |x| (y, x)));
+            let offsets = inputs.map(|(y, x)| y * row_pitch + x * pitch).collect();
+            output = pool.output(output);
+            let (from, stride) = (row_pitch, pool.stride[0]);
+            (pitch, row_pitch) = (pitch * pool.stride[1], 64 * row_words);
+            let mut valid = SpikeTrain::silent([64 * row_words, 1, 1], 1);
+            for bit in (0..output[2]).flat_map(|column| (0..channels).map(move |channel| column * pitch + channel)) {
+                valid.add(0, bit);
+            }
+            SumPool { row_pitch: from, stride, n_rows: output[1], offsets, valid: valid.words(0).to_vec() }
+        };
+        let pools = pools.map(of_pool).collect();
+        let [_, rows, columns] = output;
+        let windows = (0..rows).flat_map(|y| (0..columns).map(move |x| y * 64 * row_words + x * pitch));
+        Self { pools, row_words, firsts: windows.map(|first| first as u32).collect() }
+    }
+
+    /// Where the windows begin, by position, in bits.
+    pub(crate) fn firsts(&self) -> &[u32] {
+        &self.firsts
+    }
+}
+
+/// How much counts are above and below others.
+#[inline(always)]
+fn differences<const P: usize>(counts: [Bits; P], others: &[Bits; P]) -> ([Bits; P], [Bits; P]) {
+    let mut negative = [0; LANES];
+    for plane in 0..P {
+        for lane in 0..LANES {
+            negative[lane] = borrowed(counts[plane][lane], others[plane][lane], negative[lane]);
+        }
+    }
+    let (mut borrow, mut carry) = ([0; LANES], negative);
+    let (mut more, mut fewer) = ([[0; LANES]; P], [[0; LANES]; P]);
+    for plane in 0..P {
+        for lane in 0..LANES {
+            let (count, other) = (counts[plane][lane], others[plane][lane]);
+            let difference = count ^ other ^ borrow[lane];
+            borrow[lane] = borrowed(count, other, borrow[lane]);
+            // What is negative is turned over and raised by one.
+            let turned = difference ^ negative[lane];
+            let distance = turned ^ carry[lane];
+            carry[lane] &= turned;
+            (more[plane][lane], fewer[plane][lane]) = (distance & !negative[lane], distance & negative[lane]);
+        }
+    }
+    (more, fewer)
+}
+
+/// What a difference of bits takes from the next.
+#[inline(always)]
+fn borrowed(number: u64, other: u64, borrow: u64) -> u64 {
+    !number & (other | borrow) | other & borrow
+}
+
+/// Words from a bit on.
+#[inline(always)]
+fn load_shifted(words: &[u64], offset: usize) -> Bits {
+    let (first, shift) = (offset / 64, offset % 64);
+    // In two steps, for a shift by 64 is not allowed.
+    each(&load(words, first), &load(words, first + 1), |low, high| low >> shift | high << 1 << (63 - shift))
+}
+
+#[inline(always)]
+fn load(words: &[u64], first: usize) -> Bits {
+    words[first..first + LANES].try_into().expect("as many as asked for")
+}
+
+#[inline(always)]
+fn store(words: &mut [u64], first: usize, bits: &Bits) {
+    words[first..first + LANES].copy_from_slice(bits);
+}
+
+#[inline(always)]
+fn each(a: &Bits, b: &Bits, of: impl Fn(u64, u64) -> u64) -> Bits {
+    let mut all = [0; LANES];
+    for lane in 0..LANES {
+        all[lane] = of(a[lane], b[lane]);
+    }
+    all
+}
+
+/// Adds a number to each of many numbers; both with the lowest plane first.
+#[inline(always)]
+fn add(sum: &mut [Bits], mut number: impl Iterator<Item = Bits>) {
+    let mut carry = [0; LANES];
+    for sum in sum {
+        let bits = number.next().unwrap_or([0; LANES]);
+        for lane in 0..LANES {
+            let half = sum[lane] ^ bits[lane];
+            let carried = sum[lane] & bits[lane] | half & carry[lane];
+            sum[lane] = half ^ carry[lane];
+            carry[lane] = carried;
+        }
+    }
+}
+
+/// Which of many numbers are greater than a constant.
+#[inline(always)]
+fn greater(numbers: &[Bits], constant: usize) -> Bits {
+    let (mut greater, mut equal) = ([0; LANES], [u64::MAX; LANES]);
+    for (idx, bits) in numbers.iter().enumerate().rev() {
+        for lane in 0..LANES {
+            if constant >> idx & 1 == 1 {
+                equal[lane] &= bits[lane];
+            } else {
+                greater[lane] |= equal[lane] & bits[lane];
+                equal[lane] &= !bits[lane];
+            }
+        }
+    }
+    greater
+}
+
+#[cfg(test)]
+mod tests {
+    use model::population::PoolKind;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pool::Windows;
+    use crate::spikes::bits_of;
+
+    /// - `bit`: of the neuron
+    fn count(planes: &Planes, step: usize, bit: usize) -> i64 {
+        (0..).zip(planes.at(step)).map(|(k, words)| (bits_of(words, bit, 1) as i64) << k).sum()
+    }
+
+    fn of_trains(trains: &[SpikeTrain]) -> Planes {
+        let mut planes = Planes::default();
+        let n_words = trains[0].words_per_step();
+        planes.reset(trains.len(), trains[0].n_steps(), n_words.next_multiple_of(LANES));
+        for step in 0..planes.n_steps {
+            for (words, train) in planes.at_mut(step).zip(trains) {
+                words[..n_words].copy_from_slice(train.words(step));
+            }
+        }
+        planes
+    }
+
+    fn train(shape: [usize; 3], n_steps: usize, spikes: impl Fn(usize, usize) -> bool) -> SpikeTrain {
+        let mut train = SpikeTrain::silent(shape, n_steps);
+        for step in 0..n_steps {
+            (0..train.n_neurons()).filter(|&neuron| spikes(step, neuron)).for_each(|neuron| train.add(step, neuron));
+        }
+        train
+    }
+
+    #[test]
+    fn sums_over_windows_are_those_counted_one_by_one() {
+        let pool = |kernel, stride| Pool { kind: PoolKind::Mean, kernel, stride };
+        // Overlapping windows, and pools of pools.
+        let chains = [vec![pool([2, 3], [2, 1])], vec![pool([2, 2], [2, 2]), pool([2, 2], [1, 1])]];
+        for (channels, chain) in [1, 16, 70].into_iter().flat_map(|c| chains.iter().map(move |chain| (c, chain))) {
+            let shape = [channels, 6, 7];
+            let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3);
+            let pools = SumPools::new(shape, chain.iter());
+            let mut sums = Planes::default();
+            sums.sum(&spikes, &pools, &mut Planes::default());
+            let windows = Windows::new(shape, chain.iter());
+            let mut total = 0;
+            for step in 0..3 {
+                let mut expected = vec![0; channels * pools.firsts().len()];
+                for neuron in spikes.neurons(step) {
+                    windows.of(neuron).iter().for_each(|&window| expected[window as usize] += 1);
+                }
+                for (window, &expected) in expected.iter().enumerate() {
+                    let (channel, position) = (window / pools.firsts().len(), window % pools.firsts().len());
+                    let bit = pools.firsts()[position] as usize + channel;
+                    assert_eq!(count(&sums, step, bit), expected, "{channels} channels, {chain:?}");
+                }
+                total += expected.iter().sum::<i64>();
+            }
+            // There is nothing where there is no window.
+            assert_eq!(sums.total() as i64, total);
+        }
+    }
+
+    #[test]
+    fn a_neuron_that_spikes_most_of_the_time_is_written_by_its_silences() {
+        let spikes = train([3, 1, 1], 8, |step, neuron| [step > 1, step % 4 == 0, step % 2 == 0][neuron]);
+        let mut centred = Centred::default();
+        assert!(of_trains(&[spikes]).centre(&mut centred));
+        let Centred { base, above, below } = centred;
+        let total = |planes: &Planes, bit: usize| (0..planes.n_steps).map(|step| count(planes, step, bit)).sum::<i64>();
+        assert_eq!([0, 1, 2].map(|bit| total(&base, bit)), [1, 0, 0]);
+        // One that spikes half of the time is left as it is.
+        assert_eq!([0, 1, 2].map(|bit| total(&above, bit)), [0, 2, 4]);
+        assert_eq!([0, 1, 2].map(|bit| total(&below, bit)), [2, 0, 0]);
+    }
+
+    #[test]
+    fn rare_spikes_are_left_as_they_are() {
+        let spikes = train([100, 1, 1], 10, |step, neuron| (neuron + step) % 10 == 0);
+        assert!(!of_trains(&[spikes]).centre(&mut Centred::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn base_and_differences_make_up_the_counts(
+            n_planes in 1..5_usize, n_steps in 1..20_usize, n in 1..140_usize, seed in any::<u64>(), share in 1..9_u64,
+        ) {
+            let mix = |k: u64| (seed ^ k).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 60;
+            let planes: Vec<SpikeTrain> = (0..n_planes)
+                .map(|k| train([n, 1, 1], n_steps, |step, neuron| mix((k * 4096 + neuron * 32 + step) as u64) < 2 * share))
+                .collect();
+            let planes = of_trains(&planes);
+            let mut centred = Centred::default();
+            prop_assume!(planes.centre(&mut centred));
+            let Centred { base, above, below } = centred;
+            for (step, neuron) in (0..n_steps).flat_map(|step| (0..n).map(move |neuron| (step, neuron))) {
+                let [base, above, below] =
+                    [count(&base, 0, neuron), count(&above, step, neuron), count(&below, step, neuron)];
+                prop_assert_eq!(base + above - below, count(&planes, step, neuron));
+                prop_assert!(above == 0 || below == 0);
+                let total: i64 = (0..n_steps).map(|step| count(&planes, step, neuron)).sum();
+                // The nearest whole number to the mean, halves down.
+                prop_assert_eq!(base, (2 * total + n_steps as i64 - 1).div_euclid(2 * n_steps as i64));
+            }
+        }
+    }
+}
