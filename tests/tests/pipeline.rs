@@ -60,6 +60,29 @@ fn foreign(weights: &Path, change: impl Fn(&mut BTreeMap<String, TensorF32>)) ->
 }
 
 #[test]
+fn early_exit_adds_to_the_results_and_changes_nothing_else() {
+    let (folder, weights) = trained();
+    convert(&[], &weights, folder.path()).unwrap();
+    let off = simulate(&[], folder.path()).unwrap();
+    assert!(!std::fs::read_to_string(&off.path).unwrap().contains("\"early_exit\":{"));
+    for (engine, confidence) in [("event", "0.9"), ("dense", "0.999")] {
+        let overrides = [format!("simulate.early_exit={confidence}"), format!("simulate.engine={engine}")];
+        let on = simulate(&[&overrides[0], &overrides[1]], folder.path()).unwrap();
+        assert!(on.notes.iter().any(|note| note.starts_with("early exit took")), "{:?}", on.notes);
+        let mut run = on.results.run;
+        let seed = &mut run.simulation.seeds[0];
+        let early = seed.early_exit.take().unwrap();
+        let (accuracy, operations) = (*seed.accuracy.last().unwrap(), *seed.synaptic_operations.last().unwrap());
+        // Of 300 samples a few differ; those that differ are as many more or fewer right ones at most.
+        assert!((early.accuracy - accuracy).abs() <= 1.0 - early.agreement + 1e-12, "{early:?}");
+        assert!(early.agreement > 0.9 && early.mean_steps < 14.0, "{early:?}");
+        assert!(early.synaptic_operations < operations && (early.exits.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        run.simulation.engine = "event".to_owned();
+        assert_eq!(run, off.results.run);
+    }
+}
+
+#[test]
 fn the_spiking_network_decides_as_the_trained_one_and_every_method_gets_there() {
     let (folder, weights) = trained();
     for method in Method::ALL {

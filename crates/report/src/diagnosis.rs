@@ -252,6 +252,7 @@ mod tests {
             agreement: vec![0.0; 2],
             synaptic_operations: vec![0.0; 2],
             mean_latency: 1.0,
+            early_exit: None,
         });
         run.simulation.layers.extend(hidden);
         run.simulation.layers.push(activity());

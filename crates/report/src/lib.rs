@@ -22,4 +22,6 @@ mod table;
 pub use error::ReportError;
 pub use figure::{Figure, Theme, figures};
 pub use page::html;
-pub use table::{Align, Column, Table, accuracy_table, csv, difference_table, markdown, terminal, tidy_csv};
+pub use table::{
+    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
+};

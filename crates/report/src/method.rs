@@ -2,7 +2,7 @@
 //!
 //! Reads [`crate::record`]; feeds the tables, the figures and [`crate::comparison`].
 
-use crate::record::{ExperimentRecord, RunRecord, SeedRecord};
+use crate::record::{EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
 use crate::statistic::{Summary, summarise};
 
 /// Which network and which simulation seed an observation is from; methods are compared at equal keys.
@@ -104,6 +104,16 @@ impl<'a> Method<'a> {
     /// Mean and spread of the synaptic operations per sample up to a step.
     pub fn operations(&self, step: usize) -> Option<Summary> {
         summarise(self.operations_at(step).into_iter().map(|(_, v)| v))
+    }
+
+    /// Mean and spread of a value of the samples that are stopped early, which may look at the whole run; `None` where none are.
+    pub fn early_exit(&self, value: impl Fn(&EarlyExitRecord, &SeedRecord) -> Option<f64>) -> Option<Summary> {
+        summarise(self.observations.iter().filter_map(|o| value(o.seed.early_exit.as_ref()?, o.seed)))
+    }
+
+    /// Confidence at which its samples are stopped early; `None` where none are.
+    pub fn confidence(&self) -> Option<f64> {
+        self.observations.iter().find_map(|o| o.seed.early_exit.as_ref().map(|early| early.confidence))
     }
 
     /// Mean over networks and seeds of the accuracy minus that of the own ANN; negative when accuracy is lost.

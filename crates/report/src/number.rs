@@ -46,6 +46,17 @@ pub(crate) fn percent_summary(summary: Option<Summary>, decimals: usize) -> Stri
     )
 }
 
+/// Mean and standard deviation with a fixed count of decimals: `4.36 ± 0.05`, or the mean alone.
+pub(crate) fn number_summary(summary: Option<Summary>, decimals: usize) -> String {
+    summary.map_or_else(
+        || MISSING.to_owned(),
+        |s| match s.sd {
+            Some(sd) => format!("{} ± {}", fixed(s.mean, decimals), fixed(sd, decimals)),
+            None => fixed(s.mean, decimals),
+        },
+    )
+}
+
 /// A number with three significant digits: `0.0312`, `4.57`, `1230`, `3.1×10⁻⁵`.
 pub(crate) fn significant(value: f64) -> String {
     if !value.is_finite() {

@@ -200,6 +200,32 @@ pub struct SeedRecord {
     pub synaptic_operations: Vec<f64>,
     /// Mean over samples of the first step from which the decision no longer changes.
     pub mean_latency: f64,
+    /// What stopping each sample as soon as its decision is settled would have given; `None` where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_exit: Option<EarlyExitRecord>,
+}
+
+/// Samples stopped as soon as their decision is settled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EarlyExitRecord {
+    /// Least probability, by the test, that a decision is that after T steps, in (½, 1).
+    pub confidence: f64,
+    /// Accuracy of the decisions, in [0, 1].
+    pub accuracy: f64,
+    /// Share of samples whose decision equals their own after T steps, in [0, 1].
+    pub agreement: f64,
+    /// Mean number of steps taken.
+    pub mean_steps: f64,
+    /// Steps after which half of the samples have stopped.
+    pub median_steps: usize,
+    /// Steps after which nine in ten samples have stopped.
+    pub ninth_decile_steps: usize,
+    /// Share of samples that were not settled before T, in [0, 1].
+    pub unsettled_share: f64,
+    /// Synaptic operations per sample up to its stop.
+    pub synaptic_operations: f64,
+    /// Share of samples that stop at each step, `[T]`.
+    pub exits: Vec<f64>,
 }
 
 /// Activity of one layer.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::comparison::{Verdict, difference};
 use crate::error::ReportError;
 use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
-use crate::number::{MISSING, accuracy_decimals, count_summary, integer, percent, percent_summary};
-use crate::record::ExperimentRecord;
+use crate::number::{MISSING, accuracy_decimals, count_summary, integer, number_summary, percent, percent_summary};
+use crate::record::{EarlyExitRecord, ExperimentRecord, SeedRecord};
 
 /// A table of text cells, each row as long as `columns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,51 @@ pub fn difference_table(record: &ExperimentRecord) -> Option<Table> {
     (!others.is_empty()).then(|| Table { title, columns, rows: others.iter().map(row).collect() })
 }
 
+/// What stopping each sample at a settled decision gives, against running all of them to T; `None` if no run was stopped.
+///
+/// Mean ± sample standard deviation over networks × simulation seeds, as in [`accuracy_table`]; steps are rounded means of the
+/// seeds' quantiles.
+pub fn early_exit_table(record: &ExperimentRecord) -> Option<Table> {
+    let decimals = accuracy_decimals(record.dataset.n_test);
+    let row = |m: &Method<'_>| {
+        let value = |value: &dyn Fn(&EarlyExitRecord) -> f64| m.early_exit(|early, _| Some(value(early)));
+        let share = |of: &dyn Fn(&EarlyExitRecord) -> f64| percent_summary(value(of), decimals);
+        let steps = |of: &dyn Fn(&EarlyExitRecord) -> f64, decimals| number_summary(value(of), decimals);
+        let last_operations = |seed: &SeedRecord| seed.synaptic_operations.last().copied().filter(|&n| n > 0.0);
+        let saved = m.early_exit(|early, seed| Some(early.synaptic_operations / last_operations(seed)?));
+        m.confidence().map(|confidence| {
+            vec![
+                m.label.to_owned(),
+                confidence.to_string(),
+                share(&|early| early.accuracy),
+                percent_summary(m.early_exit(|_, seed| seed.accuracy.last().copied()), decimals),
+                share(&|early| 1.0 - early.agreement),
+                steps(&|early| early.mean_steps, 2),
+                steps(&|early| early.median_steps as f64, 0),
+                steps(&|early| early.ninth_decile_steps as f64, 0),
+                share(&|early| early.unsettled_share),
+                percent_summary(saved, 1),
+            ]
+        })
+    };
+    let rows: Vec<Vec<String>> = methods(record).iter().filter_map(row).collect();
+    let t = last_step(record);
+    let columns = vec![
+        Column::text("method"),
+        Column::number("confidence"),
+        Column::number("accuracy, %"),
+        Column::number(format!("at T={t}, %")),
+        Column::number("differing, %"),
+        Column::number("steps, mean"),
+        Column::number("median"),
+        Column::number("9 in 10"),
+        Column::number(format!("run to T={t}, %")),
+        Column::number("syn. ops, % of all"),
+    ];
+    let title = "Early exit: each sample stopped at a settled decision".to_owned();
+    (!rows.is_empty()).then_some(Table { title, columns, rows })
+}
+
 /// A table with one row per method and one column per checkpoint.
 pub(crate) fn checkpoint_table(
     record: &ExperimentRecord,
@@ -190,38 +235,37 @@ pub fn csv(table: &Table) -> Result<String, ReportError> {
 /// Every measured step as comma-separated values in tidy form, at full precision.
 ///
 /// Columns: `experiment, network, label, seed, step, accuracy, agreement, synaptic_operations`; accuracy and
-/// agreement in [0, 1], operations per sample up to and including the step. A missing value is an empty field.
+/// agreement in [0, 1], operations per sample up to and including the step. Where any run was stopped early, `early_exits` too: the
+/// share of samples that stop at the step. A missing value is an empty field.
 ///
 /// # Errors
 /// [`ReportError::Csv`] if the writer fails.
 pub fn tidy_csv(record: &ExperimentRecord) -> Result<String, ReportError> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "experiment",
-        "network",
-        "label",
-        "seed",
-        "step",
-        "accuracy",
-        "agreement",
-        "synaptic_operations",
-    ])?;
+    let mut heading =
+        vec!["experiment", "network", "label", "seed", "step", "accuracy", "agreement", "synaptic_operations"];
+    let stops = record.runs.iter().flat_map(|run| &run.simulation.seeds).any(|seed| seed.early_exit.is_some());
+    heading.extend(stops.then_some("early_exits"));
+    writer.write_record(heading)?;
     for run in &record.runs {
         for seed in &run.simulation.seeds {
             for step in 0..run.simulation.steps {
                 let value = |series: &[f64]| {
                     series.get(step).filter(|v| v.is_finite()).map(ToString::to_string).unwrap_or_default()
                 };
-                writer.write_record([
-                    record.name.as_str(),
-                    &run.network,
-                    &run.label,
-                    &seed.seed.to_string(),
-                    &(step + 1).to_string(),
-                    &value(&seed.accuracy),
-                    &value(&seed.agreement),
-                    &value(&seed.synaptic_operations),
-                ])?;
+                let mut row = vec![
+                    record.name.clone(),
+                    run.network.clone(),
+                    run.label.clone(),
+                    seed.seed.to_string(),
+                    (step + 1).to_string(),
+                    value(&seed.accuracy),
+                    value(&seed.agreement),
+                    value(&seed.synaptic_operations),
+                ];
+                let exits = seed.early_exit.as_ref().map_or(&[][..], |early| &early.exits);
+                row.extend(stops.then(|| value(exits)));
+                writer.write_record(row)?;
             }
         }
     }

@@ -90,9 +90,38 @@ fn page_needs_no_script_and_no_other_file() {
 fn every_part_of_a_full_record_has_its_section() {
     let page = Html::parse_document(&html(&experiment()).unwrap());
     let ids: Vec<&str> = select(&page, "main > section").iter().filter_map(|e| e.attr("id")).collect();
-    let expected =
-        ["steps", "operations", "variance", "rates", "raster", "layers", "energy", "search", "training", "provenance"];
+    let expected = [
+        "steps",
+        "operations",
+        "early-exit",
+        "variance",
+        "rates",
+        "raster",
+        "layers",
+        "energy",
+        "search",
+        "training",
+        "provenance",
+    ];
     assert_eq!(ids, expected);
+}
+
+#[test]
+fn a_method_whose_early_decisions_differ_too_often_is_said_not_to_keep_its_promise() {
+    let verdicts = |agreement: f64| {
+        let record = every_run(experiment(), |run| {
+            let early = run.simulation.seeds.iter_mut().filter_map(|seed| seed.early_exit.as_mut());
+            early.for_each(|early| early.agreement = agreement);
+        });
+        texts(&Html::parse_document(&html(&record).unwrap()), "#early-exit .findings li")
+    };
+    let (kept, broken) = (verdicts(0.992), verdicts(0.985));
+    assert_eq!(kept.len(), select(&Html::parse_document(&html(&experiment()).unwrap()), "#early-exit tbody tr").len());
+    assert!(
+        kept.iter().all(|s| s.contains("0.80\u{a0}% of the decisions differ from those at T, as seldom as")),
+        "{kept:?}"
+    );
+    assert!(broken.iter().all(|s| s.contains("more often than promised (1.00\u{a0}%)")), "{broken:?}");
 }
 
 #[test]
@@ -105,7 +134,10 @@ fn sections_without_data_are_left_out() {
         run.simulation.rate_match.clear();
         run.simulation.rasters.clear();
         run.simulation.energy.snn_pj.clear();
-        run.simulation.seeds.iter_mut().for_each(|s| s.synaptic_operations.clear());
+        for seed in &mut run.simulation.seeds {
+            seed.synaptic_operations.clear();
+            seed.early_exit = None;
+        }
     });
     record.networks.iter_mut().for_each(|n| n.epochs.clear());
     let page = Html::parse_document(&html(&record).unwrap());
@@ -175,6 +207,10 @@ fn damaged() -> ExperimentRecord {
             seed.agreement[0] = f64::NAN;
             seed.synaptic_operations.fill(f64::NAN);
             seed.mean_latency = f64::INFINITY;
+            if let Some(early) = &mut seed.early_exit {
+                (early.accuracy, early.agreement, early.mean_steps) = (f64::NAN, f64::INFINITY, f64::NAN);
+                early.exits.truncate(3 * i);
+            }
         }
         for layer in &mut simulation.layers {
             (layer.mean_rate, layer.spikes_per_sample, layer.synaptic_operations) = (f64::NAN, f64::NAN, f64::INFINITY);

@@ -1,9 +1,10 @@
 //! The tables of a small hand-made record, in every form.
 
 use report::record::{
-    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
+    AnnRecord, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord,
+    SimulationRecord,
 };
-use report::{accuracy_table, csv, markdown, terminal, tidy_csv};
+use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
 
 fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord {
     let seeds = accuracies
@@ -15,6 +16,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
             agreement: vec![0.75, f64::NAN],
             synaptic_operations: operations.to_vec(),
             mean_latency: 1.5,
+            early_exit: None,
         })
         .collect();
     RunRecord {
@@ -100,6 +102,38 @@ fn accuracy_table_in_markdown() {
 #[test]
 fn accuracy_table_as_csv() {
     insta::assert_snapshot!(csv(&accuracy_table(&small())).unwrap());
+}
+
+/// The small record with its second method stopped early.
+fn stopped() -> ExperimentRecord {
+    let mut record = small();
+    record.runs[1].simulation.seeds[0].early_exit = Some(EarlyExitRecord {
+        confidence: 0.9,
+        accuracy: 0.94,
+        agreement: 0.985,
+        mean_steps: 1.25,
+        median_steps: 1,
+        ninth_decile_steps: 2,
+        unsettled_share: 0.25,
+        synaptic_operations: 390.0,
+        exits: vec![0.75, 0.25],
+    });
+    record
+}
+
+#[test]
+fn early_exits_have_a_table_and_a_column_where_there_are_any() {
+    assert_eq!(early_exit_table(&small()), None);
+    insta::assert_snapshot!(terminal(&early_exit_table(&stopped()).unwrap()));
+    assert_eq!(accuracy_table(&stopped()), accuracy_table(&small()));
+    let text = tidy_csv(&stopped()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with(",synaptic_operations,early_exits"), "{}", lines[0]);
+    assert_eq!(
+        (lines[1], lines[6]),
+        ("small,seed 1,norm p=4 κ=0.4,1,1,0.58,0.75,1200,", "small,seed 1,max | own,1,2,0.945,,650,0.25")
+    );
+    assert!(!tidy_csv(&small()).unwrap().contains("early"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In `RUNS/NAME/`: one folder per trained network (none without a sweep over training) with `ann.safetensors`, in it
 //! one folder per conversion (none without a sweep) with `snn.safetensors` and `results.json`; and for all of them
-//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `accuracy-light.svg`, `accuracy-dark.svg` and `report.html`.
+//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `accuracy-light.svg`, `accuracy-dark.svg` and `report.html`.
 //! What is there and unchanged is not made again, so a run that was cut off goes on where it stopped.
 
 use std::fmt::Write as _;
@@ -133,6 +133,9 @@ fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     put("table.md", &report::markdown(&report::accuracy_table(record)))?;
     if let Some(differences) = report::difference_table(record) {
         put("differences.md", &report::markdown(&differences))?;
+    }
+    if let Some(early_exits) = report::early_exit_table(record) {
+        put("early-exit.md", &report::markdown(&early_exits))?;
     }
     for figure in report::figures(record)? {
         put(&figure.file_name, &figure.svg)?;

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
                 eprintln!("note: {note}");
             }
             print!("{}", report::terminal(&report::accuracy_table(&outcome.record)));
+            if let Some(table) = report::early_exit_table(&outcome.record) {
+                print!("\n{}", report::terminal(&table));
+            }
             println!("\nreport: {}", outcome.page.display());
             ExitCode::SUCCESS
         }

@@ -1,12 +1,13 @@
 //! Runs a spiking network over T time steps, scores it and writes `results.json`.
 //!
-//! - [`score`]: accuracy, agreement, cost and activity over all samples
+//! - [`score`]: accuracy, agreement, cost and activity over all samples, run to T and stopped early
 //! - [`measure`]: noise, rates and rasters of a few
 
 pub mod measure;
 pub mod score;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,10 +25,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
-use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
+use snn::{
+    DenseEngine, EarlyDecision, EarlyExit, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork,
+    SynapticOperations,
+};
 
 use measure::LayerProbe;
-use score::{Activity, Score};
+use score::{Activity, EarlyScore, Score};
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +97,7 @@ pub fn run(
     let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let notes = artefact.network.layers().iter().filter_map(note).collect();
+    let mut notes: Vec<String> = artefact.network.layers().iter().filter_map(note).collect();
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -104,7 +108,8 @@ pub fn run(
     let operations = SynapticOperations::new(&artefact.network);
     let simulation =
         Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test, operations };
-    let (record, ann_accuracy) = simulation.run(options)?;
+    let (record, ann_accuracy, note) = simulation.run(options)?;
+    notes.extend(note);
     let results = Results {
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -221,6 +226,41 @@ struct Simulation<'a> {
     operations: SynapticOperations,
 }
 
+/// What stops samples early, and the time that it took against that of the whole runs: told, never written down.
+struct Early {
+    exit: EarlyExit,
+    confidence: f64,
+    whole: Duration,
+    stopped: Duration,
+}
+
+impl Early {
+    fn new(network: &SpikingNetwork, confidence: f64) -> Self {
+        let exit = EarlyExit::new(network, confidence);
+        Self { exit, confidence, whole: Duration::ZERO, stopped: Duration::ZERO }
+    }
+
+    /// The decisions of a chunk of samples whose whole runs have just taken some time.
+    fn run(
+        &mut self,
+        engine: &dyn Engine,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        whole: Duration,
+    ) -> Result<Vec<EarlyDecision>> {
+        let start = Instant::now();
+        let decisions = engine.run_until(samples, settings, &self.exit).context("simulation with early exit")?;
+        self.stopped += start.elapsed();
+        self.whole += whole;
+        Ok(decisions)
+    }
+
+    fn note(&self) -> String {
+        let ratio = self.stopped.as_secs_f64() / self.whole.as_secs_f64();
+        format!("early exit took {ratio:.2} of the time of running every sample to T")
+    }
+}
+
 /// The first samples' traces, kept to be looked at closely.
 struct Probed {
     traces: Vec<SampleTrace>,
@@ -228,8 +268,8 @@ struct Probed {
 }
 
 impl Simulation<'_> {
-    /// The record, and the trained network's accuracy on the same samples.
-    fn run(&self, options: Options) -> Result<(SimulationRecord, f64)> {
+    /// The record, the trained network's accuracy on the same samples, and what the user should know.
+    fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let engine = self.engine();
@@ -242,13 +282,14 @@ impl Simulation<'_> {
             if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
         let bar = progress_bar(n_seeds * samples.len(), options);
         let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
+        let mut early = config.early_exit.map(|confidence| Early::new(self.network, confidence));
         let mut seeds = Vec::with_capacity(n_seeds);
         for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
             let probed = (idx == 0).then_some(&mut probed);
-            seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, &bar)?);
+            seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
         bar.finish_and_clear();
-        Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy))
+        Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
     }
 
     fn engine(&self) -> Box<dyn Engine> {
@@ -283,21 +324,30 @@ impl Simulation<'_> {
         seed: u64,
         ann_decisions: &[usize],
         mut probed: Option<&mut Probed>,
+        mut early: Option<&mut Early>,
         bar: &ProgressBar,
     ) -> Result<SeedRecord> {
         let config = &self.experiment.simulate;
         let settings = RunSettings::new(config, seed);
         let samples = &self.test.samples;
         let n_kept = config.probe_samples.max(config.raster_samples);
-        let mut score = Score::new(config.steps);
+        let (mut score, mut early_score) = (Score::new(config.steps), EarlyScore::new(config.steps));
         let chunk = samples_per_chunk(self.network);
         for first in (0..samples.len()).step_by(chunk) {
             let indices = first..samples.len().min(first + chunk);
             let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
-            let traces = engine.run(&Sample::consecutive(first, &images), &settings).context("simulation")?;
+            let chunk = Sample::consecutive(first, &images);
+            let start = Instant::now();
+            let traces = engine.run(&chunk, &settings).context("simulation")?;
+            let whole = start.elapsed();
+            let stopped = early.as_mut().map(|early| early.run(engine, &chunk, &settings, whole)).transpose()?;
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
             for ((index, trace), operations) in indices.zip(traces).zip(operations) {
-                score.add(&trace, &operations, usize::from(samples.label(index)), ann_decisions[index]);
+                let label = usize::from(samples.label(index));
+                score.add(&trace, &operations, label, ann_decisions[index]);
+                if let Some(stopped) = &stopped {
+                    early_score.add(stopped[index - first], &trace, &operations, label);
+                }
                 if let Some(probed) = &mut probed {
                     probed.activity.add(&trace, &operations);
                     if index < n_kept {
@@ -307,7 +357,8 @@ impl Simulation<'_> {
                 bar.inc(1);
             }
         }
-        Ok(score.record(seed))
+        let early_exit = early.map(|early| early_score.record(early.confidence));
+        Ok(SeedRecord { early_exit, ..score.record(seed) })
     }
 
     fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {

@@ -53,6 +53,9 @@ fn simulate(experiment: &Experiment, folder: &Path, options: Options) -> Result<
     let page = folder.join("report.html");
     artefact::write_atomically(&page, report::html(&record)?.as_bytes())?;
     print!("{}", report::terminal(&report::accuracy_table(&record)));
+    if let Some(table) = report::early_exit_table(&record) {
+        print!("\n{}", report::terminal(&table));
+    }
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }

@@ -1,7 +1,7 @@
 //! Accuracy, agreement, cost and activity of many samples, from their traces.
 
-use report::record::{LayerActivity, SeedRecord};
-use snn::{SampleTrace, SpikeTrain, SpikingNetwork};
+use report::record::{EarlyExitRecord, LayerActivity, SeedRecord};
+use snn::{EarlyDecision, SampleTrace, SpikeTrain, SpikingNetwork};
 
 /// Sums over the samples of one simulation seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,7 @@ impl Score {
             agreement: mean(&self.agreeing),
             synaptic_operations: mean(&self.operations),
             mean_latency: self.latency as f64 / n,
+            early_exit: None,
         }
     }
 }
@@ -59,6 +60,64 @@ impl Score {
 fn latency(decisions: &[usize]) -> usize {
     let last = decisions.last();
     decisions.iter().rposition(|decision| Some(decision) != last).map_or(1, |changed| changed + 2)
+}
+
+/// Sums over the samples of one simulation seed, each stopped at a settled decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlyScore {
+    /// Samples that stop at each step, `[T]`.
+    exits: Vec<u64>,
+    right: u64,
+    /// Decisions equal to those after T steps.
+    agreeing: u64,
+    /// Synaptic operations up to the stop.
+    operations: u64,
+}
+
+impl EarlyScore {
+    /// No samples yet.
+    pub fn new(n_steps: usize) -> Self {
+        Self { exits: vec![0; n_steps], right: 0, agreeing: 0, operations: 0 }
+    }
+
+    /// Adds a sample.
+    ///
+    /// - `trace`, `operations`: of its run of T steps
+    /// - `label`: its class
+    pub fn add(&mut self, early: EarlyDecision, trace: &SampleTrace, operations: &[Vec<u64>], label: usize) {
+        self.exits[early.n_steps - 1] += 1;
+        self.right += u64::from(early.decision == label);
+        self.agreeing += u64::from(trace.decisions().last() == Some(&early.decision));
+        self.operations +=
+            operations.iter().map(|of_source| of_source[..early.n_steps].iter().sum::<u64>()).sum::<u64>();
+    }
+
+    /// Means and quantiles over the samples, of which there is at least one.
+    pub fn record(&self, confidence: f64) -> EarlyExitRecord {
+        let n_samples: u64 = self.exits.iter().sum();
+        let n = n_samples as f64;
+        // The first step after which at least so many tenths have stopped.
+        let quantile = |tenths: u64| {
+            let mut stopped = 0;
+            let steps = self.exits.iter().take_while(|&&exits| {
+                stopped += exits;
+                10 * stopped < tenths * n_samples
+            });
+            steps.count() + 1
+        };
+        let steps = self.exits.iter().zip(1..).map(|(&exits, step)| exits * step).sum::<u64>();
+        EarlyExitRecord {
+            confidence,
+            accuracy: self.right as f64 / n,
+            agreement: self.agreeing as f64 / n,
+            mean_steps: steps as f64 / n,
+            median_steps: quantile(5),
+            ninth_decile_steps: quantile(9),
+            unsettled_share: self.exits.last().map_or(0.0, |&exits| exits as f64 / n),
+            synaptic_operations: self.operations as f64 / n,
+            exits: self.exits.iter().map(|&exits| exits as f64 / n).collect(),
+        }
+    }
 }
 
 /// Spikes of each layer over many samples.
@@ -187,6 +246,30 @@ mod tests {
         // Each input spike reaches 2 neurons, each hidden one 2: 2, 2 + 2, 2, 2 + 2.
         assert_eq!(record.synaptic_operations, [2.0, 6.0, 8.0, 12.0]);
         assert!((record.mean_latency - 2.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn scores_of_stopped_samples_are_those_counted_by_hand() {
+        let (network, trace) = traced();
+        let operations = SynapticOperations::new(&network).of(&trace);
+        let mut score = EarlyScore::new(4);
+        // Decisions [1, 0, 0, 0]; operations [2, 4, 2, 4].
+        for (n_steps, label) in [(1, 0), (2, 0), (2, 1), (4, 0)] {
+            let early = EarlyDecision { decision: trace.decisions()[n_steps - 1], n_steps };
+            score.add(early, &trace, &operations, label);
+        }
+        let expected = EarlyExitRecord {
+            confidence: 0.9,
+            accuracy: 0.5,
+            agreement: 0.75,
+            mean_steps: 2.25,
+            median_steps: 2,
+            ninth_decile_steps: 4,
+            unsettled_share: 0.25,
+            synaptic_operations: (2.0 + 6.0 + 6.0 + 12.0) / 4.0,
+            exits: vec![0.25, 0.5, 0.0, 0.25],
+        };
+        assert_eq!(score.record(0.9), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`encoder`]: pixels to spikes or to a constant current
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
+//! - [`exit`]: when a decision is settled before the last step
 //! - [`probe`]: statistics of input currents
 //! - [`mod@norm`]: norms of weight vectors
 //! - [`artefact`]: the file `snn.safetensors`
@@ -25,6 +26,7 @@ pub mod cost;
 mod drive;
 pub mod encoder;
 pub mod engine;
+pub mod exit;
 pub mod grid;
 pub mod network;
 pub mod norm;
@@ -38,6 +40,7 @@ pub mod wiring;
 
 pub use cost::SynapticOperations;
 pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sample, SampleTrace};
+pub use exit::{EarlyDecision, EarlyExit};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
 pub use spikes::SpikeTrain;

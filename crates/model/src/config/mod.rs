@@ -312,6 +312,8 @@ pub struct SimulateConfig {
     pub readout: Readout,
     /// Time steps T.
     pub steps: usize,
+    /// Confidence at which a decision is taken before T, in (½, 1); `None` always runs to T.
+    pub early_exit: Option<f64>,
     /// Steps shown in tables, ascending, T last.
     pub checkpoints: Vec<usize>,
     /// Simulation seeds, at least one.
@@ -677,6 +679,7 @@ impl Reader<'_> {
             reset: self.word("simulate.reset"),
             readout: self.word("simulate.readout"),
             steps,
+            early_exit: number(self.value("simulate.early_exit")),
             checkpoints,
             seeds: self.integers("simulate.seeds"),
             samples: self.optional_count("simulate.samples"),

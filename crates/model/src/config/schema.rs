@@ -64,6 +64,9 @@ const fn required(path: &'static str, kind: Kind, doc: &'static str) -> Key {
 /// Most time steps of a run; a bound on memory, and far past where accuracy stops changing.
 const MAX_STEPS: i64 = 4096;
 
+/// Highest confidence of an early exit: the decisions of a data set are too few to tell it from certainty.
+const MOST_CONFIDENT: f64 = 0.999_999;
+
 /// Every key, in the order of a configuration file.
 pub const KEYS: &[Key] = &[
     required("name", Kind::Slug, "name of the experiment; its results go to `runs/NAME`"),
@@ -243,6 +246,12 @@ pub const KEYS: &[Key] = &[
         "the decision is the output neuron with the highest potential, or with the most spikes",
     ),
     key("simulate.steps", Kind::Integer(1, MAX_STEPS), "32", "time steps T"),
+    key(
+        "simulate.early_exit",
+        Kind::AboveOr(0.5, MOST_CONFIDENT, "off"),
+        "\"off\"",
+        "beside the runs of T steps, stop each sample once its decision is that at T with this probability, by a sequential test; reports accuracy, steps and synaptic operations at the stop",
+    ),
     key(
         "simulate.checkpoints",
         Kind::Integers(1, MAX_STEPS),

@@ -178,6 +178,20 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn the_confidence_of_an_early_exit_is_a_probability_or_off() {
+    assert_eq!(parse(MINIMAL, &[]).unwrap().base.simulate.early_exit, None);
+    assert_eq!(parse(MINIMAL, &["simulate.early_exit=0.99"]).unwrap().base.simulate.early_exit, Some(0.99));
+    for value in ["0.5", "1", "1.0", "-0.9", "99", "on"] {
+        let message = error(MINIMAL, &[&format!("simulate.early_exit={value}")]);
+        let wanted = "use a number above 0.5 and up to 0.999999, or \"off\"";
+        assert!(message.contains("[simulate] early_exit: found") && message.contains(wanted), "{message}");
+    }
+    let sweep = parse(&format!("{MINIMAL}\n[sweep]\nsimulate.early_exit = [\"off\", 0.9, 0.99]\n"), &[]).unwrap();
+    let labels: Vec<&str> = sweep.cells.iter().map(|cell| cell.run.as_str()).collect();
+    assert_eq!(labels, ["early_exit off", "early_exit 0.9", "early_exit 0.99"]);
+}
+
+#[test]
 fn a_sweep_is_the_cross_product_with_names_for_networks_and_runs() {
     let text = format!(
         "{MINIMAL}\n[sweep]\nseed = [1, 2]\nconvert = [{{ method = \"none\" }}, {{ method = \"norm\", p = \"inf\", kappa = 0.3 }}]\nsimulate.encoding = [\"poisson\", \"constant\"]\n"

@@ -4,6 +4,7 @@
 //! Text goes through `maud`, which escapes it; the only markup put in as is are our own SVGs and style sheet.
 
 mod accuracy;
+mod early_exit;
 mod energy;
 mod headline;
 mod layers;
@@ -55,6 +56,7 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
     let sections: Vec<Section> = [
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
+        early_exit::section(record, &methods)?,
         variance::section(record, &methods)?,
         rates::section(&methods)?,
         raster::section(record, &methods)?,

@@ -11,10 +11,12 @@ pub(crate) mod gather;
 use std::ops::Range;
 
 use model::config::{Encoding, Readout, Reset, SimulateConfig};
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::drive::Drive;
 use crate::encoder::encode;
+use crate::exit::{EarlyDecision, EarlyExit};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::spikes::SpikeTrain;
 
@@ -135,6 +137,24 @@ pub trait Engine: Sync {
     /// # Errors
     /// [`EngineError::WrongSize`] if a sample does not fit the network.
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError>;
+
+    /// Runs each sample until its decision is settled; the decisions are those that the whole runs would have been cut at.
+    ///
+    /// Runs to the end and looks back, unless an engine knows how to stop.
+    ///
+    /// - `exit`: made for the engine's network
+    /// - returns one decision per sample, in order
+    ///
+    /// # Errors
+    /// [`EngineError::WrongSize`] if a sample does not fit the network.
+    fn run_until(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        exit: &EarlyExit,
+    ) -> Result<Vec<EarlyDecision>, EngineError> {
+        Ok(self.run(samples, settings)?.par_iter().map(|trace| exit.decide(trace, settings)).collect())
+    }
 }
 
 fn check_sizes(network: &SpikingNetwork, samples: &[Sample<'_>]) -> Result<(), EngineError> {

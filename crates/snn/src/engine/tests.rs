@@ -347,6 +347,70 @@ proptest! {
 }
 
 #[test]
+fn every_engine_stops_at_the_step_at_which_the_whole_run_is_settled() {
+    let networks = convs().into_iter().map(|conv| conv_network([8, 7], conv, 9, 16));
+    for network in networks.chain([network(&[70, 65, 10], 5, 0.5, 16)]) {
+        let images = images(10, network.n_in(), 1000);
+        for settings in all_settings(16) {
+            for confidence in [0.6, 0.9, 0.99] {
+                let exit = EarlyExit::new(&network, confidence);
+                let traces = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+                let expected: Vec<EarlyDecision> = traces.iter().map(|trace| exit.decide(trace, &settings)).collect();
+                for (early, trace) in expected.iter().zip(&traces) {
+                    assert_eq!(early.decision, trace.decisions()[early.n_steps - 1], "{settings:?}");
+                }
+                for engine in every_simd_level(&network) {
+                    assert_eq!(
+                        engine.run_until(&samples(&images), &settings, &exit).unwrap(),
+                        expected,
+                        "{settings:?}"
+                    );
+                }
+                let dense = DenseEngine::new(&network, &devices()[0].1, 3);
+                assert_eq!(dense.run_until(&samples(&images), &settings, &exit).unwrap(), expected, "{settings:?}");
+            }
+        }
+    }
+}
+
+/// Some steps of a train, on their own.
+fn piece(train: &SpikeTrain, steps: std::ops::Range<usize>) -> SpikeTrain {
+    let mut piece = SpikeTrain::silent(train.shape(), steps.len());
+    for (idx, step) in steps.enumerate() {
+        train.neurons(step).for_each(|neuron| piece.add(idx, neuron));
+    }
+    piece
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// What an engine that stops early relies on.
+    #[test]
+    fn a_decision_is_settled_at_the_same_step_whatever_pieces_of_time_it_is_seen_in(
+        seed in 0..1000_u64, choice in 0..16_usize, confidence in 0.51..0.999_f64, piece_len in 1..9_usize,
+    ) {
+        let network = conv_network([8, 7], convs()[seed as usize % convs().len()], seed, 16);
+        let images = images(2, network.n_in(), seed + 50);
+        let settings = all_settings(16)[choice];
+        let exit = EarlyExit::new(&network, confidence);
+        for trace in EventEngine::new(&network).run(&samples(&images), &settings).unwrap() {
+            let inputs = exit.inputs(&trace.spikes);
+            let mut watch = exit.watch(&settings);
+            let early = (0..16).step_by(piece_len).find_map(|first| {
+                let steps = first..(first + piece_len).min(16);
+                let pieces: Vec<SpikeTrain> = inputs.iter().map(|train| piece(train, steps.clone())).collect();
+                steps.clone().find_map(|step| {
+                    let readout = &trace.readout[step * trace.n_classes()..][..trace.n_classes()];
+                    watch.step(&pieces, step - first, readout)
+                })
+            });
+            prop_assert_eq!(early, Some(exit.decide(&trace, &settings)));
+        }
+    }
+}
+
+#[test]
 fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
     // 2,000 steps of −90 from a grid of 2⁻¹⁰ pass −16,384 thresholds.
     let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
