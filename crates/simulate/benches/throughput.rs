@@ -1,6 +1,7 @@
-//! Images per second of the event-driven engine on a converted network, encoding included, as one line of JSON.
+//! Images per second of an engine on a converted network, encoding included, as one line of JSON.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --workspace --bench throughput -- --network runs/NAME/snn.safetensors --dataset mnist`
+//! times the event-driven engine; `--backend flex` and the like the dense one.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -8,9 +9,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use datasets::{DatasetName, LabelledImages, Split};
+use model::Backend;
 use model::config::{Encoding, Readout, Reset};
 use serde_json::{Value, json};
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SynapticOperations};
+use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SynapticOperations};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Samples of a call to the engine: enough for all threads.
 const CHUNK: usize = 256;
 
-/// Time the event-driven engine.
+/// Time an engine.
 #[derive(Debug, Parser)]
 struct Args {
     /// A converted network
@@ -33,6 +35,12 @@ struct Args {
     /// Input coding
     #[arg(long, default_value = "poisson")]
     encoding: String,
+    /// Times the dense engine on this backend instead of the event-driven engine
+    #[arg(long)]
+    backend: Option<String>,
+    /// Samples that the dense engine runs together
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
     /// Time steps T
     #[arg(long, default_value_t = 32)]
     steps: usize,
@@ -67,8 +75,14 @@ fn main() -> Result<()> {
         RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Potential, n_steps: args.steps, seed: 0 };
     let images: Vec<Vec<f32>> = (0..test.len()).map(|index| test.image(index)).collect();
     let samples = Sample::consecutive(0, &images);
-    let engine = EventEngine::new(&artefact.network);
-    // Not counted: the first touch of the weights.
+    let engine: Box<dyn Engine> = match &args.backend {
+        None => Box::new(EventEngine::new(&artefact.network)),
+        Some(name) => {
+            let device = name.parse::<Backend>()?.device()?;
+            Box::new(DenseEngine::new(&artefact.network, &device, args.batch_size))
+        }
+    };
+    // Not counted: the first touch of the weights, and the kernels that a GPU compiles.
     engine.run(&samples[..samples.len().min(64)], &settings)?;
     let mut seconds = f64::INFINITY;
     for _ in 0..args.passes {

@@ -50,23 +50,36 @@ pub fn encode(
     if encoding == Encoding::Constant {
         return train;
     }
-    if let Some(pixel_idx) = pixels.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
-        panic!("pixel {pixel_idx} of sample {sample} is {}, outside [0, 1]", pixels[pixel_idx]);
-    }
-    // Rounded: the sum is exact.
-    let rates: Vec<u64> = pixels.iter().map(|&pixel| (f64::from(pixel) * ONE as f64 + 0.5) as u64).collect();
+    let rates = rates(sample, pixels);
     if encoding == Encoding::Poisson {
         Arch::new().dispatch(Poisson { train: &mut train, first_step: steps.start, seed, sample, rates: &rates });
         return train;
     }
     for (pixel_idx, &rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0) {
-        let phase = match encoding {
-            Encoding::Systematic => u64::from(philox(seed, [pixel_idx as u32, 0, sample, PHASE_STREAM])[0]),
-            _ => ONE / 2,
-        };
-        evenly(&mut train, pixel_idx, rate, phase + rate * steps.start as u64);
+        let charge = phase(encoding, seed, sample, pixel_idx) + rate * steps.start as u64;
+        evenly(&mut train, pixel_idx, rate, charge);
     }
     train
+}
+
+/// Spikes per step of each pixel, in units of 2⁻³², at most 2³².
+///
+/// # Panics
+/// If a pixel is outside [0, 1].
+pub(crate) fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
+    if let Some(pixel_idx) = pixels.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
+        panic!("pixel {pixel_idx} of sample {sample} is {}, outside [0, 1]", pixels[pixel_idx]);
+    }
+    // Rounded: the sum is exact.
+    pixels.iter().map(|&pixel| (f64::from(pixel) * ONE as f64 + 0.5) as u64).collect()
+}
+
+/// What a pixel's sum of rates begins with, in units of 2⁻³², where spikes are spread evenly.
+pub(crate) fn phase(encoding: Encoding, seed: u64, sample: u32, pixel_idx: usize) -> u64 {
+    match encoding {
+        Encoding::Systematic => u64::from(philox(seed, [pixel_idx as u32, 0, sample, PHASE_STREAM])[0]),
+        _ => ONE / 2,
+    }
 }
 
 /// Draws the spikes of a few pixels at a time.

@@ -81,6 +81,32 @@ impl SpikeTrain {
         (&mut self.words, n_words)
     }
 
+    /// Adds the spikes of a step, from 0.
+    ///
+    /// - `fired`: `[N]`, other than zero where a neuron spikes
+    pub(crate) fn add_row(&mut self, step: usize, fired: &[f32]) {
+        let in_order = self.n_positions() == 1;
+        for (chunk_idx, chunk) in fired.chunks(WORD).enumerate() {
+            let first = chunk_idx * WORD;
+            let mut bits = 0;
+            for (eighth_idx, eighth) in chunk.chunks(8).enumerate() {
+                // Most are silent, and whether all of eight are is one comparison.
+                if eighth.iter().fold(0, |any, spike| any | spike.to_bits()) != 0 {
+                    let of = |(lane, &spike): (usize, &f32)| u64::from(spike != 0.0) << (eighth_idx * 8 + lane);
+                    bits |= eighth.iter().enumerate().map(of).fold(0, |a, b| a | b);
+                }
+            }
+            if in_order {
+                self.add_bits(step, first, bits);
+            } else {
+                while bits != 0 {
+                    self.add(step, first + bits.trailing_zeros() as usize);
+                    bits &= bits - 1;
+                }
+            }
+        }
+    }
+
     /// Whether a neuron spikes at a step, both from 0.
     pub fn get(&self, step: usize, neuron: usize) -> bool {
         assert!(neuron < self.n_neurons(), "neuron {neuron} of {}", self.n_neurons());
@@ -272,6 +298,9 @@ mod tests {
             found.sort_unstable();
             prop_assert_eq!(&found, &neurons);
             prop_assert!(neurons.iter().all(|&neuron| train.get(1, neuron) && train.counts()[neuron] == 1));
+            let mut by_row = SpikeTrain::silent(shape, 2);
+            by_row.add_row(1, &(0..train.n_neurons()).map(|n| f32::from(u8::from(train.get(1, n)))).collect::<Vec<_>>());
+            prop_assert_eq!(&by_row, &train);
             let counts: Vec<u32> = train.counts_of_positions(1).collect();
             prop_assert_eq!(counts.len(), n_positions);
             for (position, &count) in counts.iter().enumerate() {

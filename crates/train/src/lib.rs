@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_file_every_time_and_another_seed_another_network() {
-        for backend in Backend::built_in() {
+        for backend in Backend::usable() {
             let backend = format!("backend={backend}");
             let train = |seed: &str| {
                 let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,13 @@ use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
+#[cfg(feature = "wgpu")]
+mod cube_kernels;
 #[cfg(feature = "flex")]
 mod flex_kernels;
+mod spiking;
+
+pub use spiking::{Advanced, SpikingKernels, spiking_kernels};
 
 /// A burn backend that an experiment can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +47,15 @@ pub enum BackendError {
         names(&Backend::built_in())
     )]
     NotBuiltIn {
+        /// What was asked for.
+        backend: Backend,
+    },
+    /// The backend is built in but the machine has nothing that it runs on.
+    #[error(
+        "backend: found no GPU for `{backend}`, nor a software Vulkan driver (`scripts/setup wgpu` installs one); use \
+         `--backend flex`"
+    )]
+    NoDevice {
         /// What was asked for.
         backend: Backend,
     },
@@ -74,10 +88,23 @@ impl Backend {
         Self::ALL.into_iter().filter(|backend| backend.is_built_in()).collect()
     }
 
+    /// The backends this program was compiled with that have a device on this machine.
+    pub fn usable() -> Vec<Self> {
+        Self::built_in().into_iter().filter(|backend| backend.device().is_ok()).collect()
+    }
+
+    /// The backend that a device is of.
+    pub fn of(device: &Device) -> Self {
+        let device = device.clone().inner();
+        let mut on_the_cpu = [Self::Flex, Self::Ndarray].into_iter();
+        on_the_cpu.find(|backend| backend.device().as_ref() == Ok(&device)).unwrap_or(Self::Wgpu)
+    }
+
     /// The backend's default device.
     ///
     /// # Errors
-    /// [`BackendError::NotBuiltIn`] if the program was compiled without the backend's cargo feature.
+    /// [`BackendError::NotBuiltIn`] if the program was compiled without the backend's cargo feature;
+    /// [`BackendError::NoDevice`] if the machine has no device for it.
     pub fn device(self) -> Result<Device, BackendError> {
         match self {
             #[cfg(feature = "flex")]
@@ -90,11 +117,21 @@ impl Backend {
                 Ok(Device::ndarray())
             }
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Wgpu if has_gpu() => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Err(BackendError::NoDevice { backend: self }),
             #[allow(unreachable_patterns)]
             backend => Err(BackendError::NotBuiltIn { backend }),
         }
     }
+}
+
+/// Whether there is a GPU, or a software Vulkan driver, which burn counts as one.
+#[cfg(feature = "wgpu")]
+fn has_gpu() -> bool {
+    // Drivers are loaded to find out.
+    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(|| !Device::enumerate(burn::tensor::DeviceType::Wgpu).is_empty())
 }
 
 impl fmt::Display for Backend {
@@ -190,10 +227,25 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_of_the_backend_that_gave_it() {
+        for backend in Backend::usable() {
+            let device = backend.device().unwrap();
+            assert_eq!([Backend::of(&device), Backend::of(&device.autodiff())], [backend; 2]);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_gpu_is_told_what_to_do() {
+        let error = BackendError::NoDevice { backend: Backend::Wgpu }.to_string();
+        assert!(error.contains("`wgpu`") && error.contains("scripts/setup wgpu"), "{error}");
+        assert!(error.contains("--backend flex"), "{error}");
+    }
+
+    #[test]
     fn a_backend_that_is_not_built_in_says_how_to_build_it() {
         for backend in Backend::ALL {
             match backend.device() {
-                Ok(_) => assert!(backend.is_built_in()),
+                Ok(_) | Err(BackendError::NoDevice { .. }) => assert!(backend.is_built_in()),
                 Err(error) => {
                     assert!(!backend.is_built_in());
                     assert!(error.to_string().contains(&format!("--features {backend}")), "{error}");
@@ -204,7 +256,7 @@ mod tests {
 
     #[test]
     fn batch_norm_keeps_the_running_statistics_that_burn_keeps_and_uses_them_without_gradients() {
-        for backend in Backend::built_in() {
+        for backend in Backend::usable() {
             let device = backend.device().unwrap();
             let config = BatchNormConfig::new(3);
             let (own, burn_s) = (config.init(&device.clone().autodiff()), config.init(&device.clone().autodiff()));

@@ -2,27 +2,49 @@
 //!
 //! Batched over samples, all steps of a chunk in one matrix product or convolution per connection. The path to a GPU, and
 //! the oracle of the event-driven engine.
+//!
+//! A backend with [`SpikingKernels`] encodes on the device, takes each layer through the steps of a chunk in one launch, and
+//! gives spikes back as bits; what crosses to the device per sample is its pixels. On the others, which run on the CPU, spikes
+//! are made and read where they are.
+
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
-use model::config::{Readout, Reset};
+use model::Backend;
+use model::backend::{Advanced, SpikingKernels, spiking_kernels};
+use model::config::{Encoding, Readout, Reset};
 use model::network::values;
 use model::population::{Pool, PoolKind};
+use rayon::prelude::*;
 
 use super::{
-    Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons,
-    steady_currents,
+    Engine, EngineError, EventEngine, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts,
+    neurons, steady_currents,
 };
 use crate::drive::Drive;
-use crate::network::SpikingNetwork;
+use crate::encoder::{phase, rates};
+use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::spikes::SpikeTrain;
 use crate::wiring::{Connection, Kernel, Wiring};
 
 /// Most elements of a tensor of one layer's currents; bounds the memory of long runs (64 MiB).
-const MAX_ELEMENTS: usize = 1 << 24;
+pub(super) const MAX_ELEMENTS: usize = 1 << 24;
+
+/// Samples and steps that are compared with the event-driven engine before the first run: enough for spikes to get through
+/// some ten layers.
+const CHECKED_SAMPLES: usize = 2;
+const CHECKED_STEPS: usize = 16;
+
+/// Bits of a word that comes back from a device.
+const DEVICE_WORD: usize = u32::BITS as usize;
 
 /// Runs a network on dense tensors.
+///
+/// The first run is preceded by a check: a few of its samples and steps must come out of the device as they come out of the
+/// event-driven engine, bit for bit.
 #[derive(Debug)]
 pub struct DenseEngine {
     network: SpikingNetwork,
@@ -30,7 +52,10 @@ pub struct DenseEngine {
     /// Per layer and connection.
     synapses: Vec<Vec<Synapses>>,
     device: Device,
+    kernels: Option<&'static dyn SpikingKernels>,
     batch_size: usize,
+    /// Whether the device is exact; empty before the first run.
+    exact: OnceLock<Result<(), EngineError>>,
 }
 
 /// A connection's weights on the device.
@@ -48,16 +73,32 @@ enum Weights {
     Conv(Tensor<4>),
 }
 
+/// Where a batch's input spikes come from.
+enum Input {
+    /// Encoded on the CPU.
+    Trains(Vec<SpikeTrain>),
+    /// Encoded on the device, from what [`SpikingKernels`] takes.
+    Poisson {
+        rates: Tensor<3>,
+        samples: Tensor<2>,
+        seed: u64,
+    },
+    Evenly {
+        rates: Tensor<3>,
+        phases: Tensor<3>,
+    },
+    /// No spikes: a constant current.
+    Constant,
+}
+
 /// State of one layer for one batch.
 struct LayerState {
     /// `[N, n_out]`
     potential: Tensor<2>,
     /// Current of each step that does not depend on spikes, `[N, n_out]`.
     current: Tensor<2>,
-    /// Potentials are kept within ± this, `[1, n_out]`.
+    /// Potentials are kept within ± this, `[1, n_out]`; always there where kernels are.
     limits: Option<Tensor<2>>,
-    /// Spikes, or the potential after each step, `[T, N, n_out]`, chunk by chunk.
-    output: Vec<f32>,
     /// For each connection and max pool, the spikes so far of the inputs and the largest of each window.
     counts: Vec<Vec<MaxPoolState>>,
 }
@@ -72,21 +113,69 @@ struct MaxPoolState {
 impl DenseEngine {
     /// Copies a network's weights to a device.
     ///
-    /// - `batch_size`: samples that are run together, at least 1; does not change results
+    /// - `batch_size`: most samples that are run together, at least 1; does not change results
     pub fn new(network: &SpikingNetwork, device: &Device, batch_size: usize) -> Self {
+        Self::with_kernels(network, device, batch_size, spiking_kernels(device))
+    }
+
+    /// The same with the kernels given; they do not change results.
+    pub(super) fn with_kernels(
+        network: &SpikingNetwork,
+        device: &Device,
+        batch_size: usize,
+        kernels: Option<&'static dyn SpikingKernels>,
+    ) -> Self {
         let synapses = network
             .layers()
             .iter()
             .map(|layer| layer.connections().iter().map(|connection| Synapses::new(connection, device)).collect())
             .collect();
         let drives = network.layers().iter().map(Drive::of_pixels).collect();
-        Self { network: network.clone(), drives, synapses, device: device.clone(), batch_size: batch_size.max(1) }
+        let (device, exact) = (device.clone(), OnceLock::new());
+        Self { network: network.clone(), drives, synapses, device, kernels, batch_size: batch_size.max(1), exact }
     }
 
-    fn run_batch(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<SampleTrace> {
-        let inputs: Vec<SpikeTrain> =
-            samples.iter().map(|sample| sample.encode(self.network.input(), settings)).collect();
-        let mut states = self.initial_states(samples, settings, neurons);
+    /// Runs the weights of another network than it checks against, as a device would that rounds them.
+    #[cfg(test)]
+    pub(super) fn with_other_weights(mut self, rounded: &SpikingNetwork) -> Self {
+        self.synapses = Self::with_kernels(rounded, &self.device, 1, self.kernels).synapses;
+        self
+    }
+
+    /// Runs all samples as one batch, without the check.
+    #[cfg(test)]
+    pub(super) fn run_in_chunks(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        steps_per_chunk: usize,
+    ) -> Vec<SampleTrace> {
+        self.run_batch(samples, settings, &neurons(&self.network, settings), steps_per_chunk)
+    }
+
+    /// Compares the first samples' first steps with the event-driven engine.
+    fn check(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<(), EngineError> {
+        let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
+        let settings = RunSettings { n_steps: settings.n_steps.min(CHECKED_STEPS), ..*settings };
+        let expected = EventEngine::new(&self.network).run(samples, &settings)?;
+        let found = self.run_unchecked(samples, &settings);
+        let layers = self.network.layers();
+        let differs = |idx: usize| {
+            let pairs = || expected.iter().zip(&found);
+            let spikes = pairs().any(|(a, b)| a.spikes.get(idx + 1) != b.spikes.get(idx + 1));
+            let readout = idx + 1 == layers.len() && pairs().any(|(a, b)| a.readout != b.readout);
+            spikes || readout || pairs().any(|(a, b)| a.residual[idx] != b.residual[idx])
+        };
+        let layer = if expected.iter().zip(&found).any(|(a, b)| a.spikes[0] != b.spikes[0]) {
+            Some("input".to_owned())
+        } else {
+            (0..layers.len()).find(|&idx| differs(idx)).map(|idx| layers[idx].name().to_owned())
+        };
+        layer.map_or(Ok(()), |layer| Err(EngineError::Inexact { backend: Backend::of(&self.device), layer }))
+    }
+
+    fn run_unchecked(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Vec<SampleTrace> {
+        let neurons = neurons(&self.network, settings);
         // A convolution is made a matrix product of, whose other matrix has an entry per input and weight of the kernel.
         let unfolded = |connection: &Connection<f32>| {
             let Kernel { size, .. } = connection.wiring.kernel;
@@ -97,24 +186,83 @@ impl DenseEngine {
             .layers()
             .iter()
             .flat_map(|layer| layer.connections().iter().map(unfolded).chain([layer.n_out()]));
-        let widest = widths.max().unwrap_or(1);
-        let steps_per_chunk = (MAX_ELEMENTS / (widest * samples.len())).clamp(1, settings.n_steps);
+        let widest = widths.max().unwrap_or(1).max(self.network.n_in());
+        let batches = samples.chunks(samples_per_batch(widest, self.batch_size));
+        let steps = |batch: &[Sample<'_>]| steps_per_chunk(widest, batch.len()).min(settings.n_steps);
+        batches.flat_map(|batch| self.run_batch(batch, settings, &neurons, steps(batch))).collect()
+    }
+
+    /// - `steps_per_chunk`: steps that are run together
+    fn run_batch(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        neurons: &[Neurons],
+        steps_per_chunk: usize,
+    ) -> Vec<SampleTrace> {
+        let mut traces = self.empty_traces(samples.len(), settings);
+        let input = self.input(samples, settings);
+        let mut states = self.initial_states(samples, settings, neurons);
         for first in (0..settings.n_steps).step_by(steps_per_chunk) {
-            let n_steps = steps_per_chunk.min(settings.n_steps - first);
-            let mut spikes = vec![self.input_tensor(&inputs, first, n_steps)];
+            let steps = first..settings.n_steps.min(first + steps_per_chunk);
+            // Of the input, if spikes reach the device at all, then of each layer.
+            let mut outputs = vec![self.input_tensor(&input, steps.clone())];
             for (idx, state) in states.iter_mut().enumerate() {
-                let n_out = self.network.layers()[idx].n_out();
                 let connections = self.synapses[idx].iter().zip(&mut state.counts);
-                let currents = connections.map(|(synapses, counts)| {
-                    synapses.currents(spikes[synapses.wiring.source].clone(), counts, samples.len())
+                let currents = connections.filter_map(|(synapses, counts)| {
+                    let spikes = outputs[synapses.wiring.source].clone()?;
+                    Some(synapses.currents(spikes, counts, samples.len(), self.kernels))
                 });
-                let currents = currents.reduce(|a, b| a + b).expect("a layer has connections");
-                let output = state.advance(&currents.reshape([n_steps, samples.len(), n_out]), neurons[idx].fires);
-                state.output.extend(values(output.clone()));
-                spikes.push(output);
+                let shape = [steps.len(), samples.len(), self.network.layers()[idx].n_out()];
+                let currents = currents.reduce(|a, b| a + b).map(|currents| currents.reshape(shape));
+                let currents = currents.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
+                outputs.push(Some(state.advance(currents, neurons[idx].fires, self.kernels)));
             }
+            self.read(outputs, steps, settings, &mut traces);
         }
-        self.traces(inputs, &states, settings)
+        if let Input::Trains(trains) = input {
+            traces.iter_mut().zip(trains).for_each(|(trace, train)| trace.spikes[0] = train);
+        }
+        self.finish(&mut traces, states, settings);
+        traces
+    }
+
+    /// Silent trains, spikes are added to as chunks come back; and nothing else.
+    fn empty_traces(&self, n_samples: usize, settings: &RunSettings) -> Vec<SampleTrace> {
+        let layers = self.network.layers();
+        let n_firing = layers.len() - usize::from(settings.readout == Readout::Potential);
+        let shapes = std::iter::once(self.network.input()).chain(layers[..n_firing].iter().map(SpikingLayer::shape));
+        let empty = SampleTrace {
+            spikes: shapes.map(|shape| SpikeTrain::silent(shape, settings.n_steps)).collect(),
+            readout: Vec::new(),
+            residual: Vec::new(),
+            n_classes: self.network.n_classes(),
+        };
+        vec![empty; n_samples]
+    }
+
+    fn input(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Input {
+        if settings.encoding == Encoding::Constant {
+            return Input::Constant;
+        }
+        if self.kernels.is_none() {
+            let shape = self.network.input();
+            return Input::Trains(samples.par_iter().map(|sample| sample.encode(shape, settings)).collect());
+        }
+        let (n_samples, n_in) = (samples.len(), self.network.n_in());
+        let of_pixels = |values: Vec<u64>| {
+            Tensor::<3>::from_data(TensorData::new(halves(&values), [2, n_samples, n_in]), &self.device)
+        };
+        let all_rates = samples.iter().flat_map(|sample| rates(sample.index, sample.pixels)).collect();
+        if settings.encoding == Encoding::Poisson {
+            let indices: Vec<u64> = samples.iter().map(|sample| u64::from(sample.index)).collect();
+            let samples = Tensor::from_data(TensorData::new(halves(&indices), [2, n_samples]), &self.device);
+            return Input::Poisson { rates: of_pixels(all_rates), samples, seed: settings.seed };
+        }
+        let phases = samples
+            .iter()
+            .flat_map(|sample| (0..n_in).map(|pixel| phase(settings.encoding, settings.seed, sample.index, pixel)));
+        Input::Evenly { rates: of_pixels(all_rates), phases: of_pixels(phases.collect()) }
     }
 
     fn initial_states(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<LayerState> {
@@ -128,63 +276,158 @@ impl DenseEngine {
             .map(|(((layer, drive), synapses), neurons)| {
                 let shape = [n_samples, layer.n_out()];
                 let currents =
-                    samples.iter().flat_map(|sample| steady_currents(layer, drive.as_ref(), sample, settings.encoding));
-                let currents: Vec<f32> = currents.collect();
+                    samples.par_iter().map(|sample| steady_currents(layer, drive.as_ref(), sample, settings.encoding));
+                let currents: Vec<f32> = currents.collect::<Vec<_>>().concat();
+                // The largest number is as good as infinity, which not every GPU knows.
+                let limits = match &neurons.limits {
+                    Some(limits) => Some(limits.iter().map(|limit| limit.min(f32::MAX)).collect()),
+                    None => self.kernels.map(|_| vec![f32::MAX; layer.n_out()]),
+                };
                 LayerState {
                     potential: row(layer.for_neurons(layer.initial_potentials())).expand(shape),
                     current: Tensor::from_data(TensorData::new(currents, shape), &self.device),
-                    limits: neurons.limits.clone().map(row),
-                    output: Vec::new(),
+                    limits: limits.map(row),
                     counts: synapses.iter().map(|synapses| synapses.initial_counts(n_samples, &self.device)).collect(),
                 }
             })
             .collect()
     }
 
-    /// Spikes of some steps, `[T·N, n_in]`.
-    fn input_tensor(&self, inputs: &[SpikeTrain], first: usize, n_steps: usize) -> Tensor<2> {
-        let (n_samples, n_in) = (inputs.len(), self.network.n_in());
-        let mut spikes = vec![0.0_f32; n_steps * n_samples * n_in];
-        for step in 0..n_steps {
-            for (sample, train) in inputs.iter().enumerate() {
-                let row = &mut spikes[(step * n_samples + sample) * n_in..][..n_in];
-                train.neurons(first + step).for_each(|input| row[input] = 1.0);
+    /// Spikes of some steps, `[T·N, n_in]`; `None` if the input has none.
+    fn input_tensor(&self, input: &Input, steps: Range<usize>) -> Option<Tensor<2>> {
+        let kernels = || self.kernels.expect("where the input was prepared for them");
+        match input {
+            Input::Constant => None,
+            Input::Poisson { rates, samples, seed } => {
+                Some(kernels().poisson(rates.clone(), samples.clone(), *seed, steps))
+            }
+            Input::Evenly { rates, phases } => Some(kernels().evenly(rates.clone(), phases.clone(), steps)),
+            Input::Trains(trains) => {
+                let (n_samples, n_in) = (trains.len(), self.network.n_in());
+                let mut spikes = vec![0.0_f32; steps.len() * n_samples * n_in];
+                spikes.par_chunks_mut(n_in).enumerate().for_each(|(row_idx, row)| {
+                    let (step, sample) = (steps.start + row_idx / n_samples, row_idx % n_samples);
+                    trains[sample].neurons(step).for_each(|input| row[input] = 1.0);
+                });
+                let data = TensorData::new(spikes, [steps.len() * n_samples, n_in]);
+                Some(Tensor::from_data(data, &self.device))
             }
         }
-        Tensor::from_data(TensorData::new(spikes, [n_steps * n_samples, n_in]), &self.device)
     }
 
-    fn traces(&self, inputs: Vec<SpikeTrain>, states: &[LayerState], settings: &RunSettings) -> Vec<SampleTrace> {
-        let (n_samples, n_classes) = (inputs.len(), self.network.n_classes());
-        let potentials: Vec<Vec<f32>> = states.iter().map(|state| values(state.potential.clone())).collect();
-        let n_firing = self.network.layers().len() - usize::from(settings.readout == Readout::Potential);
-        let trace = |(sample, input): (usize, SpikeTrain)| {
-            let mut spikes = vec![input];
-            for (layer, state) in self.network.layers()[..n_firing].iter().zip(states) {
-                let mut train = SpikeTrain::silent(layer.shape(), settings.n_steps);
-                for step in 0..settings.n_steps {
-                    let row = &state.output[(step * n_samples + sample) * layer.n_out()..][..layer.n_out()];
-                    let fired = row.iter().enumerate().filter(|(_, spike)| **spike != 0.0);
-                    fired.for_each(|(neuron, _)| train.add(step, neuron));
-                }
-                spikes.push(train);
-            }
-            let readout = match settings.readout {
-                Readout::Spikes => cumulative_counts(spikes.last().expect("the input at least")),
-                Readout::Potential => {
-                    let output = &states.last().expect("a network has layers").output;
-                    let at = |step: usize| &output[(step * n_samples + sample) * n_classes..][..n_classes];
-                    (0..settings.n_steps).flat_map(at).copied().collect()
-                }
-            };
-            let left = |(all, layer): (&Vec<f32>, &crate::SpikingLayer)| {
-                all[sample * layer.n_out()..][..layer.n_out()].to_vec()
-            };
-            let residual = potentials.iter().zip(self.network.layers()).map(left).collect();
-            SampleTrace { spikes, readout, residual, n_classes }
+    /// Adds what came out of a chunk to the traces.
+    ///
+    /// - `outputs`: of the input and of each layer, `[T·N, n]`
+    fn read(
+        &self,
+        mut outputs: Vec<Option<Tensor<2>>>,
+        steps: Range<usize>,
+        settings: &RunSettings,
+        traces: &mut [SampleTrace],
+    ) {
+        let n_samples = traces.len();
+        let integrated = match settings.readout {
+            Readout::Potential => outputs.pop().flatten(),
+            Readout::Spikes => None,
         };
-        inputs.into_iter().enumerate().map(trace).collect()
+        if let Some(kernels) = self.kernels {
+            read_words(kernels, outputs, steps, traces);
+        } else {
+            read_floats(outputs, &steps, traces);
+        }
+        if let Some(output) = integrated {
+            for (row, potentials) in values(output).chunks_exact(self.network.n_classes()).enumerate() {
+                traces[row % n_samples].readout.extend_from_slice(potentials);
+            }
+        }
     }
+
+    /// Adds what is known after the last step.
+    fn finish(&self, traces: &mut [SampleTrace], states: Vec<LayerState>, settings: &RunSettings) {
+        let potentials = states.into_iter().map(|state| state.potential).collect();
+        let potentials = values(Tensor::cat(potentials, 1));
+        let row_len = potentials.len() / traces.len();
+        for (trace, mut row) in traces.iter_mut().zip(potentials.chunks_exact(row_len)) {
+            for layer in self.network.layers() {
+                let (of_layer, rest) = row.split_at(layer.n_out());
+                trace.residual.push(of_layer.to_vec());
+                row = rest;
+            }
+            if settings.readout == Readout::Spikes {
+                trace.readout = cumulative_counts(trace.spikes.last().expect("the input at least"));
+            }
+        }
+    }
+}
+
+/// Reads spikes of 0 and 1 where they are, on the CPU; those of the input are known.
+///
+/// - `outputs`: of the input and of each layer that fires, `[T·N, n]`
+fn read_floats(outputs: Vec<Option<Tensor<2>>>, steps: &Range<usize>, traces: &mut [SampleTrace]) {
+    let n_samples = traces.len();
+    for (train, output) in outputs.into_iter().enumerate().skip(1) {
+        let fired = values(output.expect("every layer has an output"));
+        traces.par_iter_mut().enumerate().for_each(|(sample, trace)| {
+            let train = &mut trace.spikes[train];
+            let n_out = train.n_neurons();
+            for (step_idx, step) in steps.clone().enumerate() {
+                train.add_row(step, &fired[(step_idx * n_samples + sample) * n_out..][..n_out]);
+            }
+        });
+    }
+}
+
+/// Reads spikes as bits, those of all layers at once.
+///
+/// - `outputs`: of the input and of each layer that fires, `[T·N, n]`
+fn read_words(
+    kernels: &dyn SpikingKernels,
+    outputs: Vec<Option<Tensor<2>>>,
+    steps: Range<usize>,
+    traces: &mut [SampleTrace],
+) {
+    let is_there: Vec<bool> = outputs.iter().map(Option::is_some).collect();
+    let packed = outputs.into_iter().zip(&traces[0].spikes);
+    let packed = packed.filter_map(|(output, train)| Some(kernels.pack(output?, train.shape())));
+    let packed: Vec<_> = packed.collect();
+    if packed.is_empty() {
+        return;
+    }
+    let data = Tensor::cat(packed, 1).into_data();
+    // Integers of 32 bits or more, with or without a sign.
+    let words: Vec<u32> = data.iter::<i64>().map(|word| word as u32).collect();
+    let n_samples = traces.len();
+    let row_len = words.len() / (steps.len() * n_samples);
+    traces.par_iter_mut().enumerate().for_each(|(sample, trace)| {
+        for (step_idx, step) in steps.clone().enumerate() {
+            let mut row = &words[(step_idx * n_samples + sample) * row_len..][..row_len];
+            for (train, _) in trace.spikes.iter_mut().zip(&is_there).filter(|(_, is_there)| **is_there) {
+                let (of_train, rest) = row.split_at(train.n_neurons().div_ceil(DEVICE_WORD));
+                for (word_idx, &word) in of_train.iter().enumerate() {
+                    train.add_bits(step, word_idx * DEVICE_WORD, u64::from(word));
+                }
+                row = rest;
+            }
+        }
+    });
+}
+
+/// How many samples fit next to each other, at most `batch_size` and at least one.
+///
+/// - `widest`: elements per sample and step of the largest tensor
+pub(super) fn samples_per_batch(widest: usize, batch_size: usize) -> usize {
+    batch_size.min(MAX_ELEMENTS / widest).max(1)
+}
+
+/// How many steps of a batch fit, at least one.
+pub(super) fn steps_per_chunk(widest: usize, n_samples: usize) -> usize {
+    (MAX_ELEMENTS / (widest * n_samples)).max(1)
+}
+
+/// The upper 16 bits (17 of 2³²) of each value, then the lower ones.
+fn halves(values: &[u64]) -> Vec<f32> {
+    let upper = values.iter().map(|value| (value >> 16) as f32);
+    upper.chain(values.iter().map(|value| (value & 0xFFFF) as f32)).collect()
 }
 
 impl Synapses {
@@ -211,14 +454,20 @@ impl Synapses {
     }
 
     /// Currents `[T·N, n_out]` of spikes `[T·N, n_source]`.
-    fn currents(&self, spikes: Tensor<2>, counts: &mut [MaxPoolState], n_samples: usize) -> Tensor<2> {
+    fn currents(
+        &self,
+        spikes: Tensor<2>,
+        counts: &mut [MaxPoolState],
+        n_samples: usize,
+        kernels: Option<&dyn SpikingKernels>,
+    ) -> Tensor<2> {
         let n_rows = spikes.dims()[0];
         let [channels, height, width] = self.wiring.source_shape;
         let mut x = spikes.reshape([n_rows, channels, height, width]);
         let mut counts = counts.iter_mut();
         for pool in &self.wiring.pools {
             x = match pool.kind {
-                PoolKind::Max => counts.next().expect("one state per max pool").pass(x, pool, n_samples),
+                PoolKind::Max => counts.next().expect("one state per max pool").pass(x, pool, n_samples, kernels),
                 // Sums of spikes are whole numbers: rounding takes the error of the division back.
                 PoolKind::Mean => {
                     let options = AvgPoolOptions::new(pool.kernel).with_stride(pool.stride);
@@ -241,15 +490,37 @@ impl MaxPoolState {
     /// The spikes that raise the largest count of a window.
     ///
     /// - `spikes`: `[T·N, C, H, W]`
-    fn pass(&mut self, spikes: Tensor<4>, pool: &Pool, n_samples: usize) -> Tensor<4> {
+    fn pass(
+        &mut self,
+        spikes: Tensor<4>,
+        pool: &Pool,
+        n_samples: usize,
+        kernels: Option<&dyn SpikingKernels>,
+    ) -> Tensor<4> {
         let n_steps = spikes.dims()[0] / n_samples;
-        let steps = spikes.chunk(n_steps, 0).into_iter().map(|spikes| {
-            self.counts = self.counts.clone() + spikes;
-            let options = MaxPoolOptions::new(pool.kernel).with_stride(pool.stride);
-            let largest = max_pool2d(self.counts.clone(), options);
-            largest.clone() - std::mem::replace(&mut self.largest, largest)
-        });
-        Tensor::cat(steps.collect(), 0)
+        let options = || MaxPoolOptions::new(pool.kernel).with_stride(pool.stride);
+        let Some(kernels) = kernels else {
+            let steps = spikes.chunk(n_steps, 0).into_iter().map(|spikes| {
+                self.counts = self.counts.clone() + spikes;
+                let largest = max_pool2d(self.counts.clone(), options());
+                largest.clone() - std::mem::replace(&mut self.largest, largest)
+            });
+            return Tensor::cat(steps.collect(), 0);
+        };
+        // A neuron that only integrates counts what it gets.
+        let [n_rows, channels, height, width] = spikes.dims();
+        let n = channels * height * width;
+        let (zeros, counts) = (Tensor::zeros([n_samples, n], &spikes.device()), self.counts.clone().flatten(1, 3));
+        let no_limits = Tensor::full([1, n], f32::MAX, &spikes.device());
+        let counted = kernels.advance(spikes.reshape([n_steps, n_samples, n]), zeros, counts, no_limits, None);
+        self.counts = counted.potentials.reshape([n_samples, channels, height, width]);
+        let largest = max_pool2d(counted.output.reshape([n_rows, channels, height, width]), options());
+        let before = std::mem::replace(&mut self.largest, largest.clone().narrow(0, n_rows - n_samples, n_samples));
+        if n_steps == 1 {
+            return largest - before;
+        }
+        let before = Tensor::cat(vec![before, largest.clone().narrow(0, 0, n_rows - n_samples)], 0);
+        largest - before
     }
 }
 
@@ -259,7 +530,18 @@ impl LayerState {
     /// - `currents`: from spikes, `[T, N, n_out]`
     /// - `fires`: what a spike does; `None` if the neurons only integrate
     /// - returns spikes, or the potentials of neurons that only integrate, `[T·N, n_out]`
-    fn advance(&mut self, currents: &Tensor<3>, fires: Option<Reset>) -> Tensor<2> {
+    fn advance(
+        &mut self,
+        currents: Tensor<3>,
+        fires: Option<Reset>,
+        kernels: Option<&dyn SpikingKernels>,
+    ) -> Tensor<2> {
+        if let (Some(kernels), Some(limits)) = (kernels, &self.limits) {
+            let (steady, before) = (self.current.clone(), self.potential.clone());
+            let Advanced { output, potentials } = kernels.advance(currents, steady, before, limits.clone(), fires);
+            self.potential = potentials;
+            return output;
+        }
         let [n_steps, n_samples, n_out] = currents.dims();
         let mut outputs = Vec::with_capacity(n_steps);
         for step in 0..n_steps {
@@ -284,7 +566,10 @@ impl LayerState {
 impl Engine for DenseEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
-        let neurons = neurons(&self.network, settings);
-        Ok(samples.chunks(self.batch_size).flat_map(|batch| self.run_batch(batch, settings, &neurons)).collect())
+        if samples.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.exact.get_or_init(|| self.check(samples, settings)).clone()?;
+        Ok(self.run_unchecked(samples, settings))
     }
 }

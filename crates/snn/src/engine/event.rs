@@ -6,6 +6,7 @@
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use model::config::{Encoding, Reset};
@@ -16,12 +17,16 @@ use super::events::{Lists, PoolStates, Scratch};
 use super::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
 use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::drive::Drive;
+use crate::exit::{EarlyDecision, EarlyExit, Watch};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::places::{by_neuron, by_place};
 use crate::spikes::{SpikeTrain, add_bits};
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
+
+/// Steps that a sample is run on before it is asked whether it is settled: as many as one call of the random numbers serves.
+const PIECE: usize = 4;
 
 /// Runs a network event by event on the CPU.
 #[derive(Debug)]
@@ -140,32 +145,84 @@ impl EventEngine {
 
     /// What came of a run.
     fn trace(&self, run: Run<'_>) -> SampleTrace {
-        let Run { layers, spikes, potentials, .. } = run;
-        let layers = self.network.layers().iter().zip(layers);
-        SampleTrace {
-            readout: match potentials.is_empty() {
-                true => cumulative_counts(spikes.last().expect("the last layer fires")),
-                false => potentials,
-            },
-            residual: layers.map(|(layer, state)| by_neuron(layer.shape(), &state.potentials)).collect(),
-            spikes,
-            n_classes: self.network.n_classes(),
+        let readout = run.readout().into_owned();
+        let layers = self.network.layers().iter().zip(&run.layers);
+        let residual = layers.map(|(layer, state)| by_neuron(layer.shape(), &state.potentials)).collect();
+        SampleTrace { spikes: run.spikes, readout, residual, n_classes: self.network.n_classes() }
+    }
+
+    /// Runs samples until each is settled.
+    fn advance_until(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        neurons: &[Neurons],
+        exit: &EarlyExit,
+    ) -> Vec<EarlyDecision> {
+        let mut runs: Vec<Run<'_>> = samples.iter().map(|sample| self.start(sample, settings.encoding)).collect();
+        let mut watched: Vec<(usize, Watch<'_>)> = (0..).zip(samples.iter().map(|_| exit.watch(settings))).collect();
+        let mut decisions = vec![None; samples.len()];
+        for first in (0..settings.n_steps).step_by(PIECE) {
+            let steps = first..settings.n_steps.min(first + PIECE);
+            self.advance(&mut runs, settings, neurons, steps.clone());
+            let mut going_on = Vec::with_capacity(runs.len());
+            for (run, (idx, mut watch)) in runs.into_iter().zip(watched) {
+                let (inputs, readout) = (exit.inputs(&run.spikes), run.readout());
+                let mut readout = readout.chunks_exact(self.network.n_classes()).enumerate().skip(first);
+                decisions[idx] = readout.find_map(|(step, readout)| watch.step(&inputs, step, readout));
+                drop(inputs);
+                if decisions[idx].is_none() {
+                    going_on.push((run, (idx, watch)));
+                }
+            }
+            (runs, watched) = going_on.into_iter().unzip();
+            if runs.is_empty() {
+                break;
+            }
+        }
+        decisions.into_iter().map(|decision| decision.expect("every decision is settled at T")).collect()
+    }
+}
+
+impl Run<'_> {
+    /// After each step so far, `[T, n_classes]`.
+    fn readout(&self) -> Cow<'_, [f32]> {
+        if self.potentials.is_empty() {
+            Cow::Owned(cumulative_counts(self.spikes.last().expect("the last layer fires")))
+        } else {
+            Cow::Borrowed(&self.potentials)
         }
     }
+}
+
+/// Samples of a thread at a time: few are shared out evenly first.
+fn batch_size(n_samples: usize) -> usize {
+    n_samples.div_ceil(rayon::current_num_threads()).clamp(1, BATCH)
 }
 
 impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        // Few samples are shared out evenly first.
-        let batch = samples.len().div_ceil(rayon::current_num_threads()).clamp(1, BATCH);
-        let batches = samples.par_chunks(batch).map(|samples| {
+        let batches = samples.par_chunks(batch_size(samples.len())).map(|samples| {
             let mut runs: Vec<Run<'_>> = samples.iter().map(|sample| self.start(sample, settings.encoding)).collect();
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
             runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
         });
         Ok(batches.flatten_iter().collect())
+    }
+
+    /// Runs a few steps of all layers at a time, and goes on with the samples that are not settled.
+    fn run_until(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        exit: &EarlyExit,
+    ) -> Result<Vec<EarlyDecision>, EngineError> {
+        check_sizes(&self.network, samples)?;
+        let neurons = neurons(&self.network, settings);
+        let batches = samples.par_chunks(batch_size(samples.len()));
+        Ok(batches.flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod gather;
 
 use std::ops::Range;
 
+use model::Backend;
 use model::config::{Encoding, Readout, Reset, SimulateConfig};
 use rayon::prelude::*;
 use thiserror::Error;
@@ -126,6 +127,16 @@ pub enum EngineError {
         /// The network's number of inputs.
         expected: usize,
     },
+    /// A backend does not give the spikes of exact sums.
+    #[error(
+        "backend `{backend}`: layer {layer} differs from exact sums (a matrix product that rounds to TF32 or 16 bits would);          run with `--backend flex`, or with simulate.engine = \"event\""
+    )]
+    Inexact {
+        /// What was asked for.
+        backend: Backend,
+        /// Name of the first layer that differs, or `input`.
+        layer: String,
+    },
 }
 
 /// Runs a spiking network.
@@ -135,7 +146,8 @@ pub trait Engine: Sync {
     /// - returns one trace per sample, in order
     ///
     /// # Errors
-    /// [`EngineError::WrongSize`] if a sample does not fit the network.
+    /// [`EngineError::WrongSize`] if a sample does not fit the network; [`EngineError::Inexact`] if the backend cannot run it
+    /// exactly.
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError>;
 
     /// Runs each sample until its decision is settled; the decisions are those that the whole runs would have been cut at.

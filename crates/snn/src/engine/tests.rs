@@ -1,7 +1,14 @@
+use std::io::Write as _;
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use model::Backend;
+use model::backend::{Advanced, SpikingKernels, spiking_kernels};
+use model::network::values;
 use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
 
+use super::dense::{MAX_ELEMENTS, samples_per_batch, steps_per_chunk};
 use super::event::every_simd_level;
 use super::*;
 use crate::grid::Precision;
@@ -192,9 +199,99 @@ fn all_settings(n_steps: usize) -> Vec<RunSettings> {
     all
 }
 
-/// Every backend that is built in: the feature `wgpu` adds a GPU, or a software Vulkan driver.
-fn devices() -> Vec<(Backend, burn::tensor::Device)> {
-    Backend::built_in().into_iter().map(|backend| (backend, backend.device().unwrap())).collect()
+/// Every backend that is built in and has a device: the feature `wgpu` adds a GPU, or a software Vulkan driver.
+fn devices() -> Vec<(Backend, Device)> {
+    Backend::usable().into_iter().map(|backend| (backend, backend.device().unwrap())).collect()
+}
+
+/// What a device with kernels computes, in plain loops on the CPU: puts the engine's way with kernels to the test where there
+/// is no GPU.
+#[derive(Debug)]
+struct PlainKernels;
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Numbers out of their upper and lower halves.
+fn whole(halves: &[f32]) -> Vec<u64> {
+    let (upper, lower) = halves.split_at(halves.len() / 2);
+    upper.iter().zip(lower).map(|(&upper, &lower)| (upper as u64) << 16 | lower as u64).collect()
+}
+
+impl SpikingKernels for PlainKernels {
+    fn poisson(&self, rates: Tensor<3>, samples: Tensor<2>, seed: u64, steps: Range<usize>) -> Tensor<2> {
+        let ([_, n_samples, n], device) = (rates.dims(), rates.device());
+        let (rates, samples) = (whole(&values(rates)), whole(&values(samples)));
+        let spike = |step: usize, at: usize| {
+            let counter = [(at % n) as u32, step as u32 / 4, samples[at / n] as u32, 0];
+            f32::from(u8::from(u64::from(philox(seed, counter)[step % 4]) < rates[at]))
+        };
+        let spikes = steps.clone().flat_map(|step| (0..rates.len()).map(move |at| (step, at)));
+        tensor(spikes.map(|(step, at)| spike(step, at)).collect(), [steps.len() * n_samples, n], &device)
+    }
+
+    fn evenly(&self, rates: Tensor<3>, phases: Tensor<3>, steps: Range<usize>) -> Tensor<2> {
+        let ([_, n_samples, n], device) = (rates.dims(), rates.device());
+        let (rates, phases) = (whole(&values(rates)), whole(&values(phases)));
+        let so_far = |step: usize, at: usize| (phases[at] + step as u64 * rates[at]) >> 32;
+        let spikes = steps.clone().flat_map(|step| (0..rates.len()).map(move |at| (step, at)));
+        let spikes = spikes.map(|(step, at)| (so_far(step + 1, at) - so_far(step, at)) as f32);
+        tensor(spikes.collect(), [steps.len() * n_samples, n], &device)
+    }
+
+    fn advance(
+        &self,
+        currents: Tensor<3>,
+        steady: Tensor<2>,
+        potentials: Tensor<2>,
+        limits: Tensor<2>,
+        fires: Option<Reset>,
+    ) -> Advanced {
+        let ([n_steps, n_samples, n], device) = (currents.dims(), currents.device());
+        let (currents, steady, limits) = (values(currents), values(steady), values(limits));
+        let mut potentials = values(potentials);
+        let mut output = Vec::new();
+        for currents in currents.chunks_exact(n_samples * n) {
+            for (at, v) in potentials.iter_mut().enumerate() {
+                let u = *v + currents[at] + steady[at];
+                let after = match fires {
+                    Some(Reset::Subtract) if u >= 1.0 => u - 1.0,
+                    Some(Reset::Zero) if u >= 1.0 => 0.0,
+                    _ => u,
+                };
+                *v = after.clamp(-limits[at % n], limits[at % n]);
+                output.push(if fires.is_some() { f32::from(u8::from(u >= 1.0)) } else { *v });
+            }
+        }
+        Advanced {
+            output: tensor(output, [n_steps * n_samples, n], &device),
+            potentials: tensor(potentials, [n_samples, n], &device),
+        }
+    }
+
+    fn pack(&self, spikes: Tensor<2>, shape: [usize; 3]) -> Tensor<2, Int> {
+        let ([n_rows, n], device) = (spikes.dims(), spikes.device());
+        let by_row = values(spikes);
+        let words: Vec<i32> = by_row
+            .chunks_exact(n)
+            .flat_map(|row| {
+                let places = crate::places::by_place(shape, row);
+                let word = |places: &[f32]| places.iter().rev().fold(0, |word, &spike| word << 1 | spike as i32);
+                places.chunks(32).map(word).collect::<Vec<i32>>()
+            })
+            .collect();
+        Tensor::from_data(TensorData::new(words, [n_rows, n.div_ceil(32)]), &device)
+    }
+}
+
+/// Every device, with its own kernels if it has any and with plain ones if not.
+fn devices_with_kernels() -> Vec<(Backend, Device, &'static dyn SpikingKernels)> {
+    let with_kernels = |(backend, device): (Backend, Device)| {
+        let kernels = spiking_kernels(&device).unwrap_or(&PlainKernels);
+        (backend, device, kernels)
+    };
+    devices().into_iter().map(with_kernels).collect()
 }
 
 fn compare_with_the_definition(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSettings) {
@@ -272,7 +369,15 @@ fn agree_everywhere(network: &SpikingNetwork, n_images: usize, batches: &[(usize
                 assert!(traces == expected, "{settings:?}, {n_threads} threads, {engine:?}");
             }
         }
+        for (backend, device, kernels) in devices_with_kernels() {
+            let n_samples = images.len().min(9);
+            let engine = DenseEngine::with_kernels(network, &device, 4, Some(kernels));
+            let traces = engine.run(&samples(&images)[..n_samples], &settings).unwrap();
+            assert!(traces == expected[..n_samples], "{settings:?}, {backend} with {kernels:?}");
+        }
         for (backend, device) in devices() {
+            // A GPU's batches are as good as one another, and a GPU in software takes minutes for all of them.
+            let batches = if backend == Backend::Wgpu { &batches[batches.len() - 1..] } else { batches };
             for &(batch_size, n_threads) in batches {
                 // Batches of one take long; a few samples show as much.
                 let n_samples = if batch_size == 1 { images.len().min(5) } else { images.len() };
@@ -302,6 +407,10 @@ proptest! {
         for (_, device) in devices() {
             prop_assert_eq!(&DenseEngine::new(&network, &device, 2).run(&samples(&images), &settings).unwrap(), &expected);
         }
+        for (_, device, kernels) in devices_with_kernels() {
+            let engine = DenseEngine::with_kernels(&network, &device, 2, Some(kernels));
+            prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
+        }
     }
 
     #[test]
@@ -324,6 +433,10 @@ proptest! {
         compare_with_the_definition(&network, &images[..1], &settings);
         for (_, device) in devices() {
             prop_assert_eq!(&DenseEngine::new(&network, &device, 2).run(&samples(&images), &settings).unwrap(), &expected);
+        }
+        for (_, device, kernels) in devices_with_kernels() {
+            let engine = DenseEngine::with_kernels(&network, &device, 2, Some(kernels));
+            prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
         }
     }
 
@@ -438,6 +551,147 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
     assert_eq!(trace[0].residual, [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]);
     for (_, device) in devices() {
         assert_eq!(DenseEngine::new(&network, &device, 1).run(&samples, &settings).unwrap(), trace);
+    }
+    for (_, device, kernels) in devices_with_kernels() {
+        let engine = DenseEngine::with_kernels(&network, &device, 1, Some(kernels));
+        assert_eq!(engine.run(&samples, &settings).unwrap(), trace);
+    }
+}
+
+#[test]
+fn devices_encode_to_the_bits_of_the_encoder_from_whatever_step_on() {
+    let shape = [3, 5, 7];
+    let n = shape.iter().product();
+    // Black, white, all but white, the faintest, and between.
+    let edges = [0.0, 1.0, 1.0 - f32::EPSILON / 2.0, 1e-10, 2.0_f32.powi(-32), 0.5];
+    let pixels: Vec<Vec<f32>> =
+        images(3, n, 70).into_iter().map(|image| [&edges, &image[edges.len()..]].concat()).collect();
+    // Samples of any index, seeds of any size.
+    let samples: Vec<Sample<'_>> =
+        [5, 0x1_0000, u32::MAX].iter().zip(&pixels).map(|(&index, pixels)| Sample { index, pixels }).collect();
+    let network = conv_network([5, 7], Conv { groups: [1, 3, 2], ..convs()[0] }, 1, 8);
+    for seed in [0, 42, u64::MAX - 9] {
+        for encoding in [Encoding::Poisson, Encoding::Systematic, Encoding::Regular] {
+            let settings = RunSettings { encoding, seed, ..all_settings(23)[0] };
+            let expected: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(shape, &settings)).collect();
+            for (backend, device, kernels) in devices_with_kernels() {
+                for steps_per_chunk in [1, 3, 4, 10, 23] {
+                    let engine = DenseEngine::with_kernels(&network, &device, 3, Some(kernels));
+                    let traces = engine.run_in_chunks(&samples, &settings, steps_per_chunk);
+                    for (trace, expected) in traces.iter().zip(&expected) {
+                        assert!(trace.spikes[0] == *expected, "{backend}, {settings:?}, {steps_per_chunk} steps");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_of_steps_of_any_length_give_the_same_traces() {
+    let network = conv_network([6, 5], convs()[1], 2, 11);
+    let images = images(3, network.n_in(), 7);
+    for settings in all_settings(11) {
+        let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+        for (backend, device) in devices() {
+            for kernels in [spiking_kernels(&device), Some(spiking_kernels(&device).unwrap_or(&PlainKernels))] {
+                for steps_per_chunk in [1, 4, 11] {
+                    let engine = DenseEngine::with_kernels(&network, &device, 3, kernels);
+                    let traces = engine.run_in_chunks(&samples(&images), &settings, steps_per_chunk);
+                    assert!(traces == expected, "{backend}, {settings:?}, {steps_per_chunk} steps, {kernels:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A network with its weights rounded to the 10 bits behind the leading one that TF32 has, in one layer.
+fn as_tf32_rounds(network: &SpikingNetwork, layer_idx: usize) -> SpikingNetwork {
+    let layers = network.layers().iter().enumerate().map(|(idx, layer)| {
+        let dropped_bits = if idx == layer_idx { 23 - 10 } else { 0 };
+        let round = |weight: f64| {
+            let bits = (weight as f32).to_bits();
+            f64::from(f32::from_bits((bits + (1 << dropped_bits >> 1)) >> dropped_bits << dropped_bits))
+        };
+        let connections = layer.connections().iter().map(|connection| Connection {
+            wiring: connection.wiring.clone(),
+            weights: connection.weights.iter().map(|&weight| round(f64::from(weight))).collect(),
+        });
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+        let exact = ExactLayer {
+            name: layer.name().to_owned(),
+            connections: connections.collect(),
+            biases: wide(layer.biases()),
+            initial_potentials: wide(layer.initial_potentials()),
+            thresholds: wide(layer.thresholds()),
+        };
+        SpikingLayer::round(&exact, 12).unwrap()
+    });
+    SpikingNetwork::new(network.input(), layers.collect()).unwrap()
+}
+
+#[test]
+fn a_device_that_rounds_weights_as_tf32_does_is_refused_with_the_layer_and_the_remedy() {
+    let network = network(&[30, 40, 35, 5], 3, 0.5, 12);
+    let images = images(4, 30, 90);
+    assert_eq!(as_tf32_rounds(&network, 9), network, "nothing else may differ");
+    for settings in all_settings(12) {
+        for (backend, device) in devices() {
+            let engine = DenseEngine::new(&network, &device, 4);
+            let exact = engine.run(&samples(&images), &settings);
+            assert!(exact.is_ok(), "{exact:?}");
+            for (idx, layer) in network.layers().iter().enumerate() {
+                // A constant current does not go through the device's product.
+                if idx == 0 && settings.encoding == Encoding::Constant {
+                    continue;
+                }
+                let engine = DenseEngine::new(&network, &device, 4).with_other_weights(&as_tf32_rounds(&network, idx));
+                let error = engine.run(&samples(&images), &settings).unwrap_err();
+                assert_eq!(error, EngineError::Inexact { backend, layer: layer.name().to_owned() }, "{settings:?}");
+                let message = error.to_string();
+                assert!(message.contains(backend.name()) && message.contains(layer.name()), "{message}");
+                assert!(message.contains("--backend flex") && message.contains("simulate.engine"), "{message}");
+                assert_eq!(engine.run(&samples(&images), &settings), Err(error), "and again");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn tensors_of_any_network_and_batch_size_stay_within_bounds(
+        widest in 1..1_usize << 26, batch_size in 1..1_usize << 20, rest in 0.0..1.0_f64,
+    ) {
+        let most = samples_per_batch(widest, batch_size);
+        prop_assert!(most >= 1 && most <= batch_size);
+        // The last batch may be smaller.
+        let n_samples = 1 + ((most - 1) as f64 * rest) as usize;
+        let n_steps = steps_per_chunk(widest, n_samples);
+        let least = n_samples == 1 && n_steps == 1;
+        prop_assert!(n_steps >= 1 && (least || widest * n_samples * n_steps <= MAX_ELEMENTS));
+    }
+}
+
+#[test]
+fn a_run_of_no_samples_gives_no_traces() {
+    let network = network(&[4, 3], 1, 0.0, 2);
+    for (_, device) in devices() {
+        assert_eq!(DenseEngine::new(&network, &device, 8).run(&[], &all_settings(2)[0]), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn gpus_are_tested_or_skipped_visibly() {
+    // Past the test harness, which swallows what passing tests print.
+    let say = |text: &str| std::io::stderr().write_all(format!("engine tests on wgpu: {text}\n").as_bytes()).unwrap();
+    if !Backend::Wgpu.is_built_in() {
+        say("skipped, not built in; `cargo test --release --workspace --features wgpu` has it");
+    } else if !Backend::usable().contains(&Backend::Wgpu) {
+        say("skipped, no GPU and no software Vulkan driver; `scripts/setup wgpu` installs one");
+    } else {
+        let device = Backend::Wgpu.device().unwrap();
+        assert!(spiking_kernels(&device).is_some(), "a GPU without kernels: the tests above would use plain ones");
+        say("run");
     }
 }
 
