@@ -56,8 +56,9 @@ pub(crate) struct Planes {
     /// Words of a plane of a step, a multiple of [`LANES`]. As many again as are computed with at once lie behind them and mean
     /// nothing.
     n_words: usize,
-    n_planes: usize,
-    /// `[n_planes][T · (n_words + LANES)]`; more than there are planes.
+    /// Number of planes.
+    depth: usize,
+    /// `[depth][T · (n_words + LANES)]`; more than there are planes.
     words: Vec<Vec<u64>>,
     /// The bits that are set in any plane but the lowest, `[T · (n_words + LANES)]`, if there are more.
     higher: Vec<u64>,
@@ -75,7 +76,7 @@ pub(crate) struct Centred {
 impl Planes {
     /// - `n_words`: a multiple of [`LANES`]
     fn reset(&mut self, n_planes: usize, n_steps: usize, n_words: usize) {
-        (self.n_planes, self.n_steps, self.n_words) = (n_planes, n_steps, n_words);
+        (self.depth, self.n_steps, self.n_words) = (n_planes, n_steps, n_words);
         let n = n_steps * self.stride();
         self.words.resize_with(n_planes.max(self.words.len()), Vec::new);
         self.words[..n_planes].iter_mut().for_each(|words| words.resize(n, 0));
@@ -86,7 +87,7 @@ impl Planes {
     }
 
     pub(crate) fn n_planes(&self) -> usize {
-        self.n_planes
+        self.depth
     }
 
     /// A plane's words of a step.
@@ -105,13 +106,13 @@ impl Planes {
     #[inline(always)]
     fn at(&self, step: usize) -> impl ExactSizeIterator<Item = &[u64]> + Clone {
         let n = self.stride();
-        self.words[..self.n_planes].iter().map(move |words| &words[step * n..][..n])
+        self.words[..self.depth].iter().map(move |words| &words[step * n..][..n])
     }
 
     #[inline(always)]
     fn at_mut(&mut self, step: usize) -> impl Iterator<Item = &mut [u64]> {
         let n = self.stride();
-        self.words[..self.n_planes].iter_mut().map(move |words| &mut words[step * n..][..n])
+        self.words[..self.depth].iter_mut().map(move |words| &mut words[step * n..][..n])
     }
 
     /// A train's spikes.
@@ -135,7 +136,7 @@ impl Planes {
         let row_words = pools.row_words;
         for SumPool { row_pitch, stride, n_rows, offsets, valid } in &pools.pools {
             std::mem::swap(self, other);
-            let n_planes = other.n_planes + (usize::BITS - (offsets.len() - 1).leading_zeros()) as usize;
+            let n_planes = other.depth + (usize::BITS - (offsets.len() - 1).leading_zeros()) as usize;
             self.reset(n_planes, train.n_steps(), n_rows * row_words);
             for (step, row) in (0..train.n_steps()).flat_map(|step| (0..*n_rows).map(move |row| (step, row))) {
                 for first in (0..row_words).step_by(LANES) {
@@ -159,10 +160,10 @@ impl Planes {
     /// Drops the highest planes that are zero throughout, and unites those above the lowest.
     #[inline(always)]
     fn finish(&mut self) {
-        while self.n_planes > 0 && self.spikes_of_plane(self.n_planes - 1) == 0 {
-            self.n_planes -= 1;
+        while self.depth > 0 && self.spikes_of_plane(self.depth - 1) == 0 {
+            self.depth -= 1;
         }
-        if let Some([second, others @ ..]) = self.words[..self.n_planes].get(1..) {
+        if let Some([second, others @ ..]) = self.words[..self.depth].get(1..) {
             self.higher.clone_from(second);
             for words in others {
                 for (higher, word) in self.higher.iter_mut().zip(words) {
@@ -176,7 +177,7 @@ impl Planes {
     #[inline(always)]
     pub(crate) fn total(&self) -> usize {
         let mut total = 0;
-        for plane in 0..self.n_planes {
+        for plane in 0..self.depth {
             total += self.spikes_of_plane(plane) << plane;
         }
         total
@@ -199,12 +200,12 @@ impl Planes {
     ///   result means nothing then
     #[inline(always)]
     pub(crate) fn centre(&self, centred: &mut Centred) -> bool {
-        match self.n_planes {
+        match self.depth {
             1 => self.centre_planes::<1>(centred),
             2 => self.centre_planes::<2>(centred),
             3 => self.centre_planes::<3>(centred),
             4..=MAX_PLANES if self.n_steps < 1 << (TOTAL_BITS - MAX_PLANES) => {
-                self.centre_planes::<MAX_PLANES>(centred)
+                self.centre_planes::<MAX_PLANES>(centred);
             }
             _ => return false,
         }

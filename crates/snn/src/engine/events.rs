@@ -70,11 +70,11 @@ pub(super) struct Slice {
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     /// `column · depth + input of the column`, as often as it counts.
-    entries: Vec<u32>,
+    rows: Vec<u32>,
     /// Where the entries of each step and position begin, `[T · positions + 1]`.
     starts: Vec<u32>,
     n_positions: usize,
-    n_entries: usize,
+    total: usize,
 }
 
 /// What is added up of the inputs of one range.
@@ -119,29 +119,29 @@ impl Entries {
     pub(super) fn at(&self, step: usize, slice: &Slice) -> &[u32] {
         let first = step * self.n_positions;
         let [start, end] = [slice.positions.start, slice.positions.end].map(|position| self.starts[first + position]);
-        &self.entries[start as usize..end as usize]
+        &self.rows[start as usize..end as usize]
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.n_entries == 0
+        self.total == 0
     }
 
     fn clear(&mut self) {
-        self.n_entries = 0;
+        self.total = 0;
     }
 
     /// Lists inputs, each as often as it counts.
     #[inline(always)]
     fn list(&mut self, counts: &Planes, runs: &[Run]) {
-        self.n_entries = counts.total();
+        self.total = counts.total();
         if self.is_empty() {
             return;
         }
         self.n_positions = runs.iter().map(|run| run.n_positions).sum();
-        let Self { entries, starts, n_positions, n_entries } = self;
+        let Self { rows, starts, n_positions, total } = self;
         starts.resize(starts.len().max(counts.n_steps * *n_positions + 1), 0);
-        entries.resize(entries.len().max(*n_entries + BURST), 0);
-        let mut listed = Listed { entries, end: 0, starts: starts[1..].iter_mut() };
+        rows.resize(rows.len().max(*total + BURST), 0);
+        let mut listed = Listed { entries: rows, end: 0, starts: starts[1..].iter_mut() };
         if counts.n_planes() == 1 {
             for step in 0..counts.n_steps {
                 let words = counts.plane(step, 0);
@@ -258,8 +258,8 @@ impl Input {
             groups[0] * per_group[0]..(groups[1] + 1) * per_group[0]
         };
         // Without groups all blocks see the same, and the channels of an image that has become a vector do not lie side by side.
-        let ranges = if kernel.groups == 1 || kernel.input != pooled {
-            vec![0..depth]
+        let ranges: Vec<Range<usize>> = if kernel.groups == 1 || kernel.input != pooled {
+            std::iter::once(0..depth).collect()
         } else {
             (0..sites.n_blocks()).map(range).collect()
         };

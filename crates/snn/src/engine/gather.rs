@@ -222,21 +222,6 @@ impl<N: Weight, const W: usize> Block<N, W> {
         Self { rows, steps, chunks }
     }
 
-    /// The slices of the lists that a site reads in a chunk, connection by connection.
-    fn slices(
-        &self,
-        chunk: &[ChunkPart],
-        layer: &GatherLayer,
-        site: [usize; 2],
-        block: usize,
-        slices: &mut [Vec<Slice>],
-    ) {
-        slices.iter_mut().for_each(Vec::clear);
-        for ChunkPart { connection, part, first_row } in chunk {
-            slices[*connection].extend(layer.inputs[*connection].slice(layer.sites, site, block, part, *first_row));
-        }
-    }
-
     /// Changes sums by the rows of a step's entries.
     #[inline(always)]
     fn each_row(
@@ -310,6 +295,14 @@ impl GatherLayer {
         Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
+    /// The slices of the lists that a site reads in a chunk, connection by connection.
+    fn slices(&self, chunk: &[ChunkPart], site: [usize; 2], block: usize, slices: &mut [Vec<Slice>]) {
+        slices.iter_mut().for_each(Vec::clear);
+        for ChunkPart { connection, part, first_row } in chunk {
+            slices[*connection].extend(self.inputs[*connection].slice(self.sites, site, block, part, *first_row));
+        }
+    }
+
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
     pub(crate) fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, visit: &mut impl Visit) {
         match &self.packed {
@@ -379,7 +372,7 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
                     let is_last = chunk_idx + 1 == n_chunks;
                     for site in tile.clone() {
                         let at = sites.at(site);
-                        block.slices(chunk, layer, at, block_idx, &mut slices);
+                        layer.slices(chunk, at, block_idx, &mut slices);
                         for (sample, lists) in samples.iter().enumerate() {
                             let mut base = [N::ZERO; W];
                             for (connection, slices) in slices.iter().enumerate() {
