@@ -1,8 +1,9 @@
 //! What a layer adds up of one sample: lists of inputs, step by step, that stand for rows of weights.
 //!
-//! Spikes go through average pools as bits, 64 at a time, and become counts. Where counts stay near their mean, the mean is
-//! listed once, for all steps, and at each step only what differs from it ([`crate::planes`]): a pixel that spikes nine times
-//! out of ten costs as much as one that spikes once. Sums are exact, so this changes none of them.
+//! Spikes go through average pools as bits, hundreds at a time, and become counts. Where the counts that a fully connected layer
+//! reads stay near their mean, the mean is listed once, for all steps, and at each step only what differs from it
+//! ([`crate::planes`]): a pixel that spikes nine times out of ten costs as much as one that spikes once. Sums are exact, so this
+//! changes none of them. Sites of a convolution read short slices of lists, of which two cost more than one twice as long.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
@@ -16,11 +17,7 @@ use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
 use crate::spikes::{SpikeTrain, bits_of};
 use crate::wiring::{Kernel, Wiring};
 
-/// Inputs of a fully connected layer whose weights stay in the second-level cache while those of the other inputs wait.
-const PIECE: usize = 2048;
-
-/// What one connection reads, and how its inputs are listed: column by column of the kernel's input, where a vector's
-/// columns are pieces of it.
+/// What one connection reads, and how its inputs are listed: position by position of the kernel's input.
 #[derive(Debug)]
 pub(super) struct Input {
     source: usize,
@@ -29,11 +26,9 @@ pub(super) struct Input {
     kernel: Kernel,
     /// Shape `[C, H, W]` behind the pools.
     pooled: [usize; 3],
-    /// Rows and columns of inputs.
-    positions: [usize; 2],
-    /// Inputs of a column.
-    depth: usize,
-    /// Inputs of a column that each block of sites sees; one range for all blocks if they see the same.
+    /// Whether lists are long enough for a base and two lists of differences to cost less than one of all.
+    has_long_lists: bool,
+    /// Inputs of a position that each block of sites sees; one range for all blocks if they see the same.
     ranges: Vec<Range<usize>>,
     /// Where the inputs of each range are found.
     runs: Vec<Vec<Run>>,
@@ -51,14 +46,6 @@ struct Run {
     n_positions: usize,
 }
 
-/// A part of the kernel: some columns of one of its rows.
-#[derive(Debug, Clone)]
-pub(super) struct Part {
-    pub(super) row: usize,
-    /// Within what a site covers.
-    pub(super) columns: Range<usize>,
-}
-
 /// Inputs that are listed one after another, and what to add to their entries for the rows of their weights.
 #[derive(Debug, Clone)]
 pub(super) struct Slice {
@@ -69,7 +56,7 @@ pub(super) struct Slice {
 /// Inputs to be added up, position by position and step by step. Made again and again, they keep their memory.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// `column · depth + input of the column`, as often as it counts.
+    /// `column · inputs of a position + input of the position`, as often as it counts.
     rows: Vec<u32>,
     /// Where the entries of each step and position begin, `[T · positions + 1]`.
     starts: Vec<u32>,
@@ -249,8 +236,6 @@ impl Input {
         let pooled = wiring.sum_pools().fold(spikes, |shape, pool| pool.output(shape));
         let sums = wiring.sum_pools().next().map(|_| SumPools::new(spikes, wiring.sum_pools()));
         let [channels, height, width] = kernel.input;
-        let (positions, depth) =
-            if kernel.is_dense() { ([1, channels.div_ceil(PIECE)], PIECE) } else { ([height, width], channels) };
         let per_group = [channels / kernel.groups, kernel.channels / kernel.groups];
         let range = |block: usize| {
             let last = ((block + 1) * sites.width - 1).min(kernel.channels - 1);
@@ -259,114 +244,79 @@ impl Input {
         };
         // Without groups all blocks see the same, and the channels of an image that has become a vector do not lie side by side.
         let ranges: Vec<Range<usize>> = if kernel.groups == 1 || kernel.input != pooled {
-            std::iter::once(0..depth).collect()
+            std::iter::once(0..channels).collect()
         } else {
             (0..sites.n_blocks()).map(range).collect()
         };
-        let [_, columns] = positions;
-        let n_inputs: usize = pooled.iter().product();
         let runs = ranges.iter().map(|range: &Range<usize>| match &sums {
             // Inputs of a row lie side by side.
-            None if range.len() == depth && !kernel.is_dense() => {
+            None if range.len() == channels => {
                 let run =
-                    |row| Run { first: row * columns * depth, len: columns * depth, entry: 0, n_positions: columns };
-                (0..positions[0]).map(run).collect()
+                    |row| Run { first: row * width * channels, len: width * channels, entry: 0, n_positions: width };
+                (0..height).map(run).collect()
             }
             None => {
                 let run = |position: usize| {
-                    let first = position * depth + range.start;
-                    let len = (position * depth + range.end).min(n_inputs) - first;
-                    Run { first, len, entry: (position % columns * range.len()) as u32, n_positions: 1 }
+                    let entry = (position % width * range.len()) as u32;
+                    Run { first: position * channels + range.start, len: range.len(), entry, n_positions: 1 }
                 };
-                (0..positions[0] * columns).map(run).collect()
+                (0..height * width).map(run).collect()
             }
-            Some(sums) if kernel.input == pooled && !kernel.is_dense() => {
+            Some(sums) if kernel.input == pooled => {
                 let run = |(position, &first): (usize, &u32)| {
-                    let entry = (position % columns * range.len()) as u32;
+                    let entry = (position % width * range.len()) as u32;
                     Run { first: first as usize + range.start, len: range.len(), entry, n_positions: 1 }
                 };
                 sums.firsts().iter().enumerate().map(run).collect()
             }
-            // A fully connected layer, or an image that has become a vector.
+            // An image that has become a vector, all of it one position.
             Some(sums) => {
-                let (pieces, firsts, channels) = (columns, sums.firsts(), pooled[0]);
-                let mut runs = Vec::new();
-                for piece in 0..pieces {
-                    let places = piece * depth..((piece + 1) * depth).min(n_inputs);
-                    let mut place = places.start;
-                    while place < places.end {
-                        let (position, channel) = (place / channels, place % channels);
-                        let len = (channels - channel).min(places.end - place);
-                        let (first, entry) = (firsts[position] as usize + channel, place as u32);
-                        place += len;
-                        runs.push(Run { first, len, entry, n_positions: usize::from(place == places.end) });
-                    }
-                }
-                runs
+                let (n, channels) = (sums.firsts().len(), pooled[0]);
+                let run = |(position, &first): (usize, &u32)| {
+                    let entry = (position * channels) as u32;
+                    Run { first: first as usize, len: channels, entry, n_positions: usize::from(position + 1 == n) }
+                };
+                sums.firsts().iter().enumerate().map(run).collect()
             }
         });
         let runs = runs.collect();
-        Self {
-            source: wiring.source,
-            max_pools: max_pools(wiring),
-            sums,
-            kernel,
-            pooled,
-            positions,
-            depth,
-            ranges,
-            runs,
-        }
+        let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
+        Self { source, max_pools, sums, kernel, pooled, has_long_lists, ranges, runs }
     }
 
     /// Columns of inputs that a site covers.
     fn span(&self, sites: Sites) -> usize {
-        if self.kernel.is_dense() {
-            self.positions[1]
-        } else {
-            (sites.group - 1) * self.kernel.stride + self.kernel.size
-        }
+        (sites.group - 1) * self.kernel.stride + self.kernel.size
     }
 
     fn range(&self, block: usize) -> &Range<usize> {
         &self.ranges[block.min(self.ranges.len() - 1)]
     }
 
-    /// Rows of weights of a column.
-    pub(super) fn rows_per_column(&self, block: usize) -> usize {
-        self.range(block).len()
-    }
-
-    /// The parts of the kernel in the order of their rows of weights.
-    pub(super) fn parts(&self, sites: Sites) -> Vec<Part> {
-        let span = self.span(sites);
-        let columns = if self.kernel.is_dense() { 1 } else { span };
-        let parts = |row| (0..span).step_by(columns).map(move |c| Part { row, columns: c..(c + columns).min(span) });
-        (0..self.kernel.size).flat_map(parts).collect()
+    /// Rows of weights of a block, as row and column of the kernel's window and input of the position.
+    pub(super) fn rows(&self, sites: Sites, block: usize) -> impl Iterator<Item = [usize; 3]> {
+        let (span, n_listed) = (self.span(sites), self.range(block).len());
+        let columns = (0..self.kernel.size).flat_map(move |row| (0..span).map(move |column| (row, column)));
+        columns.flat_map(move |(row, column)| (0..n_listed).map(move |listed| [row, column, listed]))
     }
 
     /// Index of a weight within its channel's; `None` if there is no synapse.
     ///
-    /// - `part_row`, `column`, `listed`: of the row of weights: row of the kernel, column that the site covers, and input of
-    ///   the column
+    /// - `row`, `column`, `listed`: of the row of weights, as [`Self::rows`] gives it
     /// - `channel`, `position`: of the neuron; the position counts from the site's first
     pub(super) fn weight(
         &self,
         block: usize,
-        [part_row, column, listed]: [usize; 3],
+        [row, column, listed]: [usize; 3],
         channel: usize,
         position: usize,
     ) -> Option<usize> {
         let Kernel { size, stride, groups, input, .. } = self.kernel;
-        if self.kernel.is_dense() {
-            let place = column * self.depth + listed;
-            return (place < input[0]).then(|| self.input_channel(place));
-        }
         let from = self.input_channel(self.range(block).start + listed);
         let (in_per_group, out_per_group) = (input[0] / groups, self.kernel.channels / groups);
         let kernel_column = column.checked_sub(position * stride).filter(|&column| column < size)?;
         let in_group = from.checked_sub(channel / out_per_group * in_per_group)?;
-        (in_group < in_per_group).then(|| (in_group * size + part_row) * size + kernel_column)
+        (in_group < in_per_group).then(|| (in_group * size + row) * size + kernel_column)
     }
 
     /// Input channel of the kernel at a place, or of a channel of a position.
@@ -380,27 +330,29 @@ impl Input {
         }
     }
 
-    /// The inputs that a site reads of a part of the kernel; `None` if they lie outside the image.
+    /// The inputs that a site reads, row by row.
     ///
-    /// - `first_row`: of the part's row of weights at column 0
-    pub(super) fn slice(
+    /// - `first_row`: of the block's weights for this connection
+    pub(super) fn slices(
         &self,
         sites: Sites,
-        site: [usize; 2],
+        [row, column]: [usize; 2],
         block: usize,
-        part: &Part,
         first_row: usize,
-    ) -> Option<Slice> {
-        let Kernel { stride, padding, .. } = self.kernel;
-        let [rows, width] = self.positions;
-        let y = (site[0] * stride + part.row).checked_sub(padding).filter(|&y| y < rows)?;
-        let start = (site[1] * sites.group * stride) as isize - padding as isize;
-        let column = |column: usize| (start + column as isize).clamp(0, width as isize) as usize;
-        let columns = column(part.columns.start)..column(part.columns.end);
-        // An entry counts from the start of its row, a row of weights from the start of the site; the difference may be
-        // negative, the sum is not.
-        let offset = (first_row as u32).wrapping_sub((start * self.rows_per_column(block) as isize) as u32);
-        (!columns.is_empty()).then(|| Slice { positions: y * width + columns.start..y * width + columns.end, offset })
+    ) -> impl Iterator<Item = Slice> {
+        let Kernel { size, stride, padding, input: [_, height, width], .. } = self.kernel;
+        let (span, n_listed) = (self.span(sites), self.range(block).len());
+        let start = (column * sites.group * stride) as isize - padding as isize;
+        let columns = start.max(0) as usize..(start + span as isize).clamp(0, width as isize) as usize;
+        (0..size).filter_map(move |kernel_row| {
+            let y = (row * stride + kernel_row).checked_sub(padding).filter(|&y| y < height)?;
+            // An entry counts from the start of its row, a row of weights from the start of the site; the difference may be
+            // negative, the sum is not.
+            let first_row = (first_row + kernel_row * span * n_listed) as u32;
+            let offset = first_row.wrapping_sub((start * n_listed as isize) as u32);
+            (!columns.is_empty())
+                .then(|| Slice { positions: y * width + columns.start..y * width + columns.end, offset })
+        })
     }
 
     #[inline(always)]
@@ -426,7 +378,7 @@ impl Input {
             None => counts.copy(train),
             Some(sums) => counts.sum(train, sums, other),
         }
-        let is_centred = counts.centre(centred);
+        let is_centred = self.has_long_lists && counts.centre(centred);
         for (runs, Counts { base, above, below }) in self.runs.iter().zip(lists) {
             if is_centred {
                 base.list(&centred.base, runs);

@@ -3,9 +3,7 @@
 //! Neurons are taken in *sites* that lie side by side with channels last: up to [`WIDE`] channels of a position, or all channels
 //! of a few neighbouring positions of a row. Their sums stay in registers while a list of inputs ([`super::events`]) is walked
 //! through, each input standing for a row of weights, one per neuron of the site. A convolution's site reads slices of the
-//! lists, one for each row that its kernel covers; nothing is unfolded, and an input that is silent costs nothing. Weights that
-//! do not fit into the first-level cache are gone through in chunks that do, many sites at a time, with the sums so far kept
-//! aside.
+//! lists, one for each row that its kernel covers; nothing is unfolded, and an input that is silent costs nothing.
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are kept and added as 16-bit integers.
@@ -17,7 +15,7 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::events::{Entries, Input, Listing, Lists, Part, PoolStates, Scratch, Slice};
+use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
 use crate::network::SpikingLayer;
 use crate::spikes::SpikeTrain;
 
@@ -26,13 +24,6 @@ pub(crate) const WIDE: usize = 64;
 
 /// Neurons of the only site of a small layer.
 pub(crate) const NARROW: usize = 16;
-
-/// Bytes of weights that stay in the first-level cache, beside what passes through it, unless a row of a kernel needs
-/// more; the smallest one in use is 32 KiB.
-const CHUNK_BYTES: usize = 24 << 10;
-
-/// Bytes of sums that stay in the second-level cache, beside the weights.
-const TILE_BYTES: usize = 256 << 10;
 
 /// A layer's synapses, packed for one SIMD level.
 #[derive(Debug)]
@@ -64,20 +55,12 @@ enum Packed {
 /// The weights of the sites of a block of channels.
 #[derive(Debug)]
 struct Block<N, const W: usize> {
-    /// Connection by connection, part of the kernel by part, column by column, input by input.
+    /// Connection by connection, row of the kernel by row, column of what the site covers by column, input by input.
     rows: Vec<[N; W]>,
+    /// First row of each connection.
+    first_rows: Vec<usize>,
     /// What a weight of 1 stands for, in thresholds.
     steps: [f32; W],
-    /// Parts of the kernels whose weights are gone through together.
-    chunks: Vec<Vec<ChunkPart>>,
-}
-
-#[derive(Debug)]
-struct ChunkPart {
-    connection: usize,
-    part: Part,
-    /// Row of the weights of the kernel row's first column.
-    first_row: usize,
 }
 
 /// A weight on its way to a current.
@@ -193,33 +176,20 @@ impl<N: Weight, const W: usize> Block<N, W> {
         for (step, (channel, _)) in steps.iter_mut().zip(&neurons) {
             *step = layer.grids()[*channel].step() as f32;
         }
-        let max_rows = CHUNK_BYTES / size_of::<[N; W]>();
-        let (mut rows, mut chunks, mut free) = (Vec::new(), Vec::new(), 0);
-        for (connection, (input, synapses)) in inputs.iter().zip(layer.connections()).enumerate() {
-            let per_column = input.rows_per_column(block);
-            for part in input.parts(sites) {
-                let n_rows = part.columns.len() * per_column;
-                let first_row = rows.len().wrapping_sub(part.columns.start * per_column);
-                for (column, listed) in
-                    part.columns.clone().flat_map(|c| (0..per_column).map(move |listed| (c, listed)))
-                {
-                    let mut row = [N::ZERO; W];
-                    for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
-                        if let Some(at) = input.weight(block, [part.row, column, listed], channel, position) {
-                            *value = weight(channel, synapses.row(channel)[at]);
-                        }
+        let (mut rows, mut first_rows) = (Vec::new(), Vec::new());
+        for (input, synapses) in inputs.iter().zip(layer.connections()) {
+            first_rows.push(rows.len());
+            for at in input.rows(sites, block) {
+                let mut row = [N::ZERO; W];
+                for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
+                    if let Some(at) = input.weight(block, at, channel, position) {
+                        *value = weight(channel, synapses.row(channel)[at]);
                     }
-                    rows.push(row);
                 }
-                if chunks.is_empty() || n_rows > free {
-                    chunks.push(Vec::new());
-                    free = max_rows;
-                }
-                free = free.saturating_sub(n_rows);
-                chunks.last_mut().expect("one chunk at least").push(ChunkPart { connection, part, first_row });
+                rows.push(row);
             }
         }
-        Self { rows, steps, chunks }
+        Self { rows, first_rows, steps }
     }
 
     /// Changes sums by the rows of a step's entries.
@@ -295,14 +265,6 @@ impl GatherLayer {
         Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
-    /// The slices of the lists that a site reads in a chunk, connection by connection.
-    fn slices(&self, chunk: &[ChunkPart], site: [usize; 2], block: usize, slices: &mut [Vec<Slice>]) {
-        slices.iter_mut().for_each(Vec::clear);
-        for ChunkPart { connection, part, first_row } in chunk {
-            slices[*connection].extend(self.inputs[*connection].slice(self.sites, site, block, part, *first_row));
-        }
-    }
-
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
     pub(crate) fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, visit: &mut impl Visit) {
         match &self.packed {
@@ -356,57 +318,31 @@ impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> 
     fn with_simd<S: Simd>(mut self, _: S) {
         let Self { layer, blocks, samples, n_steps, .. } = self;
         let sites = layer.sites;
-        let per_site = samples.len() * n_steps;
         let mut slices = vec![Vec::new(); layer.inputs.len()];
-        let mut kept = Vec::new();
-        for (block_idx, block) in blocks.iter().enumerate() {
-            let n_chunks = block.chunks.len();
-            let tile = if n_chunks == 1 { sites.n_sites() } else { TILE_BYTES / (per_site * size_of::<[N; W]>()) };
-            for first in (0..sites.n_sites()).step_by(tile.max(1)) {
-                let tile = first..(first + tile.max(1)).min(sites.n_sites());
-                if n_chunks > 1 {
-                    kept.clear();
-                    kept.resize(tile.len() * per_site, [N::ZERO; W]);
+        for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
+            for (block_idx, block) in blocks.iter().enumerate() {
+                for ((slices, input), &first_row) in slices.iter_mut().zip(&layer.inputs).zip(&block.first_rows) {
+                    slices.clear();
+                    slices.extend(input.slices(sites, at, block_idx, first_row));
                 }
-                for (chunk_idx, chunk) in block.chunks.iter().enumerate() {
-                    let is_last = chunk_idx + 1 == n_chunks;
-                    for site in tile.clone() {
-                        let at = sites.at(site);
-                        layer.slices(chunk, at, block_idx, &mut slices);
-                        for (sample, lists) in samples.iter().enumerate() {
-                            let mut base = [N::ZERO; W];
-                            for (connection, slices) in slices.iter().enumerate() {
-                                let counts = lists.of(connection, block_idx);
-                                block.each_row(&mut base, &counts.base, 0, slices, N::plus);
-                            }
-                            if is_last {
-                                self.consumer.begin(sample, sites.places(at, block_idx));
-                            }
-                            let first_kept = (site - tile.start) * per_site + sample * n_steps;
-                            for step in 0..n_steps {
-                                let mut sums = base;
-                                if n_chunks > 1 {
-                                    let kept = &kept[first_kept + step];
-                                    each_lane(&mut sums, |lane, sum| sum.plus(kept[lane]));
-                                }
-                                for (connection, slices) in slices.iter().enumerate() {
-                                    let counts = lists.of(connection, block_idx);
-                                    block.each_row(&mut sums, &counts.above, step, slices, N::plus);
-                                    block.each_row(&mut sums, &counts.below, step, slices, N::minus);
-                                }
-                                if is_last {
-                                    let mut currents = [0.0; W];
-                                    each_lane(&mut currents, |lane, _| sums[lane].current(block.steps[lane]));
-                                    self.consumer.step(step, &currents);
-                                } else {
-                                    kept[first_kept + step] = sums;
-                                }
-                            }
-                            if is_last {
-                                self.consumer.end();
-                            }
-                        }
+                for (sample, lists) in samples.iter().enumerate() {
+                    let mut base = [N::ZERO; W];
+                    for (connection, slices) in slices.iter().enumerate() {
+                        block.each_row(&mut base, &lists.of(connection, block_idx).base, 0, slices, N::plus);
                     }
+                    self.consumer.begin(sample, sites.places(at, block_idx));
+                    for step in 0..n_steps {
+                        let mut sums = base;
+                        for (connection, slices) in slices.iter().enumerate() {
+                            let Counts { above, below, .. } = lists.of(connection, block_idx);
+                            block.each_row(&mut sums, above, step, slices, N::plus);
+                            block.each_row(&mut sums, below, step, slices, N::minus);
+                        }
+                        let mut currents = [0.0; W];
+                        each_lane(&mut currents, |lane, _| sums[lane].current(block.steps[lane]));
+                        self.consumer.step(step, &currents);
+                    }
+                    self.consumer.end();
                 }
             }
         }
