@@ -62,7 +62,7 @@ fn trained() -> &'static Path {
     static TRAINED: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = TRAINED.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let path = train::run(&experiment(&[]), folder.path(), train::Options::default()).unwrap().path;
+        let path = train::run(&experiment(&[]), folder.path(), None, train::Options::default()).unwrap().path;
         (folder, path)
     });
     path

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -102,6 +102,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> 
     Ok(())
 }
 
+/// Copies a file by way of a temporary one, as [`write_atomically`] writes.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
+pub fn copy_atomically(from: &Path, to: &Path) -> Result<(), ArtefactError> {
+    let io_error = |cause| ArtefactError::Io { path: from.to_owned(), cause, remedy: "check that it can be read" };
+    write_atomically(to, &fs::read(from).map_err(io_error)?)
+}
+
 /// Writes tensors and Quartic's description to a safetensors file and returns the file's SHA-256.
 ///
 /// # Errors
@@ -163,6 +172,20 @@ pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Co
     Ok(Contents { tensors, metadata, checksum: sha256_hex(&bytes) })
 }
 
+/// Quartic's description of a safetensors file, without its tensors; `None` if there is none that can be understood.
+pub fn read_metadata<M: DeserializeOwned>(path: &Path) -> Option<M> {
+    let mut file = fs::File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    // The header says how long it is; what says more than the file has is no header.
+    let length = u64::from_le_bytes(length);
+    (length <= file.metadata().ok()?.len()).then_some(())?;
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    serde_json::from_str(header["__metadata__"][METADATA_KEY].as_str()?).ok()
+}
+
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -200,6 +223,7 @@ mod tests {
         assert_eq!(contents.metadata, Some(json!({"seed": 7})));
         assert_eq!(contents.checksum, checksum);
         assert_eq!(file_checksum(&path), Some(checksum));
+        assert_eq!(read_metadata::<Value>(&path), contents.metadata);
     }
 
     #[test]
@@ -231,6 +255,7 @@ mod tests {
             let path = folder.path().join("a.safetensors");
             fs::write(&path, &bytes).unwrap();
             prop_assert!(read::<Value>(&path, "").is_err());
+            prop_assert_eq!(read_metadata::<Value>(&path), None);
         }
     }
 }

@@ -73,14 +73,19 @@ pub fn figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
         }
         Ok(())
     })?;
-    Ok([(Theme::Light, "light", &LIGHT_COLOURS), (Theme::Dark, "dark", &DARK_COLOURS)]
+    Ok(themed("accuracy", &body, size))
+}
+
+/// A drawing as standalone files, one per theme, `NAME-light.svg` and `NAME-dark.svg`.
+pub(crate) fn themed(name: &str, body: &str, size: (u32, u32)) -> Vec<Figure> {
+    [(Theme::Light, "light", &LIGHT_COLOURS), (Theme::Dark, "dark", &DARK_COLOURS)]
         .into_iter()
-        .map(|(theme, name, colours)| Figure {
-            file_name: format!("accuracy-{name}.svg"),
+        .map(|(theme, suffix, colours)| Figure {
+            file_name: format!("{name}-{suffix}.svg"),
             theme,
-            svg: standalone(&body, size, colours),
+            svg: standalone(body, size, colours),
         })
-        .collect())
+        .collect()
 }
 
 /// Columns of a standalone figure's legend, and the characters of a label that fit one.

@@ -15,6 +15,7 @@ mod method;
 mod number;
 mod page;
 mod palette;
+pub mod points;
 pub mod record;
 pub mod statistic;
 mod table;

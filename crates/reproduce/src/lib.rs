@@ -61,7 +61,7 @@ pub fn run(file: &ExperimentFile, runs: &Path, options: Options, announce: impl 
         let network = network_label(cells[0]);
         let network_folder = folder.join(folder_name(&cells[0].network));
         step(format!("{network}: train {}", first.architecture));
-        let trained = train::run(first, &network_folder, options).with_context(|| network.clone())?;
+        let trained = train::run(first, &network_folder, Some(runs), options).with_context(|| network.clone())?;
         for cell in cells {
             let label = &cell.run;
             step(format!("{network}: {label}"));

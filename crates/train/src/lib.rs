@@ -37,16 +37,18 @@ pub struct Outcome {
     pub metadata: AnnMetadata,
     /// Training history, one entry per epoch.
     pub history: Vec<EpochRecord>,
-    /// Whether the file was there already and unchanged.
+    /// Whether there was nothing to train: the network was there already, here or in another experiment's folder.
     pub reused: bool,
 }
 
 /// Trains the experiment's network, or finds it trained, in a run's folder.
 ///
+/// - `runs`: where other experiments keep theirs: a network with the same recipe is copied instead of trained again
+///
 /// # Errors
 /// If the backend is not built in, the data cannot be read or do not fit the network, training diverges, or
 /// the folder cannot be written to.
-pub fn run(experiment: &Experiment, folder: &Path, options: Options) -> Result<Outcome> {
+pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let device = experiment.backend.device()?;
     let data = Data::load(experiment)?;
@@ -55,6 +57,12 @@ pub fn run(experiment: &Experiment, folder: &Path, options: Options) -> Result<O
         && let Some(outcome) = reusable(experiment, &path, &recipe)
     {
         return Ok(outcome);
+    }
+    if !options.force
+        && let Some(twin) = runs.and_then(|runs| twin(runs, experiment, &recipe))
+    {
+        artefact::copy_atomically(&twin.path, &path)?;
+        return Ok(Outcome { path, ..twin });
     }
     let fitted = fit::fit(experiment, &data, &device, folder, &recipe, options)?;
     let metadata = AnnMetadata {
@@ -126,6 +134,26 @@ fn reusable(experiment: &Experiment, path: &Path, recipe: &Value) -> Option<Outc
     Some(Outcome { path: path.to_owned(), checksum: artefact.checksum, metadata, history, reused: true })
 }
 
+/// A network of another experiment with the wanted recipe: `RUNS/*/ann.safetensors` or `RUNS/*/*/ann.safetensors`, the first
+/// by name.
+fn twin(runs: &Path, experiment: &Experiment, recipe: &Value) -> Option<Outcome> {
+    let outer = subfolders(runs);
+    let inner: Vec<PathBuf> = outer.iter().flat_map(|folder| subfolders(folder)).collect();
+    let fits = |path: &PathBuf| {
+        artefact::read_metadata::<AnnMetadata>(path).is_some_and(|metadata| metadata.recipe == *recipe)
+    };
+    let mut files = outer.into_iter().chain(inner).map(|folder| folder.join(FILE_NAME)).filter(fits);
+    files.find_map(|path| reusable(experiment, &path, recipe))
+}
+
+/// In the order of their names; none of what is no folder.
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
 #[cfg(test)]
 mod tests {
     use model::Backend;
@@ -158,7 +186,7 @@ mod tests {
     }
 
     fn run_in(folder: &Path, keys: &[&str]) -> Outcome {
-        run(&experiment(keys), folder, Options::default()).unwrap()
+        run(&experiment(keys), folder, None, Options::default()).unwrap()
     }
 
     #[test]
@@ -200,7 +228,7 @@ mod tests {
         // Keys that the weights do not depend on change nothing.
         assert!(run_in(folder.path(), &["simulate.steps=8", "convert.kappa=0.3"]).reused);
 
-        let forced = run(&experiment(&[]), folder.path(), Options { force: true, progress: false }).unwrap();
+        let forced = run(&experiment(&[]), folder.path(), None, Options { force: true, progress: false }).unwrap();
         assert_eq!(forced, first);
 
         std::fs::write(&first.path, "damaged").unwrap();
@@ -214,11 +242,29 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_another_experiment_has_trained_is_copied_unless_its_recipe_differs_or_force_is_given() {
+        let runs = tempfile::tempdir().unwrap();
+        let first = run_in(&runs.path().join("one/seed-7"), &[]);
+        let run_beside = |name: &str, key: &str, options: Options| {
+            run(&experiment(&[key]), &runs.path().join(name), Some(runs.path()), options).unwrap()
+        };
+        let copied = run_beside("two", "simulate.steps=8", Options::default());
+        assert_eq!(copied, Outcome { path: runs.path().join("two").join(FILE_NAME), reused: true, ..first.clone() });
+        assert_eq!(std::fs::read(&copied.path).unwrap(), std::fs::read(&first.path).unwrap());
+        assert!(!run_beside("three", "seed=8", Options::default()).reused);
+        assert!(!run_beside("four", "seed=7", Options { force: true, progress: false }).reused);
+        // A damaged file is passed over.
+        std::fs::write(&first.path, "damaged").unwrap();
+        assert!(run_beside("five", "seed=7", Options::default()).reused);
+    }
+
+    #[test]
     fn a_network_that_does_not_fit_its_data_is_refused_before_training() {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(&experiment(&["model.input=[1, 4, 16]"]), folder.path(), Options::default()).unwrap_err();
+        let error = run(&experiment(&["model.input=[1, 4, 16]"]), folder.path(), None, Options::default()).unwrap_err();
         assert!(error.to_string().contains("use input = [1, 8, 8]"), "{error}");
-        let error = run(&experiment(&["data.validation_samples=3823"]), folder.path(), Options::default()).unwrap_err();
+        let error =
+            run(&experiment(&["data.validation_samples=3823"]), folder.path(), None, Options::default()).unwrap_err();
         assert!(format!("{error:#}").contains("[data] validation_samples = 3823: "), "{error:#}");
     }
 }

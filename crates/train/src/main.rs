@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match train::run(&experiment, &args.runs.join(&experiment.name), args.options()) {
+    match train::run(&experiment, &args.runs.join(&experiment.name), Some(&args.runs), args.options()) {
         Ok(outcome) => {
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!(
