@@ -176,8 +176,9 @@ struct AtKappa {
 impl Converter<'_> {
     fn convert(&self, options: Options) -> Result<Converted> {
         let config = &self.experiment.convert;
-        let data_needed =
-            needs_data(config.method) || config.kappa == Kappa::Auto || config.calibrate != Calibrate::None;
+        let data_needed = needs_data(config.method, self.experiment.simulate.readout)
+            || config.kappa == Kappa::Auto
+            || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
         let activations = match self.data() {
             Ok(data) => {

@@ -77,9 +77,13 @@ pub struct Choice {
     pub readout: Readout,
 }
 
-/// Whether a method needs calibration samples.
-pub fn needs_data(method: Method) -> bool {
-    !matches!(method, Method::None | Method::Model | Method::Norm)
+/// Whether a method needs calibration samples: also those that do not look at activations, if the output neurons fire.
+pub fn needs_data(method: Method, readout: Readout) -> bool {
+    match method {
+        Method::Model => false,
+        Method::None | Method::Norm => readout == Readout::Spikes,
+        _ => true,
+    }
 }
 
 /// Measures the standard deviation of each channel's input current per step, for [`Method::Std`].
@@ -91,9 +95,11 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 ///
 /// - `layers`: the trained network
 /// - `activations`: one per layer, the logits last; needed if [`needs_data`] says so
-/// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. The last layer's are 1 for a readout from potentials. A readout from spikes
-///   takes the largest that the method gives any output neuron, for all of them: one factor on all logits, which
-///   leaves the decision as it is.
+/// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. The last
+///   layer's are 1 for a readout from potentials. A readout from spikes takes the largest that the method gives any output
+///   neuron, for all of them: one factor on all logits, which leaves the decision as it is. `none`, `norm` and `std` do not know
+///   how large logits become, and neurons that fire at every step cannot be told apart: there it is no less than the percentile
+///   of the positive logits.
 ///
 /// | method | λ of a hidden channel j |
 /// |---|---|
@@ -139,7 +145,10 @@ pub fn choose(
             return Err(ThresholdError::SilentLayer { layer: layer.name.clone(), method: choice.method }.into());
         }
         if idx == last {
-            let largest = base.iter().copied().fold(0.0, f64::max);
+            let mut largest = base.iter().copied().fold(0.0, f64::max);
+            if matches!(choice.method, Method::None | Method::Norm | Method::Std) {
+                largest = largest.max(layer_percentile(measured(), choice));
+            }
             base.fill(largest);
             thresholds.push(base);
         } else {
@@ -335,7 +344,8 @@ mod tests {
 
     #[test]
     fn a_norm_sees_the_thresholds_of_the_layer_before_only_when_they_are_undone() {
-        let spikes = Choice { readout: Readout::Spikes, ..choice(Method::Norm) };
+        // A percentile that is below them.
+        let spikes = Choice { readout: Readout::Spikes, percentile: 1.0, ..choice(Method::Norm) };
         let before = &chosen(&spikes)[0];
         let expected = norm([before[0], -2.0 * before[1]].into_iter(), 4.0) / 0.5;
         assert!((chosen(&spikes)[1][0] - expected).abs() < ROUNDING);
@@ -386,6 +396,18 @@ mod tests {
             let choice = Choice { readout: Readout::Spikes, ..choice(*method) };
             let found = choose(&layers, Some(&activations), &choice, &|_, _| Ok(Vec::new())).unwrap();
             assert!(found[1][0] > 0.0 && found[1][0] == found[1][1], "{method}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn output_neurons_that_fire_can_tell_the_logits_apart_whatever_the_method() {
+        let mut activations = activations();
+        activations[1] = measured(1, &[-30.0, 10.0, 20.0]);
+        for method in Method::ALL.iter().filter(|method| !matches!(method, Method::Model | Method::Mmse)) {
+            let choice = Choice { readout: Readout::Spikes, percentile: 100.0, ..choice(*method) };
+            let noise = |idx: usize, _: &[Vec<f64>]| Ok(vec![1.0; layers()[idx].n_channels()]);
+            let found = choose(&layers(), Some(&activations), &choice, &noise).unwrap();
+            assert!((found[1][0] - 20.0).abs() < ROUNDING, "{method}: {found:?}");
         }
     }
 
