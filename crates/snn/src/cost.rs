@@ -1,8 +1,11 @@
 //! Synaptic operations: what spikes cost.
 
+use pulp::Arch;
+
 use crate::engine::SampleTrace;
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::pool::{Pooling, max_pool};
+use crate::spikes::SpikeTrain;
 
 /// Counts the operations that a network's spikes cause.
 ///
@@ -18,9 +21,43 @@ pub struct SynapticOperations {
 struct ConnectionCost {
     source: usize,
     pooling: Pooling,
-    /// Additions that a spike causes, per position behind the max pools: all channels have the same fan-out.
-    additions: Vec<u32>,
-    n_channels: usize,
+    fan_outs: Vec<FanOut>,
+}
+
+/// Places, in one word of a step's spikes, whose spikes cause the same number of additions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FanOut {
+    word: usize,
+    places: u64,
+    additions: u64,
+}
+
+/// - `additions`: that a spike causes, per position: all channels have the same fan-out
+fn fan_outs(additions: &[u64], n_channels: usize) -> Vec<FanOut> {
+    let mut fan_outs: Vec<FanOut> = Vec::new();
+    for (position, &additions) in additions.iter().enumerate() {
+        for place in position * n_channels..(position + 1) * n_channels {
+            let (word, bit) = (place / 64, 1 << (place % 64));
+            let in_word = fan_outs.iter_mut().rev().take_while(|of| of.word == word);
+            match in_word.into_iter().find(|of| of.additions == additions) {
+                Some(of) => of.places |= bit,
+                None => fan_outs.push(FanOut { word, places: bit, additions }),
+            }
+        }
+    }
+    fan_outs
+}
+
+/// Additions that the spikes of a step cause.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
+fn additions(train: &SpikeTrain, step: usize, fan_outs: &[FanOut]) -> u64 {
+    let words = train.words(step);
+    let mut sum = 0;
+    for FanOut { word, places, additions } in fan_outs {
+        sum += u64::from((words[*word] & places).count_ones()) * additions;
+    }
+    sum
 }
 
 impl SynapticOperations {
@@ -32,10 +69,11 @@ impl SynapticOperations {
             let [n_channels, height, width] = wiring.max_pooled_shape();
             let additions = (0..height * width).map(|position| {
                 let mut n = 0;
-                pooling.for_each_input(position, |input| n += wiring.kernel.fan_out(input) as u32);
+                pooling.for_each_input(position, |input| n += wiring.kernel.fan_out(input) as u64);
                 n
             });
-            ConnectionCost { source: wiring.source, additions: additions.collect(), n_channels, pooling }
+            let fan_outs = fan_outs(&additions.collect::<Vec<u64>>(), n_channels);
+            ConnectionCost { source: wiring.source, pooling, fan_outs }
         });
         Self { connections: connections.collect(), n_sources: network.layers().len() + 1 }
     }
@@ -43,7 +81,7 @@ impl SynapticOperations {
     /// Operations at each step, `[T]`, that the spikes of each source cause: the input first, then the layers in order.
     pub fn of(&self, trace: &SampleTrace) -> Vec<Vec<u64>> {
         let mut operations = vec![vec![0; trace.n_steps()]; self.n_sources];
-        for ConnectionCost { source, pooling, additions, .. } in &self.connections {
+        for ConnectionCost { source, pooling, fan_outs } in &self.connections {
             let mut train = &trace.spikes[*source];
             let mut passed;
             for windows in &pooling.max {
@@ -53,10 +91,11 @@ impl SynapticOperations {
                 passed = max_pool(windows, train);
                 train = &passed;
             }
-            for (step, operations) in operations[*source].iter_mut().enumerate() {
-                let counts = train.counts_of_positions(step).zip(additions);
-                *operations += counts.map(|(count, &n)| u64::from(count) * u64::from(n)).sum::<u64>();
-            }
+            Arch::new().dispatch(|| {
+                for (step, operations) in operations[*source].iter_mut().enumerate() {
+                    *operations += additions(train, step, fan_outs);
+                }
+            });
         }
         operations
     }
@@ -64,7 +103,7 @@ impl SynapticOperations {
     /// Multiplications and additions of a constant input, once per sample.
     pub fn of_constant_input(&self) -> u64 {
         let first = self.connections.iter().filter(|connection| connection.source == 0);
-        let of_channel = |connection: &ConnectionCost| connection.additions.iter().map(|&n| u64::from(n)).sum::<u64>();
-        first.map(|connection| of_channel(connection) * connection.n_channels as u64).sum()
+        let all_spike = |of: &FanOut| u64::from(of.places.count_ones()) * of.additions;
+        first.flat_map(|connection| &connection.fan_outs).map(all_spike).sum()
     }
 }

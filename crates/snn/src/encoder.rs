@@ -23,6 +23,9 @@ const ONE: u64 = 1 << 32;
 /// Pixels whose random numbers are drawn together.
 const LANES: usize = 16;
 
+/// Bits of a word of spikes.
+const WORD: usize = u64::BITS as usize;
+
 /// Input spikes of one sample.
 ///
 /// - `sample`: index of the sample in its data set, part of the random numbers' key
@@ -103,34 +106,44 @@ impl WithSimd for Poisson<'_> {
         let (shape, n_steps) = (train.shape(), train.n_steps());
         let indices: Vec<u32> = (0..rates.len() as u32).collect();
         let (indices, rates) = (by_place(shape, &indices), by_place(shape, rates));
-        let mut next = 0;
-        // Dark pixels are passed over: a group begins at one that is not.
-        while let Some(dark) = rates[next..].iter().position(|&rate| rate > 0) {
-            let first = next + dark;
-            next = rates.len().min(first + LANES);
-            let (group, group_rates) = (&indices[first..next], &rates[first..next]);
-            // A draw of at most `highest` is a spike, of any pixel that has a rate at all.
-            let (mut pixels, mut highest, mut lit) = ([0; LANES], [0; LANES], 0);
-            for (lane, (&pixel, &rate)) in group.iter().zip(group_rates).enumerate() {
-                pixels[lane] = pixel;
-                highest[lane] = rate.saturating_sub(1) as u32;
-                lit |= u32::from(rate > 0) << lane;
+        let (words, n_words) = train.words_mut();
+        for (word, (indices, rates)) in indices.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
+            // Dark pixels are passed over where all of a group are.
+            let mut lit = [false; WORD / LANES];
+            let mut pixels = [[0; LANES]; WORD / LANES];
+            for (group, (indices, rates)) in indices.chunks(LANES).zip(rates.chunks(LANES)).enumerate() {
+                lit[group] = rates.iter().any(|&rate| rate > 0);
+                pixels[group][..indices.len()].copy_from_slice(indices);
             }
+            let mut draws = [[0; WORD]; 4];
             // One call of the generator serves four steps of the run.
             for call in first_step / 4..(first_step + n_steps).div_ceil(4) {
-                let counters = [pixels, [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
-                for (step, draws) in (4 * call..first_step + n_steps).zip(philox_lanes(seed, counters)) {
-                    let mut bits = 0;
-                    for lane in 0..LANES {
-                        bits |= u32::from(draws[lane] <= highest[lane]) << lane;
+                for group in (0..lit.len()).filter(|&group| lit[group]) {
+                    let counters = [pixels[group], [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
+                    for (draws, drawn) in draws.iter_mut().zip(philox_lanes(seed, counters)) {
+                        draws[group * LANES..][..LANES].copy_from_slice(&drawn);
                     }
+                }
+                for (step, draws) in (4 * call..first_step + n_steps).zip(&draws) {
                     if step >= first_step {
-                        train.add_bits(step - first_step, first, u64::from(bits & lit));
+                        words[(step - first_step) * n_words + word] = spikes(draws, rates);
                     }
                 }
             }
         }
     }
+}
+
+/// Bit k is 1 where draw k is below its rate.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
+fn spikes(draws: &[u32; WORD], rates: &[u64]) -> u64 {
+    let mut bits = 0;
+    for (lane, (&draw, &rate)) in draws.iter().zip(rates).enumerate() {
+        // The sign bit of the difference; comparisons would be made one by one.
+        bits |= u64::from(draw).wrapping_sub(rate) >> 63 << lane;
+    }
+    bits
 }
 
 /// - `charge`: before the first step, of which only the part below a spike counts

@@ -133,22 +133,6 @@ impl SpikeTrain {
         })
     }
 
-    /// Up to 64 places from `first` on at a step, bit k for place `first + k`.
-    #[inline]
-    pub(crate) fn bits(&self, step: usize, first: usize, n: usize) -> u64 {
-        bits_of(self.words(step), first, n)
-    }
-
-    /// Number of spikes of each position at a step, all channels together.
-    pub(crate) fn counts_of_positions(&self, step: usize) -> impl Iterator<Item = u32> {
-        let channels = self.shape[0];
-        (0..self.n_positions()).map(move |position| {
-            let firsts = (0..channels).step_by(WORD);
-            let bits = |first: usize| self.bits(step, position * channels + first, (channels - first).min(WORD));
-            firsts.map(|first| bits(first).count_ones()).sum()
-        })
-    }
-
     /// The neurons that spike at a step (from 0), position by position.
     pub fn neurons(&self, step: usize) -> impl Iterator<Item = usize> {
         let (channels, n_positions) = (self.shape[0], self.n_positions());
@@ -301,17 +285,15 @@ mod tests {
             let mut by_row = SpikeTrain::silent(shape, 2);
             by_row.add_row(1, &(0..train.n_neurons()).map(|n| f32::from(u8::from(train.get(1, n)))).collect::<Vec<_>>());
             prop_assert_eq!(&by_row, &train);
-            let counts: Vec<u32> = train.counts_of_positions(1).collect();
-            prop_assert_eq!(counts.len(), n_positions);
-            for (position, &count) in counts.iter().enumerate() {
+            for position in 0..n_positions {
                 let expected: Vec<u32> =
                     (0..channels as u32).filter(|&c| neurons.contains(&(c as usize * n_positions + position))).collect();
-                let found = (0..channels as u32).filter(|&c| train.bits(1, position * channels + c as usize, 1) == 1);
-                prop_assert_eq!(count as usize, expected.len());
+                let bits = |channel: usize, n| bits_of(train.words(1), position * channels + channel, n);
+                let found = (0..channels as u32).filter(|&c| bits(c as usize, 1) == 1);
                 prop_assert_eq!(found.collect::<Vec<u32>>(), expected);
                 let first = channels.min(64);
-                let together = (0..first).map(|c| train.bits(1, position * channels + c, 1) << c).sum::<u64>();
-                prop_assert_eq!(train.bits(1, position * channels, first), together);
+                let together = (0..first).map(|channel| bits(channel, 1) << channel).sum::<u64>();
+                prop_assert_eq!(bits(0, first), together);
             }
         }
     }
