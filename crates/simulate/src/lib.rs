@@ -6,6 +6,7 @@
 pub mod measure;
 pub mod score;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,14 @@ use model::network::{Network, values};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
 use report::record::{
-    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
+    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
+    SimulationRecord,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
+use snn::grid::Precision;
 use snn::{
     DenseEngine, EarlyDecision, EarlyExit, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork,
     SynapticOperations,
@@ -190,7 +193,16 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
     let mut recipe = experiment.excerpt(&["backend", "simulate"]);
     // Every backend and engine gives the same spikes, so neither is part of what results depend on; but the trained
     // network's decisions, which agreement is measured against, may differ in the last bit between backends.
-    recipe["simulate"].as_object_mut().map(|simulate| ["engine", "batch_size"].map(|key| simulate.shift_remove(key)));
+    let mut without = vec!["engine", "batch_size"];
+    if experiment.simulate.faults.is_none() {
+        without.push("faults");
+    } else {
+        // Layers with faults are rounded again.
+        recipe["sum_bits"] = json!(experiment.convert.sum_bits);
+    }
+    if let Some(simulate) = recipe["simulate"].as_object_mut() {
+        without.iter().for_each(|key| _ = simulate.shift_remove(*key));
+    }
     recipe["labels"] = json!(labels);
     recipe["snn"] = json!(snn_checksum);
     recipe["data"] = json!(data_checksum);
@@ -262,29 +274,39 @@ impl Early {
 }
 
 /// The first samples' traces, kept to be looked at closely.
-struct Probed {
+struct Probed<'a> {
+    /// What they were run on.
+    network: Cow<'a, SpikingNetwork>,
     traces: Vec<SampleTrace>,
     activity: Activity,
 }
 
-impl Simulation<'_> {
+impl<'a> Simulation<'a> {
     /// The record, the trained network's accuracy on the same samples, and what the user should know.
     fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let engine = self.engine();
         let ann_decisions = self.ann_decisions();
         let right =
             ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
         let ann_accuracy = right.count() as f64 / samples.len() as f64;
         // Without random numbers every seed gives the same run.
-        let n_seeds =
-            if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
+        let is_random = !matches!(config.encoding, Encoding::Regular | Encoding::Constant) || config.faults.is_random();
+        let n_seeds = if is_random { config.seeds.len() } else { 1 };
         let bar = progress_bar(n_seeds * samples.len(), options);
-        let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
-        let mut early = config.early_exit.map(|confidence| Early::new(self.network, confidence));
+        let device = self.device_of(config.seeds[0])?;
+        let mut engine = self.engine(&device);
+        let mut early = config.early_exit.map(|confidence| Early::new(&device, confidence));
+        let mut probed = Probed { network: device, traces: Vec::new(), activity: Activity::new(config.steps) };
         let mut seeds = Vec::with_capacity(n_seeds);
         for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
+            if idx > 0 && config.faults.is_random() {
+                let device = self.device_of(seed)?;
+                engine = self.engine(&device);
+                if let Some(early) = &mut early {
+                    early.exit = EarlyExit::new(&device, early.confidence);
+                }
+            }
             let probed = (idx == 0).then_some(&mut probed);
             seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
@@ -292,11 +314,22 @@ impl Simulation<'_> {
         Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
     }
 
-    fn engine(&self) -> Box<dyn Engine> {
+    /// The network as the device of a seed holds it.
+    fn device_of(&self, seed: u64) -> Result<Cow<'a, SpikingNetwork>> {
+        let config = &self.experiment.simulate;
+        if config.faults.is_none() {
+            return Ok(Cow::Borrowed(self.network));
+        }
+        let precision = Precision { n_steps: config.steps, sum_bits: self.experiment.convert.sum_bits };
+        let device = snn::faults::device(self.network, &config.faults, seed, precision);
+        Ok(Cow::Owned(device.with_context(|| format!("simulate.faults: {}, seed {seed}", config.faults.label()))?))
+    }
+
+    fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
         match self.experiment.simulate.engine {
-            EngineKind::Event => Box::new(EventEngine::new(self.network)),
+            EngineKind::Event => Box::new(EventEngine::new(network)),
             EngineKind::Dense => {
-                Box::new(DenseEngine::new(self.network, self.device, self.experiment.simulate.batch_size))
+                Box::new(DenseEngine::new(network, self.device, self.experiment.simulate.batch_size))
             }
         }
     }
@@ -323,7 +356,7 @@ impl Simulation<'_> {
         engine: &dyn Engine,
         seed: u64,
         ann_decisions: &[usize],
-        mut probed: Option<&mut Probed>,
+        mut probed: Option<&mut Probed<'_>>,
         mut early: Option<&mut Early>,
         bar: &ProgressBar,
     ) -> Result<SeedRecord> {
@@ -361,15 +394,15 @@ impl Simulation<'_> {
         Ok(SeedRecord { early_exit, ..score.record(seed) })
     }
 
-    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {
+    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed<'_>, ann_decisions: &[usize]) -> SimulationRecord {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let n_probed = config.probe_samples.min(probed.traces.len());
         let traces = &probed.traces[..n_probed];
         let activations: Vec<Vec<f32>> =
             self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
-        let probes = measure::rates(self.network, traces, &activations);
-        let mut layers = probed.activity.record(self.network);
+        let probes = measure::rates(&probed.network, traces, &activations);
+        let mut layers = probed.activity.record(&probed.network);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
             layers[1..].iter_mut().zip(&probes)
         {
@@ -380,7 +413,7 @@ impl Simulation<'_> {
         let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
             measure::raster(
-                self.network,
+                &probed.network,
                 &probed.traces[index],
                 index,
                 label,
@@ -400,14 +433,28 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(self.network, traces),
+            variance: measure::variance(&probed.network, traces),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)
                 .filter(|rates| !rates.points.is_empty())
                 .collect(),
             rasters: rasters.collect(),
+            faults: self.faults(),
         }
+    }
+
+    fn faults(&self) -> Option<FaultsRecord> {
+        let faults = &self.experiment.simulate.faults;
+        (!faults.is_none()).then(|| FaultsRecord {
+            label: faults.label(),
+            seed: faults.seed,
+            weight_noise: faults.weight_noise,
+            weight_noise_of: faults.weight_noise_of.to_string(),
+            weight_bits: faults.weight_bits,
+            threshold_mismatch: faults.threshold_mismatch,
+            dropped_spikes: faults.dropped_spikes,
+        })
     }
 
     /// Horowitz 2014 (ISSCC), 45 nm at 0.9 V: arithmetic alone, without memory or communication.
