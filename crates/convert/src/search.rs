@@ -142,17 +142,18 @@ impl Trial {
 
 /// What the user should know if a better value may lie outside a grid; `None` if the best one is inside, or nothing was tried.
 pub fn end_of_grid_note(conversion: &ConversionRecord) -> Option<String> {
-    let kappas = conversion.kappa_search.iter().map(|trial| trial.kappa);
-    let kappa = conversion.kappa.and_then(|chosen| end_of_grid(Knob::Kappa, chosen, kappas));
-    let of_scale = conversion.scale_search.as_ref();
+    let kappas: Vec<f64> = conversion.kappa_search.iter().map(|trial| trial.kappa).collect();
+    let kappa = conversion.kappa.and_then(|chosen| end_of_grid(Knob::Kappa, chosen, &kappas));
     kappa.or_else(|| {
-        of_scale.and_then(|search| end_of_grid(Knob::Scale, search.scale, search.trials.iter().map(|trial| trial.scale)))
+        let search = conversion.scale_search.as_ref()?;
+        let scales: Vec<f64> = search.trials.iter().map(|trial| trial.scale).collect();
+        end_of_grid(Knob::Scale, search.scale, &scales)
     })
 }
 
-fn end_of_grid(knob: Knob, chosen: f64, tried: impl Iterator<Item = f64> + Clone) -> Option<String> {
-    let smaller = tried.clone().any(|value| value < chosen);
-    let larger = tried.clone().any(|value| value > chosen);
+fn end_of_grid(knob: Knob, chosen: f64, tried: &[f64]) -> Option<String> {
+    let smaller = tried.iter().any(|value| *value < chosen);
+    let larger = tried.iter().any(|value| *value > chosen);
     let end = match (smaller, larger) {
         (false, true) => "smallest",
         (true, false) => "largest",
@@ -166,9 +167,8 @@ fn best_of(knob: Knob, trials: &[Trial]) -> &Trial {
     let highest = trials.iter().max_by_key(|trial| trial.n_right()).expect("the grid is not empty");
     let near = trials.iter().filter(|trial| trial.is_near(highest));
     let spikes_less = |a: &Trial, b: &Trial| knob.is_lower(b.value, a.value).cmp(&knob.is_lower(a.value, b.value));
-    let better = |a: &&Trial, b: &&Trial| {
-        a.n_right_at_all_steps.cmp(&b.n_right_at_all_steps).then_with(|| spikes_less(a, b))
-    };
+    let better =
+        |a: &&Trial, b: &&Trial| a.n_right_at_all_steps.cmp(&b.n_right_at_all_steps).then_with(|| spikes_less(a, b));
     near.max_by(better).expect("the highest is near itself")
 }
 

@@ -132,7 +132,8 @@ pub(crate) fn sweeps(record: &ExperimentRecord) -> Vec<Sweep<'_>> {
             }
             contexts.push(context);
             let alike = runs.iter().filter(|(_, severities)| others(severities) == context);
-            let alike: Vec<(&RunRecord, Option<f64>)> = alike.map(|(run, severities)| (*run, severities[idx])).collect();
+            let alike: Vec<(&RunRecord, Option<f64>)> =
+                alike.map(|(run, severities)| (*run, severities[idx])).collect();
             sweeps.extend(sweep(fault, context, &alike));
         }
     }
@@ -189,7 +190,11 @@ impl Sweep<'_> {
         let others = Fault::ALL.into_iter().zip(&self.others);
         let others = others.filter_map(|(fault, severity)| Some(format!("{} {}", fault.name(), (*severity)?)));
         let others: Vec<String> = others.collect();
-        if others.is_empty() { self.fault.name().to_owned() } else { format!("{} ({})", self.fault.name(), list(&others)) }
+        if others.is_empty() {
+            self.fault.name().to_owned()
+        } else {
+            format!("{} ({})", self.fault.name(), list(&others))
+        }
     }
 
     fn table(&self, record: &ExperimentRecord) -> Table {

@@ -26,13 +26,13 @@ fn with(run: &RunRecord, faults: Option<FaultsRecord>, accuracy: f64) -> RunReco
     run
 }
 
-fn noise(weight_noise: f64) -> Option<FaultsRecord> {
+fn noise(weight_noise: f64) -> FaultsRecord {
     let label = format!("weight noise {weight_noise}");
-    Some(FaultsRecord { label, weight_noise, weight_noise_of: "largest".to_owned(), ..NONE })
+    FaultsRecord { label, weight_noise, weight_noise_of: "largest".to_owned(), ..NONE }
 }
 
-fn bits(bits: u32) -> Option<FaultsRecord> {
-    Some(FaultsRecord { label: format!("{bits}-bit weights"), weight_bits: Some(bits), ..NONE })
+fn bits(bits: u32) -> FaultsRecord {
+    FaultsRecord { label: format!("{bits}-bit weights"), weight_bits: Some(bits), ..NONE }
 }
 
 /// Two methods on three networks, without faults, at two severities of noise and at two of bits.
@@ -44,8 +44,9 @@ fn faulty() -> ExperimentRecord {
         // Networks end at 0.01 less, as much, and 0.01 more; the norm bears noise better.
         let of_network = 0.01 * (run.network.strip_prefix("seed ").unwrap().parse::<f64>().unwrap() - 2.0);
         let loss = if run.label == "max" { 2.0 } else { 1.0 };
-        let faults = [(None, 0.0), (noise(0.2), 0.2), (noise(0.05), 0.02), (bits(8), 0.0), (bits(3), 0.1)];
-        let faulty = faults.into_iter().map(|(faults, cost)| with(run, faults, 0.8 + of_network - loss * cost));
+        let faults = [(noise(0.2), 0.2), (noise(0.05), 0.02), (bits(8), 0.0), (bits(3), 0.1)];
+        let faults = faults.map(|(faults, cost)| (Some(faults), cost)).into_iter().chain([(None, 0.0)]);
+        let faulty = faults.map(|(faults, cost)| with(run, faults, 0.8 + of_network - loss * cost));
         record.runs.extend(faulty);
     }
     record
@@ -57,10 +58,17 @@ fn runs_that_differ_by_one_fault_alone_make_a_table_from_none_of_it_to_the_worst
     let heads: Vec<Vec<&str>> =
         tables.iter().map(|table| table.columns.iter().map(|column| column.name.as_str()).collect()).collect();
     assert_eq!(heads, [vec!["method", "0", "0.05", "0.2"], vec!["method", "off", "8", "3"]]);
-    assert!(tables[0].title.ends_with("against weight noise: mean ± 95 % interval over 3 networks"), "{}", tables[0].title);
+    assert!(
+        tables[0].title.ends_with("against weight noise: mean ± 95 % interval over 3 networks"),
+        "{}",
+        tables[0].title
+    );
     // Three networks 0.01 apart: a standard deviation of 0.01, t = 4.303, √3.
     let half = "2.48";
-    assert_eq!(tables[0].rows[0], ["max", &format!("80.00 ± {half}"), &format!("76.00 ± {half}"), &format!("40.00 ± {half}")]);
+    assert_eq!(
+        tables[0].rows[0],
+        ["max", &format!("80.00 ± {half}"), &format!("76.00 ± {half}"), &format!("40.00 ± {half}")]
+    );
     assert_eq!(tables[0].rows[1][0], "norm p=4 κ=0.4");
     assert_eq!(tables[0].rows[1][3], format!("60.00 ± {half}"));
     assert_eq!(tables[1].rows[0][3], format!("60.00 ± {half}"));

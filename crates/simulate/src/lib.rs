@@ -201,7 +201,9 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
         recipe["sum_bits"] = json!(experiment.convert.sum_bits);
     }
     if let Some(simulate) = recipe["simulate"].as_object_mut() {
-        without.iter().for_each(|key| _ = simulate.shift_remove(*key));
+        for key in without {
+            simulate.shift_remove(key);
+        }
     }
     recipe["labels"] = json!(labels);
     recipe["snn"] = json!(snn_checksum);
@@ -328,9 +330,7 @@ impl<'a> Simulation<'a> {
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
         match self.experiment.simulate.engine {
             EngineKind::Event => Box::new(EventEngine::new(network)),
-            EngineKind::Dense => {
-                Box::new(DenseEngine::new(network, self.device, self.experiment.simulate.batch_size))
-            }
+            EngineKind::Dense => Box::new(DenseEngine::new(network, self.device, self.experiment.simulate.batch_size)),
         }
     }
 

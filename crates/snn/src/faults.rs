@@ -105,7 +105,9 @@ impl Device<'_> {
         let largest = weights.iter().fold(0.0_f64, |largest, weight| largest.max(weight.abs()));
         if let Some(bits) = weight_bits.filter(|_| largest > 0.0) {
             let n_steps = f64::from((1_u32 << (bits - 1)) - 1);
-            weights.iter_mut().for_each(|w| *w = (*w / largest * n_steps).round_ties_even() * largest / n_steps);
+            for weight in &mut weights {
+                *weight = (*weight / largest * n_steps).round_ties_even() * largest / n_steps;
+            }
         }
         if weight_noise > 0.0 {
             for (idx, weight) in weights.iter_mut().enumerate() {
@@ -252,7 +254,8 @@ mod tests {
 
     #[test]
     fn noise_is_standard_normal_in_units_of_its_range() {
-        let network = dense((0..40_000).map(|i| if i % 3 == 0 { 0.0 } else { 0.01 * f64::from(i % 21 - 10) }).collect(), 40);
+        let network =
+            dense((0..40_000).map(|i| if i % 3 == 0 { 0.0 } else { 0.01 * f64::from(i % 21 - 10) }).collect(), 40);
         let largest = weights(&network).iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
         for (of, sigma) in [(NoiseOf::Largest, 0.2), (NoiseOf::Weight, 0.3)] {
             let faults = FaultsConfig { weight_noise: sigma, weight_noise_of: of, ..NONE };
@@ -345,13 +348,8 @@ mod tests {
         };
         let layer = SpikingLayer::round_with(&exact, Some(&[1.25]), 32.into()).unwrap();
         network = SpikingNetwork::new(network.input(), vec![layer]).unwrap();
-        let settings = |reset| RunSettings {
-            encoding: Encoding::Constant,
-            reset,
-            readout: Readout::Spikes,
-            n_steps: 6,
-            seed: 0,
-        };
+        let settings =
+            |reset| RunSettings { encoding: Encoding::Constant, reset, readout: Readout::Spikes, n_steps: 6, seed: 0 };
         let run = |reset| {
             let sample = [Sample { index: 0, pixels: &[1.0] }];
             EventEngine::new(&network).run(&sample, &settings(reset)).unwrap().remove(0)

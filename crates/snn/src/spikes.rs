@@ -116,8 +116,7 @@ impl SpikeTrain {
             let mut rest = *word;
             while rest != 0 {
                 let place = first + rest.trailing_zeros() as usize;
-                let neuron =
-                    if n_positions == 1 { place } else { place % channels * n_positions + place / channels };
+                let neuron = if n_positions == 1 { place } else { place % channels * n_positions + place / channels };
                 if !keeps(step, neuron) {
                     *word &= !(1 << (place % WORD));
                 }

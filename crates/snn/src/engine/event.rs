@@ -133,7 +133,9 @@ impl EventEngine {
                 let outputs = outputs.collect();
                 let fired = match &neurons[idx].thresholds {
                     None => Firing::<false>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists),
-                    Some(_) => Firing::<true>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists),
+                    Some(_) => {
+                        Firing::<true>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists)
+                    }
                 };
                 let outputs: Vec<Output> = fired.into_iter().map(|run| run.output).collect();
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {

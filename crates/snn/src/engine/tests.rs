@@ -3,8 +3,8 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use model::Backend;
-use model::config::{FaultsConfig, NoiseOf};
 use model::backend::{Advanced, SpikingKernels, spiking_kernels};
+use model::config::{FaultsConfig, NoiseOf};
 use model::network::values;
 use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
