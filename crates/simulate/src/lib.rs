@@ -99,8 +99,9 @@ pub fn run(
     check_readout(experiment, &artefact, folder)?;
     let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
+    let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
     let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let mut notes: Vec<String> = artefact.network.layers().iter().filter_map(note).collect();
+    let mut notes: Vec<String> = first_device.layers().iter().filter_map(note).collect();
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -109,8 +110,15 @@ pub fn run(
     let device = experiment.backend.device()?;
     let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
     let operations = SynapticOperations::new(&artefact.network);
-    let simulation =
-        Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test, operations };
+    let simulation = Simulation {
+        experiment,
+        network: &artefact.network,
+        first_device: &first_device,
+        ann: &ann,
+        device: &device,
+        test: &test,
+        operations,
+    };
     let (record, ann_accuracy, note) = simulation.run(options)?;
     notes.extend(note);
     let results = Results {
@@ -230,10 +238,23 @@ fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRe
     }
 }
 
+/// The network as the device of a simulation seed holds it.
+fn device_of<'a>(experiment: &Experiment, network: &'a SpikingNetwork, seed: u64) -> Result<Cow<'a, SpikingNetwork>> {
+    let config = &experiment.simulate;
+    if config.faults.is_none() {
+        return Ok(Cow::Borrowed(network));
+    }
+    let precision = Precision { n_steps: config.steps, sum_bits: experiment.convert.sum_bits };
+    let device = snn::faults::device(network, &config.faults, seed, precision);
+    Ok(Cow::Owned(device.with_context(|| format!("[simulate.faults] {}, seed {seed}", config.faults.label()))?))
+}
+
 /// One network, its test samples and what runs them.
 struct Simulation<'a> {
     experiment: &'a Experiment,
     network: &'a SpikingNetwork,
+    /// The network as the device of the first seed holds it; itself without faults.
+    first_device: &'a SpikingNetwork,
     ann: &'a Network,
     device: &'a Device,
     test: &'a TestData,
@@ -276,14 +297,12 @@ impl Early {
 }
 
 /// The first samples' traces, kept to be looked at closely.
-struct Probed<'a> {
-    /// What they were run on.
-    network: Cow<'a, SpikingNetwork>,
+struct Probed {
     traces: Vec<SampleTrace>,
     activity: Activity,
 }
 
-impl<'a> Simulation<'a> {
+impl Simulation<'_> {
     /// The record, the trained network's accuracy on the same samples, and what the user should know.
     fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
         let config = &self.experiment.simulate;
@@ -296,14 +315,13 @@ impl<'a> Simulation<'a> {
         let is_random = !matches!(config.encoding, Encoding::Regular | Encoding::Constant) || config.faults.is_random();
         let n_seeds = if is_random { config.seeds.len() } else { 1 };
         let bar = progress_bar(n_seeds * samples.len(), options);
-        let device = self.device_of(config.seeds[0])?;
-        let mut engine = self.engine(&device);
-        let mut early = config.early_exit.map(|confidence| Early::new(&device, confidence));
-        let mut probed = Probed { network: device, traces: Vec::new(), activity: Activity::new(config.steps) };
+        let mut engine = self.engine(self.first_device);
+        let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
+        let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
         let mut seeds = Vec::with_capacity(n_seeds);
         for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
             if idx > 0 && config.faults.is_random() {
-                let device = self.device_of(seed)?;
+                let device = device_of(self.experiment, self.network, seed)?;
                 engine = self.engine(&device);
                 if let Some(early) = &mut early {
                     early.exit = EarlyExit::new(&device, early.confidence);
@@ -314,17 +332,6 @@ impl<'a> Simulation<'a> {
         }
         bar.finish_and_clear();
         Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
-    }
-
-    /// The network as the device of a seed holds it.
-    fn device_of(&self, seed: u64) -> Result<Cow<'a, SpikingNetwork>> {
-        let config = &self.experiment.simulate;
-        if config.faults.is_none() {
-            return Ok(Cow::Borrowed(self.network));
-        }
-        let precision = Precision { n_steps: config.steps, sum_bits: self.experiment.convert.sum_bits };
-        let device = snn::faults::device(self.network, &config.faults, seed, precision);
-        Ok(Cow::Owned(device.with_context(|| format!("simulate.faults: {}, seed {seed}", config.faults.label()))?))
     }
 
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
@@ -356,7 +363,7 @@ impl<'a> Simulation<'a> {
         engine: &dyn Engine,
         seed: u64,
         ann_decisions: &[usize],
-        mut probed: Option<&mut Probed<'_>>,
+        mut probed: Option<&mut Probed>,
         mut early: Option<&mut Early>,
         bar: &ProgressBar,
     ) -> Result<SeedRecord> {
@@ -394,15 +401,15 @@ impl<'a> Simulation<'a> {
         Ok(SeedRecord { early_exit, ..score.record(seed) })
     }
 
-    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed<'_>, ann_decisions: &[usize]) -> SimulationRecord {
+    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let n_probed = config.probe_samples.min(probed.traces.len());
         let traces = &probed.traces[..n_probed];
         let activations: Vec<Vec<f32>> =
             self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
-        let probes = measure::rates(&probed.network, traces, &activations);
-        let mut layers = probed.activity.record(&probed.network);
+        let probes = measure::rates(self.first_device, traces, &activations);
+        let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
             layers[1..].iter_mut().zip(&probes)
         {
@@ -413,7 +420,7 @@ impl<'a> Simulation<'a> {
         let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
             measure::raster(
-                &probed.network,
+                self.first_device,
                 &probed.traces[index],
                 index,
                 label,
@@ -433,7 +440,7 @@ impl<'a> Simulation<'a> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(&probed.network, traces),
+            variance: measure::variance(self.first_device, traces),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)

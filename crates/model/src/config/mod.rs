@@ -550,6 +550,9 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned(),
         );
     }
+    if simulate.seeds.is_empty() {
+        refuse("simulate.seeds", "found none; give at least one".to_owned());
+    }
     if let Some(late) = simulate.checkpoints.iter().find(|&&step| step > simulate.steps) {
         refuse(
             "simulate.checkpoints",

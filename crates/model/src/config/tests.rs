@@ -169,6 +169,7 @@ fn keys_that_contradict_each_other_are_refused() {
         (&["train.patience=3"][..], "needs a validation split"),
         (&["train.sgd.nesterov=true", "train.sgd.momentum=0"], "no effect without momentum"),
         (&["simulate.checkpoints=[64]"], "step 64 is after the last"),
+        (&["simulate.seeds=[]"], "[simulate] seeds: found none"),
         (&["convert.method=std", "simulate.encoding=constant"], "has none"),
         (&["convert.method=max", "convert.kappa=auto"], "norm and std"),
         (&["convert.calibrate=bias", "convert.compensate=false"], "drop one of them"),
