@@ -110,7 +110,7 @@ pub fn best(
     }
     bar.finish_and_clear();
     if let Some(error) = too_large.filter(|_| trials.is_empty()) {
-        return Err(error.context(format!("no value of convert.{}_grid gives a network", knob.key())));
+        return Err(error.context(format!("no {} of convert.{}_grid gives a network", knob.symbol(), knob.key())));
     }
     let tried = |trial: &Trial| Tried { value: trial.value, accuracy: trial.n_right() as f64 / samples.len() as f64 };
     Ok((best_of(knob, &trials).value, trials.iter().map(tried).collect()))
