@@ -5,7 +5,7 @@
 //! - [`threshold`]: the methods, which choose the firing thresholds λ
 //! - [`rescale`]: division by λ, and rounding to the exact grid
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
-//! - [`search`]: `kappa = "auto"`
+//! - [`search`]: `kappa = "auto"` and `scale = "auto"`
 //! - [`summary`]: what was done to each layer
 
 pub mod activation;
@@ -25,9 +25,9 @@ use datasets::{DatasetError, DatasetName, LabelledImages, Split};
 use model::Experiment;
 use model::ann::AnnArtefact;
 pub use model::cli::Options;
-use model::config::{Calibrate, ConvertConfig, Kappa, Method, Readout};
+use model::config::{Calibrate, ConvertConfig, Kappa, Method, Readout, Scale};
 use model::network::Network;
-use report::record::ConversionRecord;
+use report::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
 use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
 use snn::grid::Precision;
@@ -38,6 +38,7 @@ use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingLaye
 use activation::Activations;
 use calibrate::Calibration;
 use layer::{AnnLayer, Before, ann_layers};
+use search::{Knob, Tried};
 use threshold::{Choice, choose, needs_data};
 
 /// A converted network on disk.
@@ -112,6 +113,12 @@ fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
         "simulate.readout",
         "simulate.steps",
     ]);
+    if experiment.convert.scale != Scale::Auto
+        && let Some(convert) = recipe["convert"].as_object_mut()
+    {
+        // Nothing else looks at it.
+        convert.shift_remove("scale_grid");
+    }
     recipe["ann"] = json!(ann_checksum);
     recipe["format"] = json!(FORMAT);
     recipe
@@ -147,6 +154,14 @@ fn draw(samples: &LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages
     if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
 }
 
+/// A factor that is given; 1 where it is searched for.
+fn value_of(scale: Scale) -> f64 {
+    match scale {
+        Scale::Value(scale) => scale,
+        Scale::Auto => 1.0,
+    }
+}
+
 /// One network on its way to being converted.
 struct Converter<'a> {
     experiment: &'a Experiment,
@@ -164,8 +179,8 @@ struct Converted {
     notes: Vec<String>,
 }
 
-/// The network for one κ.
-struct AtKappa {
+/// The network for one κ and one factor.
+struct Tuned {
     /// Before rounding.
     exact: Vec<ExactLayer>,
     /// Mean magnitude of what calibration took back, per layer.
@@ -176,8 +191,9 @@ struct AtKappa {
 impl Converter<'_> {
     fn convert(&self, options: Options) -> Result<Converted> {
         let config = &self.experiment.convert;
+        let is_searched = config.kappa == Kappa::Auto || config.scale == Scale::Auto;
         let data_needed = needs_data(config.method, self.experiment.simulate.readout)
-            || config.kappa == Kappa::Auto
+            || is_searched
             || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
         let activations = match self.data() {
@@ -191,25 +207,40 @@ impl Converter<'_> {
                 None
             }
         };
-        let (kappa, trials) = match config.kappa {
-            Kappa::Value(kappa) => (kappa, Vec::new()),
-            Kappa::Auto => {
-                let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
-                let convert = |kappa| Ok(self.at(kappa, activations.as_deref())?.network);
-                search::best_kappa(config, &self.settings(config.target_steps), &selection, convert, options.progress)?
-            }
+        let measured = activations.as_deref();
+        let best = |knob: Knob, convert: &dyn Fn(f64) -> Result<Tuned>| {
+            let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
+            let network = |value| Ok(convert(value)?.network);
+            search::best(knob, config, &self.settings(config.target_steps), &selection, network, options.progress)
         };
-        let AtKappa { exact, rate_errors, network } = self.at(kappa, activations.as_deref())?;
+        // At most one of them is left open.
+        let ((kappa, kappas), scale_search) = match (config.kappa, config.scale) {
+            (Kappa::Auto, scale) => {
+                let scale = value_of(scale);
+                (best(Knob::Kappa, &|kappa| self.at(kappa, scale, measured))?, None)
+            }
+            (Kappa::Value(kappa), Scale::Auto) => {
+                let (scale, trials) = best(Knob::Scale, &|scale| self.at(kappa, scale, measured))?;
+                let trial = |Tried { value, accuracy }| ScaleTrial { scale: value, accuracy };
+                let trials = trials.into_iter().map(trial).collect();
+                ((kappa, Vec::new()), Some(ScaleSearch { scale, trials }))
+            }
+            (Kappa::Value(kappa), Scale::Value(_)) => ((kappa, Vec::new()), None),
+        };
+        let scale = scale_search.as_ref().map_or_else(|| value_of(config.scale), |search| search.scale);
+        let Tuned { exact, rate_errors, network } = self.at(kappa, scale, measured)?;
+        let trial = |Tried { value, accuracy }| KappaTrial { kappa: value, accuracy };
         let record = ConversionRecord {
             method: config.method.to_string(),
             p: (config.method == Method::Norm).then_some(config.p).filter(|p| p.is_finite()),
             kappa: matches!(config.method, Method::Norm | Method::Std).then_some(kappa),
-            kappa_search: trials,
+            kappa_search: kappas.into_iter().map(trial).collect(),
             compensate: config.compensate,
             initial_potential: config.initial_potential,
             calibrate: config.calibrate.to_string(),
             n_calibration: if data_needed { self.data()?.calibration.len() } else { 0 },
-            layers: summary::layers(&network, &exact, rate_errors.as_deref(), activations.as_deref()),
+            layers: summary::layers(&network, &exact, rate_errors.as_deref(), measured),
+            scale_search,
         };
         notes.extend(search::end_of_grid_note(&record));
         Ok(Converted { network, record, notes })
@@ -227,8 +258,8 @@ impl Converter<'_> {
         RunSettings { n_steps, ..RunSettings::new(&self.experiment.simulate, self.experiment.seed) }
     }
 
-    /// The network for one κ.
-    fn at(&self, kappa: f64, activations: Option<&[Activations]>) -> Result<AtKappa> {
+    /// The network for one κ and one factor.
+    fn at(&self, kappa: f64, scale: f64, activations: Option<&[Activations]>) -> Result<Tuned> {
         let config = &self.experiment.convert;
         let choice = Choice {
             method: config.method,
@@ -236,7 +267,7 @@ impl Converter<'_> {
             kappa,
             percentile: config.percentile,
             percentile_zeros: config.percentile_zeros,
-            scale: config.scale,
+            scale,
             target_steps: config.target_steps,
             initial_potential: config.initial_potential,
             compensate: config.compensate,
@@ -252,7 +283,7 @@ impl Converter<'_> {
             _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), precision)?),
         };
         let network = rescale::round(self.experiment.architecture.input(), &exact, precision)?;
-        Ok(AtKappa { exact, rate_errors, network })
+        Ok(Tuned { exact, rate_errors, network })
     }
 
     fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {

@@ -222,6 +222,7 @@ mod tests {
                 calibrate: "none".to_owned(),
                 n_calibration: 0,
                 layers: Vec::new(),
+                scale_search: None,
             },
             simulation: SimulationRecord {
                 engine: String::new(),
@@ -244,6 +245,7 @@ mod tests {
                     ann_pj: 1.0,
                     snn_pj: vec![1.0; 2],
                 },
+                faults: None,
             },
         };
         run.simulation.seeds.push(SeedRecord {

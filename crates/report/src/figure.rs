@@ -6,7 +6,7 @@ use plotters::element::{PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::canvas::{UNIT, fill, style};
-use crate::chart::{Axis, Chart, Mark, count_label, draw, draw_marker, draw_svg, extent, words};
+use crate::chart::{Area, Axis, Chart, Failure, Mark, count_label, draw, draw_marker, draw_svg, extent, words};
 use crate::error::ReportError;
 use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
 use crate::number::{accuracy_decimals, percent};
@@ -60,32 +60,67 @@ pub fn figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
         let (left, right) = top.split_horizontally(width / 2 * UNIT - 12 * UNIT);
         draw(&full, &left.margin(0, 0, 0, 8 * UNIT))?;
         draw(&zoom, &right.margin(0, 0, 8 * UNIT, 0))?;
-        for (i, method) in methods.iter().enumerate() {
-            let column = (width - 24) / LEGEND_COLUMNS as i32;
-            let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
-            let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
-            let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
-            stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
-            bottom.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
-            draw_marker(&bottom, (x + 13 * UNIT, y), i)?;
-            let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
-            bottom.draw(&Text::new(shorten(method.label, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
-        }
-        Ok(())
+        draw_legend(&bottom, width, &methods.iter().map(|method| method.label).collect::<Vec<_>>())
     })?;
     Ok(themed("accuracy", &body, size))
 }
 
+/// Charts two by two over one legend as standalone files, one per theme.
+///
+/// - `name`: the files' names begin with it
+/// - `labels`: of the series, from 0
+pub(crate) fn panels(
+    name: &str,
+    description: &str,
+    charts: &[Chart],
+    labels: &[&str],
+) -> Result<Vec<Figure>, ReportError> {
+    let legend_rows = labels.len().div_ceil(LEGEND_COLUMNS) as i32;
+    let (width, row, legend) = (880, 300, 14 + 20 * legend_rows);
+    let n_rows = charts.len().div_ceil(2) as i32;
+    let size = ((width * UNIT) as u32, ((n_rows * row + legend + 24) * UNIT) as u32);
+    let body = draw_svg(size, description, |area| {
+        area.draw(&Rectangle::new([(0, 0), (size.0 as i32, size.1 as i32)], fill(Ink::Ground)))?;
+        let mut rest = area.margin(12 * UNIT, 12 * UNIT, 16 * UNIT, 8 * UNIT);
+        for pair in charts.chunks(2) {
+            let (top, below) = rest.split_vertically(row * UNIT);
+            rest = below;
+            let (left, right) = top.split_horizontally(width / 2 * UNIT - 12 * UNIT);
+            draw(&pair[0], &left.margin(0, 8 * UNIT, 0, 8 * UNIT))?;
+            if let Some(chart) = pair.get(1) {
+                draw(chart, &right.margin(0, 8 * UNIT, 8 * UNIT, 0))?;
+            }
+        }
+        draw_legend(&rest, width, labels)
+    })?;
+    Ok(themed(name, &body, size))
+}
+
+/// Lines, markers and labels of the series, from 0, in columns.
+fn draw_legend(area: &Area<'_, '_>, width: i32, labels: &[&str]) -> Result<(), Failure> {
+    for (i, label) in labels.iter().enumerate() {
+        let column = (width - 24) / LEGEND_COLUMNS as i32;
+        let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
+        let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
+        let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
+        stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
+        area.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
+        draw_marker(area, (x + 13 * UNIT, y), i)?;
+        let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(shorten(label, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
+    }
+    Ok(())
+}
+
 /// A drawing as standalone files, one per theme, `NAME-light.svg` and `NAME-dark.svg`.
 pub(crate) fn themed(name: &str, body: &str, size: (u32, u32)) -> Vec<Figure> {
-    [(Theme::Light, "light", &LIGHT_COLOURS), (Theme::Dark, "dark", &DARK_COLOURS)]
-        .into_iter()
-        .map(|(theme, suffix, colours)| Figure {
-            file_name: format!("{name}-{suffix}.svg"),
-            theme,
-            svg: standalone(body, size, colours),
-        })
-        .collect()
+    let themes = [(Theme::Light, "light", &LIGHT_COLOURS), (Theme::Dark, "dark", &DARK_COLOURS)];
+    let figure = |(theme, suffix, colours)| Figure {
+        file_name: format!("{name}-{suffix}.svg"),
+        theme,
+        svg: standalone(body, size, colours),
+    };
+    themes.into_iter().map(figure).collect()
 }
 
 /// Columns of a standalone figure's legend, and the characters of a label that fit one.

@@ -17,12 +17,14 @@ mod page;
 mod palette;
 pub mod points;
 pub mod record;
+mod severity;
 pub mod statistic;
 mod table;
 
 pub use error::ReportError;
 pub use figure::{Figure, Theme, figures};
 pub use page::html;
+pub use severity::{fault_figures, fault_tables};
 pub use table::{
     Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
 };

@@ -111,6 +111,27 @@ pub struct ConversionRecord {
     pub n_calibration: usize,
     /// One entry per layer of neurons, the readout last.
     pub layers: Vec<LayerConversion>,
+    /// What `scale = "auto"` tried and chose; `None` where the factor was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_search: Option<ScaleSearch>,
+}
+
+/// What `scale = "auto"` tried and chose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScaleSearch {
+    /// The chosen factor on every hidden λ.
+    pub scale: f64,
+    /// The grid, with the accuracy on the selection split.
+    pub trials: Vec<ScaleTrial>,
+}
+
+/// One value tried by `scale = "auto"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScaleTrial {
+    /// The factor.
+    pub scale: f64,
+    /// Accuracy of the converted network on the selection split, in [0, 1].
+    pub accuracy: f64,
 }
 
 /// One value tried by `kappa = "auto"`.
@@ -185,6 +206,28 @@ pub struct SimulationRecord {
     pub rasters: Vec<SampleRaster>,
     /// Energy estimate.
     pub energy: EnergyRecord,
+    /// What the hardware did to the network; `None` without faults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsRecord>,
+}
+
+/// Faults of the hardware: each simulation seed is a device of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultsRecord {
+    /// Name, with which the labels of runs end: `weight noise 0.1`.
+    pub label: String,
+    /// With a simulation seed, which device it is.
+    pub seed: u64,
+    /// Standard deviation of the weights' Gaussian noise.
+    pub weight_noise: f64,
+    /// What that is relative to: `largest` (magnitude among the weights of a connection) or `weight` (each one itself).
+    pub weight_noise_of: String,
+    /// Bits of a weight, its sign among them; `None` where weights are not rounded to few.
+    pub weight_bits: Option<u32>,
+    /// Standard deviation of the neurons' thresholds, relative to the nominal one.
+    pub threshold_mismatch: f64,
+    /// Probability that a spike is lost.
+    pub dropped_spikes: f64,
 }
 
 /// Results of one simulation seed.

@@ -32,6 +32,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
             calibrate: "none".to_owned(),
             n_calibration: 0,
             layers: Vec::new(),
+            scale_search: None,
         },
         simulation: SimulationRecord {
             engine: "event".to_owned(),
@@ -54,6 +55,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
                 ann_pj: 460.0,
                 snn_pj: vec![90.0, 180.0],
             },
+            faults: None,
         },
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In `RUNS/NAME/`: one folder per trained network (none without a sweep over training) with `ann.safetensors`, in it
 //! one folder per conversion (none without a sweep) with `snn.safetensors` and `results.json`; and for all of them
-//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `accuracy-light.svg`, `accuracy-dark.svg` and `report.html`.
+//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `accuracy-light.svg`, `accuracy-dark.svg` and `report.html`;
+//! with a sweep over faults `faults.md`, `faults-light.svg` and `faults-dark.svg` too.
 //! What is there and unchanged is not made again, so a run that was cut off goes on where it stopped.
 
 use std::fmt::Write as _;
@@ -125,6 +126,11 @@ fn config_text(file: &ExperimentFile) -> String {
     text
 }
 
+/// A table in Markdown under its title.
+fn with_title(table: &report::Table) -> String {
+    format!("{}\n\n{}", table.title, report::markdown(table))
+}
+
 /// Writes everything that is made of a record; returns the path of the page.
 fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     let put = |name: &str, text: &str| write_atomically(&folder.join(name), text.as_bytes());
@@ -137,7 +143,11 @@ fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     if let Some(early_exits) = report::early_exit_table(record) {
         put("early-exit.md", &report::markdown(&early_exits))?;
     }
-    for figure in report::figures(record)? {
+    let faults: Vec<String> = report::fault_tables(record).iter().map(with_title).collect();
+    if !faults.is_empty() {
+        put("faults.md", &faults.join("\n"))?;
+    }
+    for figure in report::figures(record)?.into_iter().chain(report::fault_figures(record)?) {
         put(&figure.file_name, &figure.svg)?;
     }
     put("report.html", &report::html(record)?)?;

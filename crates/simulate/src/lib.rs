@@ -6,6 +6,7 @@
 pub mod measure;
 pub mod score;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,14 @@ use model::network::{Network, values};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
 use report::record::{
-    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord, SimulationRecord,
+    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
+    SimulationRecord,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
+use snn::grid::Precision;
 use snn::{
     DenseEngine, EarlyDecision, EarlyExit, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork,
     SynapticOperations,
@@ -96,8 +99,9 @@ pub fn run(
     check_readout(experiment, &artefact, folder)?;
     let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
+    let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
     let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let mut notes: Vec<String> = artefact.network.layers().iter().filter_map(note).collect();
+    let mut notes: Vec<String> = first_device.layers().iter().filter_map(note).collect();
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -106,8 +110,15 @@ pub fn run(
     let device = experiment.backend.device()?;
     let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
     let operations = SynapticOperations::new(&artefact.network);
-    let simulation =
-        Simulation { experiment, network: &artefact.network, ann: &ann, device: &device, test: &test, operations };
+    let simulation = Simulation {
+        experiment,
+        network: &artefact.network,
+        first_device: &first_device,
+        ann: &ann,
+        device: &device,
+        test: &test,
+        operations,
+    };
     let (record, ann_accuracy, note) = simulation.run(options)?;
     notes.extend(note);
     let results = Results {
@@ -190,7 +201,18 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
     let mut recipe = experiment.excerpt(&["backend", "simulate"]);
     // Every backend and engine gives the same spikes, so neither is part of what results depend on; but the trained
     // network's decisions, which agreement is measured against, may differ in the last bit between backends.
-    recipe["simulate"].as_object_mut().map(|simulate| ["engine", "batch_size"].map(|key| simulate.shift_remove(key)));
+    let mut without = vec!["engine", "batch_size"];
+    if experiment.simulate.faults.is_none() {
+        without.push("faults");
+    } else {
+        // Layers with faults are rounded again.
+        recipe["sum_bits"] = json!(experiment.convert.sum_bits);
+    }
+    if let Some(simulate) = recipe["simulate"].as_object_mut() {
+        for key in without {
+            simulate.shift_remove(key);
+        }
+    }
     recipe["labels"] = json!(labels);
     recipe["snn"] = json!(snn_checksum);
     recipe["data"] = json!(data_checksum);
@@ -216,10 +238,23 @@ fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRe
     }
 }
 
+/// The network as the device of a simulation seed holds it.
+fn device_of<'a>(experiment: &Experiment, network: &'a SpikingNetwork, seed: u64) -> Result<Cow<'a, SpikingNetwork>> {
+    let config = &experiment.simulate;
+    if config.faults.is_none() {
+        return Ok(Cow::Borrowed(network));
+    }
+    let precision = Precision { n_steps: config.steps, sum_bits: experiment.convert.sum_bits };
+    let device = snn::faults::device(network, &config.faults, seed, precision);
+    Ok(Cow::Owned(device.with_context(|| format!("[simulate.faults] {}, seed {seed}", config.faults.label()))?))
+}
+
 /// One network, its test samples and what runs them.
 struct Simulation<'a> {
     experiment: &'a Experiment,
     network: &'a SpikingNetwork,
+    /// The network as the device of the first seed holds it; itself without faults.
+    first_device: &'a SpikingNetwork,
     ann: &'a Network,
     device: &'a Device,
     test: &'a TestData,
@@ -272,19 +307,26 @@ impl Simulation<'_> {
     fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let engine = self.engine();
         let ann_decisions = self.ann_decisions();
         let right =
             ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
         let ann_accuracy = right.count() as f64 / samples.len() as f64;
         // Without random numbers every seed gives the same run.
-        let n_seeds =
-            if matches!(config.encoding, Encoding::Regular | Encoding::Constant) { 1 } else { config.seeds.len() };
+        let is_random = !matches!(config.encoding, Encoding::Regular | Encoding::Constant) || config.faults.is_random();
+        let n_seeds = if is_random { config.seeds.len() } else { 1 };
         let bar = progress_bar(n_seeds * samples.len(), options);
+        let mut engine = self.engine(self.first_device);
+        let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
         let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
-        let mut early = config.early_exit.map(|confidence| Early::new(self.network, confidence));
         let mut seeds = Vec::with_capacity(n_seeds);
         for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
+            if idx > 0 && config.faults.is_random() {
+                let device = device_of(self.experiment, self.network, seed)?;
+                engine = self.engine(&device);
+                if let Some(early) = &mut early {
+                    early.exit = EarlyExit::new(&device, early.confidence);
+                }
+            }
             let probed = (idx == 0).then_some(&mut probed);
             seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
@@ -292,12 +334,10 @@ impl Simulation<'_> {
         Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
     }
 
-    fn engine(&self) -> Box<dyn Engine> {
+    fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
         match self.experiment.simulate.engine {
-            EngineKind::Event => Box::new(EventEngine::new(self.network)),
-            EngineKind::Dense => {
-                Box::new(DenseEngine::new(self.network, self.device, self.experiment.simulate.batch_size))
-            }
+            EngineKind::Event => Box::new(EventEngine::new(network)),
+            EngineKind::Dense => Box::new(DenseEngine::new(network, self.device, self.experiment.simulate.batch_size)),
         }
     }
 
@@ -368,8 +408,8 @@ impl Simulation<'_> {
         let traces = &probed.traces[..n_probed];
         let activations: Vec<Vec<f32>> =
             self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
-        let probes = measure::rates(self.network, traces, &activations);
-        let mut layers = probed.activity.record(self.network);
+        let probes = measure::rates(self.first_device, traces, &activations);
+        let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
             layers[1..].iter_mut().zip(&probes)
         {
@@ -380,7 +420,7 @@ impl Simulation<'_> {
         let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
             measure::raster(
-                self.network,
+                self.first_device,
                 &probed.traces[index],
                 index,
                 label,
@@ -400,14 +440,28 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(self.network, traces),
+            variance: measure::variance(self.first_device, traces),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)
                 .filter(|rates| !rates.points.is_empty())
                 .collect(),
             rasters: rasters.collect(),
+            faults: self.faults(),
         }
+    }
+
+    fn faults(&self) -> Option<FaultsRecord> {
+        let faults = &self.experiment.simulate.faults;
+        (!faults.is_none()).then(|| FaultsRecord {
+            label: faults.label(),
+            seed: faults.seed,
+            weight_noise: faults.weight_noise,
+            weight_noise_of: faults.weight_noise_of.to_string(),
+            weight_bits: faults.weight_bits,
+            threshold_mismatch: faults.threshold_mismatch,
+            dropped_spikes: faults.dropped_spikes,
+        })
     }
 
     /// Horowitz 2014 (ISSCC), 45 nm at 0.9 V: arithmetic alone, without memory or communication.

@@ -99,12 +99,16 @@ pub enum SnnFileError {
 ///
 /// # Errors
 /// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
+///
+/// # Panics
+/// If the network is a device of [`crate::faults`]: the file has no place for its neurons.
 pub fn write<R: Serialize, C: Serialize>(
     path: &Path,
     network: &SpikingNetwork,
     ann: &BTreeMap<String, TensorF32>,
     mut metadata: SnnMetadata<R, C>,
 ) -> Result<String, ArtefactError> {
+    assert!(!network.has_faulty_neurons(), "networks are written before their faults");
     metadata.structure = Structure { input: network.input(), layers: Vec::new() };
     let mut tensors = BTreeMap::new();
     for (idx, layer) in network.layers().iter().enumerate() {

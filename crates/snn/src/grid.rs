@@ -76,12 +76,28 @@ impl Grid {
         initial_potential: f64,
         precision: Precision,
     ) -> Option<Self> {
+        Self::finest_below(1.0, weights, bias, initial_potential, precision)
+    }
+
+    /// The same for neurons whose firing thresholds differ.
+    ///
+    /// - `largest`: the largest of them, in nominal thresholds
+    ///
+    /// The bound holds for any threshold above zero: a spike moves a potential of that much or more towards zero.
+    pub fn finest_below(
+        largest: f64,
+        weights: &(impl Iterator<Item = (f64, usize)> + Clone),
+        bias: f64,
+        initial_potential: f64,
+        precision: Precision,
+    ) -> Option<Self> {
         let Precision { n_steps, sum_bits } = precision;
         (0..=FINEST).rev().find_map(|exponent| {
             if Self::swing(exponent, weights.clone(), bias) >= f64::from(sum_bits).exp2() {
                 return None;
             }
-            let grid = Self::with_exponent(exponent, weights.clone(), bias, initial_potential)?;
+            let grid = Self::with_exponent(exponent, weights.clone(), bias, initial_potential)
+                .filter(|grid| f64::from(grid.potential_limit) >= largest)?;
             (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
     }

@@ -9,6 +9,7 @@
 //! - [`encoder`]: pixels to spikes or to a constant current
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
+//! - [`faults`]: what neuromorphic hardware does to a network
 //! - [`exit`]: when a decision is settled before the last step
 //! - [`probe`]: statistics of input currents
 //! - [`mod@norm`]: norms of weight vectors
@@ -27,6 +28,7 @@ mod drive;
 pub mod encoder;
 pub mod engine;
 pub mod exit;
+pub mod faults;
 pub mod grid;
 pub mod network;
 pub mod norm;

@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use crate::drive::Drive;
+use crate::faults::SpikeLoss;
 use crate::grid::{Grid, Precision};
 use crate::wiring::Connection;
 
@@ -72,6 +73,8 @@ pub struct SpikingLayer {
     initial_potentials: Vec<f32>,
     thresholds: Vec<f32>,
     grids: Vec<Grid>,
+    /// `[n_out]`, in thresholds λ; `None` where all are 1.
+    firing_thresholds: Option<Vec<f32>>,
 }
 
 /// A layer before it is rounded to its grid, in thresholds.
@@ -110,7 +113,17 @@ impl SpikingLayer {
     /// # Errors
     /// [`NetworkError`] if values are not finite, too large, or of sizes that do not fit.
     pub fn round(layer: &ExactLayer, precision: impl Into<Precision>) -> Result<Self, NetworkError> {
-        let precision = precision.into();
+        Self::round_with(layer, None, precision.into())
+    }
+
+    /// The same for neurons that fire at other potentials than λ.
+    ///
+    /// - `firing_thresholds`: `[n_out]`, in thresholds λ, each > 0; rounded to the grid of their channel
+    pub(crate) fn round_with(
+        layer: &ExactLayer,
+        firing_thresholds: Option<&[f64]>,
+        precision: Precision,
+    ) -> Result<Self, NetworkError> {
         let ExactLayer { name, connections, biases, initial_potentials, thresholds } = layer;
         let thresholds: Vec<f32> = thresholds.iter().map(|&threshold| threshold as f32).collect();
         let shape = check_sizes(name, connections, biases.len(), &thresholds)?;
@@ -133,9 +146,14 @@ impl SpikingLayer {
             initial_potentials: Vec::with_capacity(biases.len()),
             thresholds,
             grids: Vec::with_capacity(biases.len()),
+            firing_thresholds: firing_thresholds.map(|of_neurons| Vec::with_capacity(of_neurons.len())),
         };
+        let n_positions = shape[1] * shape[2];
         for (channel, (&bias, &start)) in biases.iter().zip(initial_potentials).enumerate() {
-            let grid = Grid::finest(&synapses(connections, channel), bias, start, precision).ok_or_else(|| {
+            let fire_at = firing_thresholds.map_or(&[1.0][..], |all| &all[channel * n_positions..][..n_positions]);
+            let largest = fire_at.iter().copied().fold(0.0, f64::max);
+            let weights = synapses(connections, channel);
+            let grid = Grid::finest_below(largest, &weights, bias, start, precision).ok_or_else(|| {
                 let weights = synapses(connections, channel).map(|(weight, _)| weight);
                 NetworkError::TooLarge {
                     layer: name.clone(),
@@ -148,6 +166,12 @@ impl SpikingLayer {
             }
             rounded.biases.push(grid.round(bias));
             rounded.initial_potentials.push(grid.round(start));
+            // A threshold of zero would fire at nothing.
+            let step = grid.step() as f32;
+            let of_channel = fire_at.iter().map(|&threshold| grid.round(threshold).max(step));
+            if let Some(all) = &mut rounded.firing_thresholds {
+                all.extend(of_channel);
+            }
             rounded.grids.push(grid);
         }
         Ok(rounded)
@@ -190,7 +214,8 @@ impl SpikingLayer {
                 grid.filter(|grid| rows.all(|&value| grid.holds(value)) && grid.holds(bias) && grid.holds(start));
             grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), channel, exponent })?);
         }
-        Ok(Self { name: name.to_owned(), shape, connections, biases, initial_potentials, thresholds, grids })
+        let (name, firing_thresholds) = (name.to_owned(), None);
+        Ok(Self { name, shape, connections, biases, initial_potentials, thresholds, grids, firing_thresholds })
     }
 
     /// Name for people.
@@ -236,6 +261,12 @@ impl SpikingLayer {
     /// Thresholds λ `[C]`, in units of the trained network's activations.
     pub fn thresholds(&self) -> &[f32] {
         &self.thresholds
+    }
+
+    /// Potentials `[n_out]` at which the neurons fire and which a spike subtracts, in thresholds λ, on the grid; `None` where
+    /// all are 1, as only faults change.
+    pub fn firing_thresholds(&self) -> Option<&[f32]> {
+        self.firing_thresholds.as_deref()
     }
 
     /// The channels' grids, `[C]`.
@@ -343,6 +374,7 @@ fn check_finite(layer: &str, connections: &[Connection<f64>], biases: &[f64]) ->
 pub struct SpikingNetwork {
     input: [usize; 3],
     layers: Vec<SpikingLayer>,
+    spike_loss: Option<SpikeLoss>,
 }
 
 impl SpikingNetwork {
@@ -374,7 +406,22 @@ impl SpikingNetwork {
                 }
             }
         }
-        Ok(Self { input, layers })
+        Ok(Self { input, layers, spike_loss: None })
+    }
+
+    /// The same network, losing spikes on their way.
+    pub(crate) fn with_spike_loss(self, spike_loss: Option<SpikeLoss>) -> Self {
+        Self { spike_loss, ..self }
+    }
+
+    /// Which spikes are lost on their way; `None` if none are, which only faults change.
+    pub fn spike_loss(&self) -> Option<SpikeLoss> {
+        self.spike_loss
+    }
+
+    /// Whether neurons fire at thresholds of their own, or spikes are lost: what [`crate::faults`] does beyond weights.
+    pub fn has_faulty_neurons(&self) -> bool {
+        self.spike_loss.is_some() || self.layers.iter().any(|layer| layer.firing_thresholds.is_some())
     }
 
     /// The layers, the readout last.

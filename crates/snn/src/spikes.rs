@@ -107,6 +107,24 @@ impl SpikeTrain {
         }
     }
 
+    /// Keeps the spikes that a step and a neuron, both from 0, say are to be kept.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(usize, usize) -> bool) {
+        let n_words = self.words_per_step();
+        let (channels, n_positions) = (self.shape[0], self.n_positions());
+        for (word_idx, word) in self.words.iter_mut().enumerate() {
+            let (step, first) = (word_idx / n_words, word_idx % n_words * WORD);
+            let mut rest = *word;
+            while rest != 0 {
+                let place = first + rest.trailing_zeros() as usize;
+                let neuron = if n_positions == 1 { place } else { place % channels * n_positions + place / channels };
+                if !keeps(step, neuron) {
+                    *word &= !(1 << (place % WORD));
+                }
+                rest &= rest - 1;
+            }
+        }
+    }
+
     /// Whether a neuron spikes at a step, both from 0.
     pub fn get(&self, step: usize, neuron: usize) -> bool {
         assert!(neuron < self.n_neurons(), "neuron {neuron} of {}", self.n_neurons());

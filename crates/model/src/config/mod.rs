@@ -4,6 +4,7 @@
 //! keys in [`schema`] and turned into types that cannot be invalid. Every problem is reported at once, with
 //! file, key and remedy. The resolved table, with all defaults filled in, goes into every artefact.
 
+mod faults;
 mod layers;
 pub mod schema;
 mod sweep;
@@ -17,6 +18,7 @@ use toml::{Table, Value};
 
 use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
+pub use faults::{FaultsConfig, NO_FAULTS};
 pub use sweep::{Axis, Cell, folder_name};
 
 /// A configuration that cannot be used, with everything that is wrong with it.
@@ -255,9 +257,28 @@ words! {
     }
 }
 
+words! {
+    /// What the noise of a weight is relative to.
+    NoiseOf {
+        /// The largest magnitude among the weights of its connection, alike for all of them.
+        Largest = "largest",
+        /// The weight itself.
+        Weight = "weight",
+    }
+}
+
 /// The noise-to-threshold ratio κ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kappa {
+    /// This value.
+    Value(f64),
+    /// The best of the grid on training samples.
+    Auto,
+}
+
+/// The factor on every hidden λ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scale {
     /// This value.
     Value(f64),
     /// The best of the grid on training samples.
@@ -277,17 +298,19 @@ pub struct ConvertConfig {
     pub kappa: Kappa,
     /// What `Kappa::Auto` tries.
     pub kappa_grid: Vec<f64>,
-    /// Training samples that `Kappa::Auto` is judged on.
+    /// Training samples that `Kappa::Auto` and `Scale::Auto` are judged on.
     pub kappa_samples: usize,
     /// Percentile, in (0, 100].
     pub percentile: f64,
     /// Whether zeros count in percentiles.
     pub percentile_zeros: bool,
     /// Factor on every hidden λ.
-    pub scale: f64,
+    pub scale: Scale,
+    /// What `Scale::Auto` tries.
+    pub scale_grid: Vec<f64>,
     /// What takes back the mean error of each channel's rates.
     pub calibrate: Calibrate,
-    /// Time steps that `mmse`, `Kappa::Auto` and `calibrate` aim at.
+    /// Time steps that `mmse`, `Kappa::Auto`, `Scale::Auto` and `calibrate` aim at.
     pub target_steps: usize,
     /// Training samples whose activations are measured.
     pub calibration_samples: usize,
@@ -326,6 +349,8 @@ pub struct SimulateConfig {
     pub probe_samples: usize,
     /// Test samples whose spikes are drawn.
     pub raster_samples: usize,
+    /// What the hardware does to the network.
+    pub faults: FaultsConfig,
 }
 
 /// A checked file: one experiment, and the combinations of its sweep.
@@ -447,8 +472,10 @@ impl ConvertConfig {
             Method::Percentile | Method::ChannelPercentile => format!("{} {}", self.method, self.percentile),
             method => method.to_string(),
         };
-        if (self.scale - 1.0).abs() > f64::EPSILON {
-            label.push_str(&format!(" ×{}", self.scale));
+        match self.scale {
+            Scale::Value(scale) if (scale - 1.0).abs() > f64::EPSILON => label.push_str(&format!(" ×{scale}")),
+            Scale::Value(_) => {}
+            Scale::Auto => label.push_str(" ×auto"),
         }
         if !self.compensate {
             label.push_str(" uncompensated");
@@ -523,6 +550,9 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned(),
         );
     }
+    if simulate.seeds.is_empty() {
+        refuse("simulate.seeds", "found none; give at least one".to_owned());
+    }
     if let Some(late) = simulate.checkpoints.iter().find(|&&step| step > simulate.steps) {
         refuse(
             "simulate.checkpoints",
@@ -550,6 +580,12 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
         refuse(
             "convert.kappa",
             format!("\"auto\" is for the methods norm and std, not `{}`; give a number", convert.method),
+        );
+    }
+    if convert.kappa == Kappa::Auto && convert.scale == Scale::Auto {
+        refuse(
+            "convert.scale",
+            "\"auto\" beside kappa = \"auto\" searches the thresholds twice; give a number for one of them".to_owned(),
         );
     }
 }
@@ -642,17 +678,20 @@ impl Reader<'_> {
     }
 
     fn convert(&self) -> ConvertConfig {
-        let list = self.value("convert.kappa_grid").as_array().expect("a checked list");
+        let grid = |path: &str| {
+            self.value(path).as_array().expect("a checked list").iter().filter_map(number).collect::<Vec<f64>>()
+        };
         ConvertConfig {
             given_label: self.text("convert.label"),
             method: self.word("convert.method"),
             p: number(self.value("convert.p")).unwrap_or(f64::INFINITY),
             kappa: number(self.value("convert.kappa")).map_or(Kappa::Auto, Kappa::Value),
-            kappa_grid: list.iter().filter_map(number).collect(),
+            kappa_grid: grid("convert.kappa_grid"),
             kappa_samples: self.count("convert.kappa_samples"),
             percentile: self.float("convert.percentile"),
             percentile_zeros: self.bool("convert.percentile_zeros"),
-            scale: self.float("convert.scale"),
+            scale: number(self.value("convert.scale")).map_or(Scale::Auto, Scale::Value),
+            scale_grid: grid("convert.scale_grid"),
             target_steps: self.optional_count("convert.target_steps").unwrap_or_else(|| self.count("simulate.steps")),
             calibration_samples: self.count("convert.calibration_samples"),
             calibrate: self.word("convert.calibrate"),
@@ -686,6 +725,14 @@ impl Reader<'_> {
             batch_size: self.count("simulate.batch_size"),
             probe_samples: self.count("simulate.probe_samples"),
             raster_samples: self.count("simulate.raster_samples"),
+            faults: FaultsConfig {
+                seed: self.integer("simulate.faults.seed"),
+                weight_noise: self.float("simulate.faults.weight_noise"),
+                weight_noise_of: self.word("simulate.faults.weight_noise_of"),
+                weight_bits: self.value("simulate.faults.weight_bits").as_integer().map(|bits| bits as u32),
+                threshold_mismatch: self.float("simulate.faults.threshold_mismatch"),
+                dropped_spikes: self.float("simulate.faults.dropped_spikes"),
+            },
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A number above the first bound up to the second, or this word.
     AboveOr(f64, f64, &'static str),
+    /// A whole number between two bounds, both included, or this word.
+    IntegerOr(i64, i64, &'static str),
     /// A list of whole numbers within bounds, without repetition.
     Integers(i64, i64),
     /// A list of numbers above the first bound up to the second, without repetition.
@@ -66,6 +68,9 @@ const MAX_STEPS: i64 = 4096;
 
 /// Highest confidence of an early exit: the decisions of a data set are too few to tell it from certainty.
 const MOST_CONFIDENT: f64 = 0.999_999;
+
+/// Largest standard deviation of thresholds; one in 740 is then held at a tenth of the nominal value.
+const MOST_MISMATCH: f64 = 0.3;
 
 /// Every key, in the order of a configuration file.
 pub const KEYS: &[Key] = &[
@@ -170,7 +175,7 @@ pub const KEYS: &[Key] = &[
         "convert.kappa_samples",
         Kind::Integer(1, 1_000_000),
         "5000",
-        "training samples that `kappa = \"auto\"` is judged on, apart from the calibration samples where there are enough",
+        "training samples that `kappa = \"auto\"` and `scale = \"auto\"` are judged on, apart from the calibration samples where there are enough",
     ),
     key(
         "convert.percentile",
@@ -181,15 +186,21 @@ pub const KEYS: &[Key] = &[
     key("convert.percentile_zeros", Kind::Bool, "false", "whether activations of zero count in percentiles"),
     key(
         "convert.scale",
-        Kind::Above(0.0, 1000.0),
+        Kind::AboveOr(0.0, 1000.0, "auto"),
         "1.0",
-        "factor on every hidden λ, after the method; below 1 spikes more and settles sooner",
+        "factor on every hidden λ, after the method; below 1 spikes more and settles sooner; \"auto\" for the best of `scale_grid` at `target_steps`, for any method",
+    ),
+    key(
+        "convert.scale_grid",
+        Kind::Floats(0.0, 1000.0),
+        "[0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0]",
+        "values that `scale = \"auto\"` tries",
     ),
     key(
         "convert.target_steps",
         Kind::Integer(0, MAX_STEPS),
         "0",
-        "time steps T that `mmse`, `calibrate` and `kappa = \"auto\"` aim at; 0 is `simulate.steps`",
+        "time steps T that `mmse`, `calibrate`, `kappa = \"auto\"` and `scale = \"auto\"` aim at; 0 is `simulate.steps`",
     ),
     key(
         "convert.calibration_samples",
@@ -268,6 +279,42 @@ pub const KEYS: &[Key] = &[
         "test samples whose currents, rates and potentials are recorded",
     ),
     key("simulate.raster_samples", Kind::Integer(0, 20), "3", "test samples whose spikes are drawn in the report"),
+    key(
+        "simulate.faults.seed",
+        Kind::Integer(0, i64::MAX),
+        "0",
+        "another one makes other devices; a device is drawn for each simulation seed, the same whatever the conversion and the severity",
+    ),
+    key(
+        "simulate.faults.weight_noise",
+        Kind::Float(0.0, 1.0),
+        "0.0",
+        "fault: standard deviation of the Gaussian noise on each weight, drawn once per device, after `weight_bits`; a convolution's kernel is stored once, and so is its noise; biases have none",
+    ),
+    key(
+        "simulate.faults.weight_noise_of",
+        Kind::Choice(&["largest", "weight"]),
+        "\"largest\"",
+        "what `weight_noise` is relative to: the largest magnitude among its connection's weights (crossbars of memristors; Joshi et al. 2020), or each weight itself (mismatch of mixed-signal synapses; Büchel et al. 2021)",
+    ),
+    key(
+        "simulate.faults.weight_bits",
+        Kind::IntegerOr(2, 16, "off"),
+        "\"off\"",
+        "fault: weights of this many bits, sign included: rounded to 2^(bits − 1) − 1 equal steps either side of zero, the outermost at the largest magnitude of the layer's weights (each connection of a residual sum has its own); biases stay",
+    ),
+    key(
+        "simulate.faults.threshold_mismatch",
+        Kind::Float(0.0, MOST_MISMATCH),
+        "0.0",
+        "fault: standard deviation of the firing thresholds relative to their nominal value, Gaussian, drawn once per device for every neuron, in a convolution for every position of every channel; never below a tenth of the nominal value. A spike subtracts the neuron's own threshold; initial potentials stay",
+    ),
+    key(
+        "simulate.faults.dropped_spikes",
+        Kind::Float(0.0, 1.0),
+        "0.0",
+        "fault: probability that a spike is lost behind the neuron, or pixel, that sent it, for all that it would have reached; independent from spike to spike",
+    ),
 ];
 
 /// Checks every key of a file and fills in the defaults; returns the resolved file, without `[sweep]`.
@@ -396,6 +443,9 @@ impl Kind {
             Self::AboveOr(low, high, word) => {
                 value.as_str() == Some(word) || number().is_some_and(|found| found > low && found <= high)
             }
+            Self::IntegerOr(low, high, word) => {
+                value.as_str() == Some(word) || Self::Integer(low, high).check(value).is_ok()
+            }
             Self::Choice(words) => value.as_str().is_some_and(|found| words.contains(&found)),
             Self::Integers(low, high) => list().is_some_and(|list| {
                 list.iter().all(|item| item.as_integer().is_some_and(|found| (low..=high).contains(&found)))
@@ -425,6 +475,7 @@ impl Kind {
                 format!("one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "))
             }
             Self::AboveOr(low, high, word) => format!("a number above {low} and up to {high}, or \"{word}\""),
+            Self::IntegerOr(low, high, word) => format!("a whole number from {low} to {high}, or \"{word}\""),
             Self::Integers(low, high) => format!("a list of different whole numbers from {low} to {}", high_text(high)),
             Self::Floats(low, high) => format!("a list of different numbers above {low} and up to {high}"),
             Self::Shape => "three whole numbers [C, H, W] from 1 to 4096".to_owned(),

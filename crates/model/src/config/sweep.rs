@@ -90,7 +90,7 @@ pub(super) fn cells(base: &Table, axes: &[Axis], problems: &mut Vec<Problem>) ->
     for choice in choices {
         let mut table = base.clone();
         let (mut network, mut run) = (Vec::new(), Vec::new());
-        let mut converts = false;
+        let (mut converts, mut faults) = (false, false);
         for (axis, &value_idx) in axes.iter().zip(&choice) {
             let value = &axis.values[value_idx];
             match value {
@@ -104,6 +104,8 @@ pub(super) fn cells(base: &Table, axes: &[Axis], problems: &mut Vec<Problem>) ->
             let last = axis.path.rsplit('.').next().unwrap_or_default();
             if METHOD_KEYS.contains(&axis.path.as_str()) {
                 converts = true;
+            } else if axis.path.starts_with("simulate.faults") {
+                faults = true;
             } else if axis.path.starts_with("convert.") || axis.path.starts_with("simulate") {
                 run.push(format!("{last} {text}"));
             } else {
@@ -116,8 +118,11 @@ pub(super) fn cells(base: &Table, axes: &[Axis], problems: &mut Vec<Problem>) ->
             problem.message = format!("in a combination of [sweep]: {}", problem.message);
         }
         let Some(experiment) = experiment else { continue };
-        if converts || run.is_empty() {
+        if converts || faults || run.is_empty() {
             run.insert(0, experiment.convert.label());
+        }
+        if faults {
+            run.push(experiment.simulate.faults.label());
         }
         let cell = Cell { network: network.join(", "), run: run.join(", "), experiment };
         let folders = |cell: &Cell| (folder_name(&cell.network), folder_name(&cell.run));

@@ -169,12 +169,77 @@ fn keys_that_contradict_each_other_are_refused() {
         (&["train.patience=3"][..], "needs a validation split"),
         (&["train.sgd.nesterov=true", "train.sgd.momentum=0"], "no effect without momentum"),
         (&["simulate.checkpoints=[64]"], "step 64 is after the last"),
+        (&["simulate.seeds=[]"], "[simulate] seeds: found none"),
         (&["convert.method=std", "simulate.encoding=constant"], "has none"),
         (&["convert.method=max", "convert.kappa=auto"], "norm and std"),
         (&["convert.calibrate=bias", "convert.compensate=false"], "drop one of them"),
     ] {
         assert!(error(MINIMAL, overrides).contains(message), "{overrides:?}");
     }
+}
+
+#[test]
+fn faults_are_off_by_default_and_within_their_ranges() {
+    assert!(parse(MINIMAL, &[]).unwrap().base.simulate.faults.is_none());
+    let faults = |text: &str| parse(MINIMAL, &[&format!("simulate.faults.{text}")]).unwrap().base.simulate.faults;
+    assert_eq!(faults("weight_bits=4").weight_bits, Some(4));
+    assert!(!faults("weight_bits=4").is_none() && !faults("weight_bits=4").is_random());
+    assert!(faults("seed=3").is_none() && faults("weight_noise_of=weight").is_none());
+    for text in ["weight_noise=0.1", "threshold_mismatch=0.1", "dropped_spikes=1"] {
+        assert!(faults(text).is_random(), "{text}");
+    }
+    for (text, wanted) in [
+        ("weight_bits=1", "use a whole number from 2 to 16, or \"off\""),
+        ("weight_bits=4.0", "use a whole number from 2 to 16, or \"off\""),
+        ("weight_noise=-0.1", "use a number from 0 to 1"),
+        ("threshold_mismatch=0.5", "use a number from 0 to 0.3"),
+        ("dropped_spikes=1.5", "use a number from 0 to 1"),
+        ("weight_noise_of=layer", "use one of \"largest\", \"weight\""),
+    ] {
+        let message = error(MINIMAL, &[&format!("simulate.faults.{text}")]);
+        assert!(message.contains("[simulate.faults]") && message.contains(wanted), "{message}");
+    }
+    assert!(error(MINIMAL, &["simulate.faults.noise=1"]).contains("did you mean"));
+}
+
+#[test]
+fn sweeps_over_faults_have_labels_that_say_what_is_wrong_after_the_conversion() {
+    let labels = |sweep: &str| -> Vec<String> {
+        let file = parse(&format!("{MINIMAL}\n[sweep]\n{sweep}\n"), &[]).unwrap();
+        file.cells.into_iter().map(|cell| cell.run).collect()
+    };
+    assert_eq!(
+        labels("simulate.faults.weight_noise = [0, 0.05]\nconvert.method = [\"max\"]"),
+        ["max, no faults", "max, weight noise 0.05"]
+    );
+    assert_eq!(
+        labels(
+            "simulate.faults = [{}, { weight_bits = 4, weight_noise = 0.1, weight_noise_of = \"weight\" }, \
+             { threshold_mismatch = 0.2, dropped_spikes = 0.1, seed = 2 }]"
+        ),
+        [
+            "norm p=4 κ=0.4, no faults",
+            "norm p=4 κ=0.4, 4-bit weights + relative weight noise 0.1",
+            "norm p=4 κ=0.4, threshold mismatch 0.2 + dropped spikes 0.1 (devices 2)"
+        ]
+    );
+    assert_eq!(
+        labels("simulate.faults.seed = [0, 1]\nsimulate.encoding = [\"poisson\"]"),
+        ["norm p=4 κ=0.4, encoding poisson, no faults", "norm p=4 κ=0.4, encoding poisson, no faults (devices 1)"]
+    );
+}
+
+#[test]
+fn the_scale_may_be_searched_for_any_method_but_not_beside_kappa() {
+    let convert = parse(MINIMAL, &["convert.method=mmse", "convert.scale=auto"]).unwrap().base.convert;
+    assert_eq!((convert.scale, convert.label().as_str()), (Scale::Auto, "mmse ×auto"));
+    assert_eq!(folder_name(&convert.label()), "mmse-xauto");
+    assert_eq!(parse(MINIMAL, &["convert.scale=auto"]).unwrap().base.convert.label(), "norm p=4 κ=0.4 ×auto");
+    assert_eq!(parse(MINIMAL, &["convert.scale=1"]).unwrap().base.convert.scale, Scale::Value(1.0));
+    assert_eq!(parse(MINIMAL, &["convert.scale=0.5"]).unwrap().base.convert.label(), "norm p=4 κ=0.4 ×0.5");
+    let both = error(MINIMAL, &["convert.scale=auto", "convert.kappa=auto"]);
+    assert!(both.contains("[convert] scale: \"auto\" beside kappa = \"auto\""), "{both}");
+    assert!(error(MINIMAL, &["convert.scale=best"]).contains("or \"auto\""));
 }
 
 #[test]

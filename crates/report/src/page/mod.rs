@@ -6,6 +6,7 @@
 mod accuracy;
 mod early_exit;
 mod energy;
+mod faults;
 mod headline;
 mod layers;
 mod provenance;
@@ -57,6 +58,7 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
         early_exit::section(record, &methods)?,
+        faults::section(record)?,
         variance::section(record, &methods)?,
         rates::section(&methods)?,
         raster::section(record, &methods)?,

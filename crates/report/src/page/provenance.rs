@@ -99,6 +99,7 @@ fn settings(record: &ExperimentRecord) -> Table {
                 s.engine.clone(),
                 s.steps.to_string(),
                 integer(s.n_samples as u64),
+                s.faults.as_ref().map_or_else(|| "none".to_owned(), |faults| faults.label.clone()),
             ])
         })
         .collect();
@@ -117,12 +118,13 @@ fn settings(record: &ExperimentRecord) -> Table {
             Column::text("engine"),
             Column::number("T"),
             Column::number("test samples"),
+            Column::text("faults"),
         ],
         rows,
     }
 }
 
-/// Method and parameters of a conversion; κ of every network where they differ.
+/// Method and parameters of a conversion; κ and the searched factor of every network where they differ.
 fn thresholds(runs: &[&RunRecord]) -> String {
     let Some(ConversionRecord { method, p, .. }) = runs.first().map(|r| &r.conversion) else { return String::new() };
     let mut text = method.clone();
@@ -133,6 +135,12 @@ fn thresholds(runs: &[&RunRecord]) -> String {
     kappas.dedup();
     if !kappas.is_empty() {
         let _ = write!(text, ", κ\u{a0}=\u{a0}{}", list(&kappas));
+    }
+    let scales = runs.iter().filter_map(|r| r.conversion.scale_search.as_ref()).map(|search| plain(search.scale));
+    let mut scales: Vec<String> = scales.collect();
+    scales.dedup();
+    if !scales.is_empty() {
+        let _ = write!(text, ", times {}", list(&scales));
     }
     text
 }

@@ -204,6 +204,7 @@ fn run(shape: &Shape, ann: &AnnRecord, noise: &mut Noise) -> RunRecord {
             layers: [("dense 1", 512, 0.8), ("dense 2", 512, 1.4), ("dense 3", 10, 1.0)]
                 .map(|(name, n_neurons, lambda)| layer_conversion(shape, name, n_neurons, lambda))
                 .to_vec(),
+            scale_search: None,
         },
         simulation: SimulationRecord {
             engine: "event".to_owned(),
@@ -228,6 +229,7 @@ fn run(shape: &Shape, ann: &AnnRecord, noise: &mut Noise) -> RunRecord {
                 ann_pj: MACS as f64 * 4.6,
                 snn_pj: operations.iter().map(|n| n * 0.9).collect(),
             },
+            faults: None,
         },
     }
 }

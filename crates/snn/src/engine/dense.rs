@@ -5,7 +5,8 @@
 //!
 //! A backend with [`SpikingKernels`] encodes on the device, takes each layer through the steps of a chunk in one launch, and
 //! gives spikes back as bits; what crosses to the device per sample is its pixels. On the others, which run on the CPU, spikes
-//! are made and read where they are.
+//! are made and read where they are. Neurons with thresholds of their own, and spikes that are lost, have no kernels: they are
+//! run step by step on any backend.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -97,6 +98,8 @@ struct LayerState {
     potential: Tensor<2>,
     /// Current of each step that does not depend on spikes, `[N, n_out]`.
     current: Tensor<2>,
+    /// Potentials at which neurons fire, `[1, n_out]`; `None` where all are 1, always so where kernels are.
+    thresholds: Option<Tensor<2>>,
     /// Potentials are kept within ± this, `[1, n_out]`; always there where kernels are.
     limits: Option<Tensor<2>>,
     /// For each connection and max pool, the spikes so far of the inputs and the largest of each window.
@@ -131,6 +134,7 @@ impl DenseEngine {
             .map(|layer| layer.connections().iter().map(|connection| Synapses::new(connection, device)).collect())
             .collect();
         let drives = network.layers().iter().map(Drive::of_pixels).collect();
+        let kernels = kernels.filter(|_| !network.has_faulty_neurons());
         let (device, exact) = (device.clone(), OnceLock::new());
         Self { network: network.clone(), drives, synapses, device, kernels, batch_size: batch_size.max(1), exact }
     }
@@ -216,7 +220,10 @@ impl DenseEngine {
                 let shape = [steps.len(), samples.len(), self.network.layers()[idx].n_out()];
                 let currents = currents.reduce(|a, b| a + b).map(|currents| currents.reshape(shape));
                 let currents = currents.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
-                outputs.push(Some(state.advance(currents, neurons[idx].fires, self.kernels)));
+                let output = state.advance(currents, neurons[idx].fires, self.kernels);
+                let is_thinned = neurons[idx].fires.is_some() && self.network.spike_loss().is_some();
+                let output = if is_thinned { self.arriving(output, idx + 1, samples, &steps) } else { output };
+                outputs.push(Some(output));
             }
             self.read(outputs, steps, settings, &mut traces);
         }
@@ -247,7 +254,14 @@ impl DenseEngine {
         }
         if self.kernels.is_none() {
             let shape = self.network.input();
-            return Input::Trains(samples.par_iter().map(|sample| sample.encode(shape, settings)).collect());
+            let arriving = samples.par_iter().map(|sample| {
+                let mut train = sample.encode(shape, settings);
+                if let Some(loss) = self.network.spike_loss() {
+                    loss.thin(&mut train, 0, sample.index, 0);
+                }
+                train
+            });
+            return Input::Trains(arriving.collect());
         }
         let (n_samples, n_in) = (samples.len(), self.network.n_in());
         let of_pixels = |values: Vec<u64>| {
@@ -286,6 +300,7 @@ impl DenseEngine {
                 LayerState {
                     potential: row(layer.for_neurons(layer.initial_potentials())).expand(shape),
                     current: Tensor::from_data(TensorData::new(currents, shape), &self.device),
+                    thresholds: neurons.thresholds.clone().map(row),
                     limits: limits.map(row),
                     counts: synapses.iter().map(|synapses| synapses.initial_counts(n_samples, &self.device)).collect(),
                 }
@@ -313,6 +328,25 @@ impl DenseEngine {
                 Some(Tensor::from_data(data, &self.device))
             }
         }
+    }
+
+    /// What is not lost of a layer's spikes.
+    ///
+    /// - `spikes`: `[T·N, n]`
+    /// - `source`: index of the layer, counted from 1
+    fn arriving(&self, spikes: Tensor<2>, source: usize, samples: &[Sample<'_>], steps: &Range<usize>) -> Tensor<2> {
+        let Some(loss) = self.network.spike_loss() else { return spikes };
+        let shape = spikes.dims();
+        let mut arriving = values(spikes);
+        arriving.par_chunks_mut(shape[1]).enumerate().for_each(|(row_idx, row)| {
+            let (step, sample) = (steps.start + row_idx / samples.len(), samples[row_idx % samples.len()].index);
+            for (neuron, spike) in row.iter_mut().enumerate().filter(|(_, spike)| **spike != 0.0) {
+                if loss.loses(source, sample, neuron, step) {
+                    *spike = 0.0;
+                }
+            }
+        });
+        Tensor::from_data(TensorData::new(arriving, shape), &self.device)
     }
 
     /// Adds what came out of a chunk to the traces.
@@ -547,10 +581,17 @@ impl LayerState {
         for step in 0..n_steps {
             let current = currents.clone().slice([step..step + 1, 0..n_samples, 0..n_out]).reshape([n_samples, n_out]);
             let u = self.potential.clone() + current + self.current.clone();
-            let fired = u.clone().greater_equal_elem(1.0);
+            let thresholds = self.thresholds.clone().map(|thresholds| thresholds.expand([n_samples, n_out]));
+            let fired = match thresholds.clone() {
+                None => u.clone().greater_equal_elem(1.0),
+                Some(thresholds) => u.clone().greater_equal(thresholds),
+            };
             let after = match fires {
                 None => u,
-                Some(Reset::Subtract) => u - fired.clone().float(),
+                Some(Reset::Subtract) => match thresholds {
+                    None => u - fired.clone().float(),
+                    Some(thresholds) => u - fired.clone().float() * thresholds,
+                },
                 Some(Reset::Zero) => u.mask_fill(fired.clone(), 0.0),
             };
             self.potential = match &self.limits {

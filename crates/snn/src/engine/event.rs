@@ -105,7 +105,17 @@ impl EventEngine {
     /// - `neurons`: one entry per layer
     fn advance(&self, runs: &mut [Run<'_>], settings: &RunSettings, neurons: &[Neurons], steps: Range<usize>) {
         let n_steps = steps.len();
-        let encode = |run: &Run<'_>| vec![run.sample.encode_steps(self.network.input(), settings, steps.clone())];
+        let loss = self.network.spike_loss();
+        let arrive = |mut train: SpikeTrain, source: usize, sample: &Sample<'_>| {
+            if let Some(loss) = loss {
+                loss.thin(&mut train, source, sample.index, steps.start);
+            }
+            train
+        };
+        let encode = |run: &Run<'_>| {
+            let train = run.sample.encode_steps(self.network.input(), settings, steps.clone());
+            vec![arrive(train, 0, &run.sample)]
+        };
         let mut spikes: Vec<Vec<SpikeTrain>> = runs.iter().map(encode).collect();
         let mut scratch = Scratch::default();
         let mut lists: Vec<Lists> = runs.iter().map(|_| Lists::default()).collect();
@@ -120,12 +130,17 @@ impl EventEngine {
                 let outputs = runs
                     .iter_mut()
                     .map(|run| LayerRun::new(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx]));
-                let mut firing = Firing::new(layer, &neurons[idx], outputs.collect(), n_steps);
-                packed.synapses.visit(self.arch, lists, n_steps, &mut firing);
-                let outputs: Vec<Output> = firing.runs.into_iter().map(|run| run.output).collect();
+                let outputs = outputs.collect();
+                let fired = match &neurons[idx].thresholds {
+                    None => Firing::<false>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists),
+                    Some(_) => {
+                        Firing::<true>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists)
+                    }
+                };
+                let outputs: Vec<Output> = fired.into_iter().map(|run| run.output).collect();
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
                     match output {
-                        Output::Spikes(train) => spikes.push(train),
+                        Output::Spikes(train) => spikes.push(arrive(train, idx + 1, &run.sample)),
                         Output::Potentials(steps) => {
                             let by_place = steps.chunks_exact(layer.n_out());
                             run.potentials.extend(by_place.flat_map(|values| by_neuron(layer.shape(), values)));
@@ -266,23 +281,35 @@ fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {
 }
 
 /// Turns a layer's currents into spikes or potentials.
-struct Firing<'a> {
+///
+/// `OWN`: neurons fire at thresholds of their own. The others have none to look up, and a kernel without.
+struct Firing<'a, const OWN: bool> {
     runs: Vec<LayerRun<'a>>,
     n_steps: usize,
+    /// By place; empty where all are 1.
+    thresholds: Vec<f32>,
     /// By place.
     limits: Option<Vec<f32>>,
     fires: Option<Reset>,
     n_out: usize,
 }
 
-impl<'a> Firing<'a> {
+impl<'a, const OWN: bool> Firing<'a, OWN> {
     fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun<'a>>, n_steps: usize) -> Self {
         let limits = neurons.limits.as_ref();
         let limits = limits.map(|limits| with_room(by_place(layer.shape(), limits), f32::INFINITY));
-        Self { runs, n_steps, limits, fires: neurons.fires, n_out: layer.n_out() }
+        let thresholds = neurons.thresholds.as_ref().filter(|_| OWN);
+        let thresholds = thresholds.map(|thresholds| with_room(by_place(layer.shape(), thresholds), 1.0));
+        let (thresholds, fires) = (thresholds.unwrap_or_default(), neurons.fires);
+        Self { runs, n_steps, thresholds, limits, fires, n_out: layer.n_out() }
     }
 
-    fn site<const W: usize>(&mut self) -> Site<'_, 'a, W> {
+    fn run(mut self, arch: Arch, packed: &PackedLayer, lists: &[Lists]) -> Vec<LayerRun<'a>> {
+        packed.synapses.visit(arch, lists, self.n_steps, &mut self);
+        self.runs
+    }
+
+    fn site<const W: usize>(&mut self) -> Site<'_, 'a, W, OWN> {
         Site {
             spikes: vec![0; self.n_steps],
             firing: self,
@@ -290,12 +317,13 @@ impl<'a> Firing<'a> {
             places: 0..0,
             potentials: [0.0; W],
             currents: [0.0; W],
+            thresholds: [1.0; W],
             limits: [f32::INFINITY; W],
         }
     }
 }
 
-impl Visit for Firing<'_> {
+impl<const OWN: bool> Visit for Firing<'_, OWN> {
     fn wide(&mut self) -> impl Consumer<WIDE> {
         self.site()
     }
@@ -306,31 +334,34 @@ impl Visit for Firing<'_> {
 }
 
 /// The neurons of one site of one sample.
-struct Site<'a, 'b, const W: usize> {
-    firing: &'a mut Firing<'b>,
+struct Site<'a, 'b, const W: usize, const OWN: bool> {
+    firing: &'a mut Firing<'b, OWN>,
     sample: usize,
     places: Range<usize>,
     potentials: [f32; W],
     currents: [f32; W],
+    /// Mean nothing where all are 1.
+    thresholds: [f32; W],
     /// Mean nothing where there are none.
     limits: [f32; W],
     /// Bit k for neuron k, of each step.
     spikes: Vec<u64>,
 }
 
-impl<const W: usize> Site<'_, '_, W> {
+impl<const W: usize, const OWN: bool> Site<'_, '_, W, OWN> {
     /// Bit k for neuron k.
     ///
-    /// - `reset`: the potential of a neuron that fires to what is left of it
+    /// - `reset`: the potential and the threshold of a neuron that fires to what is left of the potential
     #[inline(always)]
-    fn fire(&mut self, currents: &[f32; W], reset: impl Fn(f32) -> f32) -> u64 {
+    fn fire(&mut self, currents: &[f32; W], reset: impl Fn(f32, f32) -> f32) -> u64 {
         // Lanes of the bits are as wide as those of the potentials.
         let mut halves = [0_u32; 2];
         for (half, first) in halves.iter_mut().zip((0..W).step_by(32)) {
             for lane in first..W.min(first + 32) {
                 let u = self.potentials[lane] + self.currents[lane] + currents[lane];
-                let fired = u >= 1.0;
-                self.potentials[lane] = if fired { reset(u) } else { u };
+                let threshold = if OWN { self.thresholds[lane] } else { 1.0 };
+                let fired = u >= threshold;
+                self.potentials[lane] = if fired { reset(u, threshold) } else { u };
                 *half |= u32::from(fired) << (lane - first);
             }
         }
@@ -344,13 +375,16 @@ impl<const W: usize> Site<'_, '_, W> {
     }
 }
 
-impl<const W: usize> Consumer<W> for Site<'_, '_, W> {
+impl<const W: usize, const OWN: bool> Consumer<W> for Site<'_, '_, W, OWN> {
     #[inline(always)]
     fn begin(&mut self, sample: usize, places: Range<usize>) {
         let run = &self.firing.runs[sample];
         let site = places.start..places.start + W;
         self.potentials.copy_from_slice(&run.potentials[site.clone()]);
         self.currents.copy_from_slice(&run.currents[site.clone()]);
+        if OWN {
+            self.thresholds.copy_from_slice(&self.firing.thresholds[site.clone()]);
+        }
         if let Some(limits) = &self.firing.limits {
             self.limits.copy_from_slice(&limits[site]);
         }
@@ -360,10 +394,10 @@ impl<const W: usize> Consumer<W> for Site<'_, '_, W> {
     #[inline(always)]
     fn step(&mut self, step: usize, currents: &[f32; W]) {
         let bits = match self.firing.fires {
-            Some(Reset::Subtract) => self.fire(currents, |u| u - 1.0),
-            Some(Reset::Zero) => self.fire(currents, |_| 0.0),
+            Some(Reset::Subtract) => self.fire(currents, |u, threshold| u - threshold),
+            Some(Reset::Zero) => self.fire(currents, |_, _| 0.0),
             None => {
-                self.fire(currents, |u| u);
+                self.fire(currents, |u, _| u);
                 0
             }
         };

@@ -183,6 +183,8 @@ fn check_sizes(network: &SpikingNetwork, samples: &[Sample<'_>]) -> Result<(), E
 struct Neurons {
     /// What a spike does; `None` if they only integrate.
     fires: Option<Reset>,
+    /// Potentials at which they fire and which a spike subtracts, `[n_out]`; `None` where all are 1, or none fires.
+    thresholds: Option<Vec<f32>>,
     /// Potentials are kept within ± this, `[n_out]`; `None` if no neuron needs a limit.
     limits: Option<Vec<f32>>,
 }
@@ -190,9 +192,13 @@ struct Neurons {
 /// One entry per layer.
 fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
     let last = network.layers().len() - 1;
-    let of = |(idx, layer): (usize, &SpikingLayer)| Neurons {
-        fires: (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset),
-        limits: layer.potential_limits(settings.n_steps).map(|limits| layer.for_neurons(&limits)),
+    let of = |(idx, layer): (usize, &SpikingLayer)| {
+        let fires = (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset);
+        Neurons {
+            fires,
+            thresholds: fires.and_then(|_| layer.firing_thresholds()).map(<[f32]>::to_vec),
+            limits: layer.potential_limits(settings.n_steps).map(|limits| layer.for_neurons(&limits)),
+        }
     };
     network.layers().iter().enumerate().map(of).collect()
 }

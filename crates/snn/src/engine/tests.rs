@@ -4,6 +4,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use model::Backend;
 use model::backend::{Advanced, SpikingKernels, spiking_kernels};
+use model::config::{FaultsConfig, NoiseOf};
 use model::network::values;
 use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 use super::dense::{MAX_ELEMENTS, samples_per_batch, steps_per_chunk};
 use super::event::every_simd_level;
 use super::*;
+use crate::faults::device;
 use crate::grid::Precision;
 use crate::network::ExactLayer;
 use crate::philox::philox;
@@ -144,14 +146,20 @@ fn by_definition(
     settings: &RunSettings,
 ) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
     let input = sample.encode(network.input(), settings);
+    let arrives = |source: usize, step: usize, neuron: usize| {
+        !network.spike_loss().is_some_and(|loss| loss.loses(source, sample.index, neuron, step))
+    };
+    let of_step = |step: usize| (0..input.n_neurons()).map(move |i| (step, i));
+    let of_input = |(step, i): (usize, usize)| input.get(step, i) && arrives(0, step, i);
     let mut spikes: Vec<Vec<Vec<bool>>> =
-        vec![(0..settings.n_steps).map(|step| (0..input.n_neurons()).map(|i| input.get(step, i)).collect()).collect()];
+        vec![(0..settings.n_steps).map(|step| of_step(step).map(of_input).collect()).collect()];
     let mut readout = Vec::new();
     for (idx, layer) in network.layers().iter().enumerate() {
         let integrates = idx + 1 == network.layers().len() && settings.readout == Readout::Potential;
         let limits = layer.potential_limits(settings.n_steps).map(|limits| layer.for_neurons(&limits));
         let starts = layer.for_neurons(layer.initial_potentials());
         let mut v: Vec<f64> = starts.into_iter().map(f64::from).collect();
+        let threshold = |j: usize| layer.firing_thresholds().map_or(1.0, |thresholds| f64::from(thresholds[j]));
         let constant = idx == 0 && settings.encoding == Encoding::Constant;
         let steady = if constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) };
         let inputs: Vec<Vec<Vec<f64>>> = layer
@@ -171,10 +179,11 @@ fn by_definition(
             }
             for j in 0..layer.n_out() {
                 let mut u = v[j] + f64::from(steady[j]) + currents[j];
-                fired[step][j] = !integrates && u >= 1.0;
-                if fired[step][j] {
-                    u = if settings.reset == Reset::Subtract { u - 1.0 } else { 0.0 };
+                let fires = !integrates && u >= threshold(j);
+                if fires {
+                    u = if settings.reset == Reset::Subtract { u - threshold(j) } else { 0.0 };
                 }
+                fired[step][j] = fires && arrives(idx + 1, step, j);
                 let limit = limits.as_ref().map_or(f64::INFINITY, |limits| f64::from(limits[j]));
                 v[j] = u.clamp(-limit, limit);
             }
@@ -357,6 +366,49 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
     }
 }
 
+/// Every fault alone, and all of them together.
+fn all_faults() -> Vec<FaultsConfig> {
+    let none = FaultsConfig {
+        seed: 5,
+        weight_noise: 0.0,
+        weight_noise_of: NoiseOf::Largest,
+        weight_bits: None,
+        threshold_mismatch: 0.0,
+        dropped_spikes: 0.0,
+    };
+    vec![
+        FaultsConfig { weight_noise: 0.1, ..none },
+        FaultsConfig { weight_noise: 0.3, weight_noise_of: NoiseOf::Weight, ..none },
+        FaultsConfig { weight_bits: Some(4), ..none },
+        FaultsConfig { threshold_mismatch: 0.2, ..none },
+        FaultsConfig { dropped_spikes: 0.2, ..none },
+        FaultsConfig {
+            weight_noise: 0.05,
+            weight_bits: Some(6),
+            threshold_mismatch: 0.3,
+            dropped_spikes: 0.05,
+            ..none
+        },
+    ]
+}
+
+#[test]
+fn devices_with_faults_do_what_the_definition_says_and_the_same_on_every_engine() {
+    // One network that is added up in integers.
+    let mut networks = vec![(INTEGERS, network(&[40, 65, 30, 10], 5, 0.5, INTEGERS))];
+    networks.extend(convs()[..3].iter().map(|&conv| (FLOATS, conv_network([8, 7], conv, 9, FLOATS))));
+    for faults in all_faults() {
+        for (precision, network) in &networks {
+            let faulty = device(network, &faults, 3, *precision).unwrap();
+            assert_ne!(&faulty, network, "{faults:?}");
+            for settings in all_settings(16) {
+                compare_with_the_definition(&faulty, &images(1, network.n_in(), 90), &settings);
+            }
+            agree_everywhere(&faulty, 5, &[(3, 2)]);
+        }
+    }
+}
+
 /// - `batches`: sizes of the dense engine's batches, and threads
 fn agree_everywhere(network: &SpikingNetwork, n_images: usize, batches: &[(usize, usize)]) {
     let images = images(n_images, network.n_in(), 1000);
@@ -462,7 +514,9 @@ proptest! {
 #[test]
 fn every_engine_stops_at_the_step_at_which_the_whole_run_is_settled() {
     let networks = convs().into_iter().map(|conv| conv_network([8, 7], conv, 9, 16));
-    for network in networks.chain([network(&[70, 65, 10], 5, 0.5, 16)]) {
+    let plain = network(&[70, 65, 10], 5, 0.5, 16);
+    let faulty = all_faults().into_iter().skip(3).map(|faults| device(&plain, &faults, 3, 16).unwrap());
+    for network in networks.chain([plain.clone()]).chain(faulty) {
         let images = images(10, network.n_in(), 1000);
         for settings in all_settings(16) {
             for confidence in [0.6, 0.9, 0.99] {
