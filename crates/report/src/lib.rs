@@ -11,17 +11,23 @@ mod comparison;
 mod diagnosis;
 mod error;
 mod figure;
+mod law;
+mod loss;
 mod method;
 mod number;
 mod page;
 mod palette;
 pub mod record;
+mod sheet;
 pub mod statistic;
 mod table;
 
 pub use error::ReportError;
-pub use figure::{Figure, Theme, figures};
+pub use figure::figures;
+pub use law::{law_figures, law_markdown};
+pub use loss::{loss_figures, loss_markdown};
 pub use page::html;
+pub use sheet::{Figure, Theme};
 pub use table::{
     Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
 };

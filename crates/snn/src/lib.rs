@@ -10,7 +10,8 @@
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
 //! - [`exit`]: when a decision is settled before the last step
-//! - [`probe`]: statistics of input currents
+//! - [`probe`]: statistics of inputs, currents and potentials
+//! - [`rate`]: the network with spike counts in place of spikes
 //! - [`mod@norm`]: norms of weight vectors
 //! - [`artefact`]: the file `snn.safetensors`
 //!
@@ -35,6 +36,7 @@ mod places;
 mod planes;
 pub mod pool;
 pub mod probe;
+pub mod rate;
 pub mod spikes;
 pub mod wiring;
 

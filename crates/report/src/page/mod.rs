@@ -7,7 +7,9 @@ mod accuracy;
 mod early_exit;
 mod energy;
 mod headline;
+mod law;
 mod layers;
+mod loss;
 mod provenance;
 mod raster;
 mod rates;
@@ -57,7 +59,9 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
         early_exit::section(record, &methods)?,
+        loss::section(record, &methods)?,
         variance::section(record, &methods)?,
+        law::section(record, &methods)?,
         rates::section(&methods)?,
         raster::section(record, &methods)?,
         layers::section(&methods)?,
