@@ -160,7 +160,7 @@ mod tests {
             SpikingLayer::round(&exact, N_STEPS).unwrap()
         };
         let layers =
-            vec![layer(0, &[1.0, 0.0, 0.0, 2.0], 0.0, [0.0; 2]), layer(1, &[1.0, 0.0, 0.0, 1.0], 0.0, [0.3, 0.0])];
+            vec![layer(0, &[1.0, 0.0, 0.0, 2.0], 0.0, [0.0; 2]), layer(1, &[1.0, 0.0, 0.0, 1.0], 0.0, [0.25, 0.0])];
         SpikingNetwork::new([2, 1, 1], layers).unwrap()
     }
 
@@ -180,16 +180,16 @@ mod tests {
 
     #[test]
     fn saturation_and_rounding_take_the_decisions_computed_by_hand() {
-        // Activations 0.9 and 1.4; outputs 1.2 and 1.4. At one spike per step the second one has 1.
+        // Activations 0.9 and 1.4; outputs 1.15 and 1.4. At one spike per step the second one has 1.
         let [long] = taken_apart(Encoding::Constant, &[0.9, 0.7], 1, &[20])[..] else { panic!("one checkpoint") };
         // Whole spikes after 20 steps: 18 and 28, or 20 of these in time.
         assert_eq!(long.models, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!((long.agreement, long.constant_current), (1.0, None));
-        // Activations 0.45 and 0.8, outputs 0.75 and 0.8; after two steps whole spikes are 0 and 1, outputs 0.6 and 1; of the
-        // first neuron's third step, one and two: 1.9 and 2.
+        // Activations 0.45 and 0.8, outputs 0.7 and 0.8; after two steps whole spikes are 0 and 1, outputs 0.5 and 1; after the
+        // third, 1 and 2: 1.75 and 2.
         let found = taken_apart(Encoding::Constant, &[0.45, 0.4], 1, &[2, 3]);
         assert!(found.iter().all(|of| of.models == [1.0; 8] && of.agreement == 1.0), "{found:?}");
-        // Outputs 0.8 and 0.9 for 0.5 and 0.45·2: after two steps 1.6 against 1.
+        // Outputs 0.75 and 0.9 for 0.5 and 0.45·2: after two steps 1.5 against 1.
         let [short] = taken_apart(Encoding::Constant, &[0.5, 0.45], 1, &[2])[..] else { panic!("one checkpoint") };
         assert_eq!(short.models, [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
         assert_eq!(short.agreement, 1.0);
@@ -207,8 +207,8 @@ mod tests {
         let mut count = 0;
         for (of, step) in taken_apart(Encoding::Poisson, &pixels, 1, &checkpoints).iter().zip(0..) {
             count += usize::from(train.get(step, 1));
-            // Charge 2 per spike against 0.3 per step; without noise 0.6.
-            let by_counts = f64::from(u8::from(2.0 * count as f64 > 0.3 * (step + 1) as f64));
+            // Charge 2 per spike against ¼ per step; without noise 0.6.
+            let by_counts = f64::from(u8::from(2.0 * count as f64 > 0.25 * (step + 1) as f64));
             assert_eq!((of.models[0], of.models[1]), (1.0, by_counts), "step {step}");
         }
     }
