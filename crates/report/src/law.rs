@@ -28,6 +28,8 @@ pub(crate) enum Noise {
     Potential,
     /// The same around its trend over time.
     PotentialAroundTrend,
+    /// The same where neurons fire.
+    PotentialFiring,
     /// σ of the current for rates drawn from [0, 1].
     UniformRates,
     /// σ of the current for the inputs' own variances, dealt out at random.
@@ -35,14 +37,21 @@ pub(crate) enum Noise {
 }
 
 impl Noise {
-    const ALL: [Self; 5] =
-        [Self::Current, Self::Potential, Self::PotentialAroundTrend, Self::UniformRates, Self::ShuffledRates];
+    const ALL: [Self; 6] = [
+        Self::Current,
+        Self::Potential,
+        Self::PotentialAroundTrend,
+        Self::PotentialFiring,
+        Self::UniformRates,
+        Self::ShuffledRates,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Current => "current per step",
             Self::Potential => "potential before firing",
             Self::PotentialAroundTrend => "the same without drift",
+            Self::PotentialFiring => "the same where neurons fire",
             Self::UniformRates => "current, uniform random rates",
             Self::ShuffledRates => "current, shuffled rates",
         }
@@ -54,6 +63,7 @@ impl Noise {
             Self::Current => Some(&layer.norms),
             Self::Potential => potential().map(|potential| &potential.norms[..]),
             Self::PotentialAroundTrend => potential().map(|potential| &potential.norms_around_trend[..]),
+            Self::PotentialFiring => potential().map(|potential| &potential.norms_firing[..]),
             Self::UniformRates => layer.law.as_ref().map(|law| &law.uniform_rates[..]),
             Self::ShuffledRates => layer.law.as_ref().map(|law| &law.shuffled_rates[..]),
         }
@@ -191,17 +201,22 @@ pub(crate) fn variation_table(methods: &[Method<'_>]) -> Table {
 /// What stands behind it, per conversion and layer.
 pub(crate) fn reason_table(methods: &[Method<'_>]) -> Table {
     let mut columns: Vec<Column> = ["method", "into layer"].map(Column::text).to_vec();
-    let measures: [(&str, usize, Measure); 10] = [
+    let measures: [(&str, usize, Measure); 12] = [
         ("variation of σ / exact σ", 3, |_, law| Some(law.prediction.coefficient_of_variation)),
         ("correlation of σ, exact σ", 3, |_, law| law.prediction.correlation),
         ("correlation of σ, ‖w‖₄", 3, |layer, _| layer.norms.iter().find(|fit| fit.p == "4")?.correlation),
         ("σ² / exact σ²", 2, |_, law| Some(law.dependence)),
         ("cos φ", 2, |_, law| Some(law.angle.cosine)),
         ("variation of √cos φ", 3, |_, law| Some(law.angle.root_variation)),
-        ("the same to r", 3, |_, law| Some(law.angle.rate_root_variation)),
+        ("of √mean input", 3, |_, law| Some(law.angle.mean_root_variation)),
+        ("of √cos φ to r", 3, |_, law| Some(law.angle.rate_root_variation)),
         ("correlation of w², r(1 − r)", 2, |_, law| Some(law.angle.alignment)),
         ("σ of potential / of current", 2, |_, law| {
             law.potential.as_ref().map(|potential| potential.sigma / potential.current_sigma)
+        }),
+        ("where neurons fire", 2, |_, law| {
+            let potential = law.potential.as_ref()?;
+            Some(potential.firing_sigma? / potential.current_sigma)
         }),
         ("drift, % of potential’s σ²", 0, |_, law| Some(100.0 * law.potential.as_ref()?.drift_share)),
     ];
@@ -221,69 +236,113 @@ type Measure = fn(&LayerVariance, &LayerLaw) -> Option<f64>;
 /// What the numbers show, one sentence per item.
 pub(crate) fn sentences(methods: &[Method<'_>]) -> Vec<String> {
     let mut sentences = Vec::new();
+    // Thresholds per neuron change nothing for its own weights, so pixels are told of once.
+    let mut told: Vec<String> = Vec::new();
     for method in methods {
         let layers = Layer::of(method);
-        let (mut first, mut tied, mut not): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
+        sentences.extend(verdict(method.label, &layers));
         for layer in &layers {
-            match best(&layer.variations(Noise::Current)).iter().position(|order| order.p == "4") {
-                Some(0) => first.push(layer.name),
-                Some(_) => tied.push(layer.name),
-                None => not.push(layer.name),
+            let Some(reason) = reason(layer) else { continue };
+            if !told.contains(&reason) {
+                sentences.push(format!("{}, {reason}", method.label));
+                told.push(reason);
             }
         }
-        let mut parts = Vec::new();
-        for (names, what) in
-            [(first, "is the best single norm"), (tied, "ties with the best"), (not, "is not the best")]
-        {
-            if !names.is_empty() {
-                parts.push(format!("{what} into {}", list(&names)));
-            }
-        }
-        if !parts.is_empty() {
-            sentences.push(format!("{}: the L4-norm {}.", method.label, parts.join(", ")));
-        }
-        sentences.extend(layers.iter().filter_map(|layer| reason(method.label, layer)));
+        sentences.extend(potential(method.label, &layers));
     }
     sentences.extend(random(methods));
     sentences
 }
 
+/// Into which layers the L4-norm is the best single norm.
+fn verdict(label: &str, layers: &[Layer<'_>]) -> Option<String> {
+    let (mut first, mut tied, mut not) = (Vec::new(), Vec::new(), Vec::new());
+    for layer in layers {
+        match best(&layer.variations(Noise::Current)).iter().position(|order| order.p == "4") {
+            Some(0) => first.push(layer.name),
+            Some(_) => tied.push(layer.name),
+            None => not.push(layer.name),
+        }
+    }
+    let mut parts = Vec::new();
+    let verdicts =
+        [(first, "is the best single norm"), (tied, "cannot be told from the best"), (not, "is not the best")];
+    for (names, what) in verdicts {
+        if !names.is_empty() {
+            parts.push(format!("{what} into {}", list(&names)));
+        }
+    }
+    (!parts.is_empty()).then(|| format!("{label}: the L4-norm {}.", parts.join(", ")))
+}
+
 /// Which norm is best into a layer, and why.
-fn reason(label: &str, layer: &Layer<'_>) -> Option<String> {
+fn reason(layer: &Layer<'_>) -> Option<String> {
     let orders = layer.variations(Noise::Current);
     let best = best(&orders);
-    let names: Vec<String> = best.iter().map(|order| format!("p = {}", order.p)).collect();
-    let verb = if names.len() > 1 { "predict" } else { "predicts" };
-    let of = |p: &str| orders.iter().find(|order| order.p == p).and_then(Order::mean);
+    let (first, tied) = best.split_first()?;
     let mut text = format!(
-        "{label}, into {}: {} {verb} σ best, within {} from neuron to neuron",
+        "into {}: p = {} predicts σ best, within {} from neuron to neuron",
         layer.name,
-        list(&names),
-        interval(best.first()?.mean(), 3)
+        first.p,
+        interval(first.mean(), 3)
     );
-    if !best.iter().any(|order| order.p == "4") {
-        let _ = write!(text, "; p = 4 within {}", interval(of("4"), 3));
+    if best.len() == orders.len() {
+        text.push_str(", but no other order can be told from it");
+    } else if !tied.is_empty() {
+        let names: Vec<String> = tied.iter().map(|order| format!("p = {}", order.p)).collect();
+        let _ = write!(text, "; {} cannot be told from it", list(&names));
+    }
+    if let Some(four) = orders.iter().find(|order| order.p == "4" && !best.iter().any(|b| b.p == order.p)) {
+        let _ = write!(text, "; p = 4 within {}", interval(four.mean(), 3));
     }
     let angle = |value: fn(&LayerLaw) -> f64| layer.mean(|_, law| Some(value(law)));
-    let (root, alignment) = (angle(|law| law.angle.root_variation)?, angle(|law| law.angle.alignment)?);
-    let two = of("2")?;
-    let alike = if root.0 < two.0 { "more alike than their mean input" } else { "less alike than their mean input" };
+    let (four, two) = (angle(|law| law.angle.root_variation)?, angle(|law| law.angle.mean_root_variation)?);
+    let (favoured, because) = if four.0 < two.0 { (4, "more") } else { (2, "less") };
     let _ = write!(
         text,
-        ". √cos φ, what σ/‖w‖₄ would be of independent inputs, varies by {}: neurons are {alike} weighted by w², what σ²/‖w‖₂² \
-         would be, whose root varies by {}. w² and r(1 − r) are correlated with {}",
-        interval(Some(root), 3),
+        ". For independent inputs σ/‖w‖₄ is √cos φ, which varies by {} and is {because} alike than the root of the mean input that w² \
+         weighs, which σ/‖w‖₂ is and which varies by {}: of the two the angle favours p = {favoured}. w² and r(1 − r) are correlated with {}.",
+        interval(Some(four), 3),
         interval(Some(two), 3),
-        interval(Some(alignment), 2)
+        interval(angle(|law| law.angle.alignment), 2)
     );
     let dependence = angle(|law| law.dependence)?;
-    let _ = write!(
-        text,
-        "; inputs are not independent: σ² is {} of what it would be, which the exact prediction misses too (it varies by {}).",
-        interval(Some(dependence), 2),
-        interval(angle(|law| law.prediction.coefficient_of_variation), 3)
-    );
+    if (dependence.0 - 1.0).abs() >= DEPENDENT {
+        let together = if dependence.0 > 1.0 { "Inputs spike together" } else { "Inputs spike in turn" };
+        let _ = write!(
+            text,
+            " {together}: σ² is {} times that of independent ones, so that even the exact prediction varies by {}.",
+            interval(Some(dependence), 2),
+            interval(angle(|law| law.prediction.coefficient_of_variation), 3)
+        );
+    }
     Some(text)
+}
+
+/// Dependence of inputs that is spoken of, as a share of the variance.
+const DEPENDENT: f64 = 0.05;
+
+/// What the potential before firing does over time.
+fn potential(label: &str, layers: &[Layer<'_>]) -> Option<String> {
+    let of = |layer: &Layer<'_>| {
+        let ratio = layer.mean(|_, law| law.potential.as_ref().map(|of| of.sigma / of.current_sigma))?.0;
+        let firing = layer.mean(|_, law| {
+            let potential = law.potential.as_ref()?;
+            Some(potential.firing_sigma? / potential.current_sigma)
+        });
+        let drift = layer.mean(|_, law| law.potential.as_ref().map(|of| of.drift_share))?.0;
+        let orders = layer.variations(Noise::PotentialFiring);
+        let best = best(&orders).first().map_or(MISSING, |order| order.p);
+        Some(format!(
+            "into {} it is {} times the current’s, {} % of its square drift; where neurons fire, {} times, best predicted by p = {best}",
+            layer.name,
+            fixed(ratio, 1),
+            fixed(100.0 * drift, 0),
+            firing.map_or_else(|| MISSING.to_owned(), |(firing, _)| fixed(firing, 1))
+        ))
+    };
+    let parts: Vec<String> = layers.iter().filter_map(of).collect();
+    (!parts.is_empty()).then(|| format!("{label}, σ over time of the potential before firing: {}.", parts.join("; ")))
 }
 
 /// Whether the L2-norm wins where it must.

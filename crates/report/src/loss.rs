@@ -27,6 +27,9 @@ const ZOOM_POINTS: f64 = 3.0;
 /// Loss at or below which a run counts as near the ANN, in percentage points: where sentences look.
 const NEAR_POINTS: f64 = 5.0;
 
+/// Smallest share that a sentence speaks of, in percentage points.
+const LEAST_POINTS: f64 = 0.05;
+
 /// What takes accuracy away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -229,20 +232,25 @@ pub(crate) fn sentences(record: &ExperimentRecord, methods: &[Method<'_>]) -> Ve
     sentences
 }
 
+/// What goes to each effect at a checkpoint.
 fn shares(method: &Method<'_>, step: usize, decimals: usize) -> Option<String> {
-    let (all, _) = total(method, step)?;
-    let mut parts: Vec<(&str, f64)> =
-        Part::ALL.iter().filter_map(|&which| Some((which.name(), part(method, step, which)?.0))).collect();
-    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
-    // What rounds to nothing is not told.
-    let least = 0.5 * 10_f64.powi(-(decimals as i32)) / 100.0;
+    let all = total(method, step)?;
+    let mut parts: Vec<(&str, Interval)> =
+        Part::ALL.iter().filter_map(|&which| Some((which.name(), part(method, step, which)?))).collect();
+    parts.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
     let told: Vec<String> = parts
         .iter()
-        .filter(|(_, share)| share.abs() >= least)
-        .map(|(name, share)| format!("{} {name}", percent(*share, decimals)))
+        .filter(|(_, share)| share.0.abs() * 100.0 >= LEAST_POINTS)
+        .map(|(name, share)| format!("{} {name}", points(Some(*share), decimals)))
         .collect();
-    let sum = if told.is_empty() { "nothing that counts".to_owned() } else { list(&told) };
-    Some(format!("{}: at T = {step}, of {} points lost: {sum}.", method.label, percent(all, decimals)))
+    let lost = points(Some(all), decimals);
+    if told.is_empty() {
+        return Some(format!(
+            "{}: at T = {step}, {lost} points are lost, none of them to an effect that takes {LEAST_POINTS}.",
+            method.label
+        ));
+    }
+    Some(format!("{}: at T = {step}, of {lost} points lost: {}.", method.label, list(&told)))
 }
 
 /// Whether what the model says of input noise is what the spiking network shows.

@@ -38,7 +38,7 @@ impl Norms {
 
     /// Fit of standard deviations by each norm; `None` without any noise.
     ///
-    /// - `sigmas`: `[C]`; neurons without weights are left out
+    /// - `sigmas`: `[C]`, NaN where unknown; such neurons, and those without weights, are left out
     pub fn fits(&self, sigmas: &[f64]) -> Option<Vec<NormFit>> {
         let fit = |(p, norms): (&f64, &Vec<f64>)| {
             let Fit { coefficient_of_variation, correlation } = fit(sigmas, norms)?;
@@ -56,8 +56,12 @@ fn weights(layer: &SpikingLayer, channel: usize) -> impl Iterator<Item = f64> + 
 
 /// How well predictions predict; `None` if nothing is to be predicted, or nothing predicts.
 fn fit(values: &[f64], predictions: &[f64]) -> Option<Fit> {
-    let pairs: Vec<[f64; 2]> =
-        predictions.iter().zip(values).map(|(p, v)| [*p, *v]).filter(|pair| pair[0] > 0.0).collect();
+    let pairs: Vec<[f64; 2]> = predictions
+        .iter()
+        .zip(values)
+        .map(|(p, v)| [*p, *v])
+        .filter(|pair| pair[0] > 0.0 && !pair[1].is_nan())
+        .collect();
     let coefficient_of_variation = variation(pairs.iter().map(|[prediction, value]| value / prediction))?;
     Some(Fit { coefficient_of_variation, correlation: correlation(pairs) })
 }
@@ -118,6 +122,13 @@ fn angle(layer: &SpikingLayer, means: &InputMeans) -> Option<Angle> {
     let cosines_to_variances = cosines(&|channel| means.variances(channel).collect());
     let cosines_to_rates = cosines(&|channel| means.rates(channel).collect());
     let roots = |cosines: &[f64]| variation(cosines.to_vec().into_iter().map(f64::sqrt));
+    let mean_inputs: Vec<f64> = channels()
+        .map(|channel| {
+            let product: f64 = squares(channel).zip(means.variances(channel)).map(|(w, variance)| w * variance).sum();
+            (product / squares(channel).sum::<f64>()).sqrt()
+        })
+        .filter(|mean| mean.is_finite())
+        .collect();
     let aligned = channels().filter_map(|channel| {
         correlation(squares(channel).zip(means.variances(channel)).map(|(square, variance)| [square, variance]))
     });
@@ -125,6 +136,7 @@ fn angle(layer: &SpikingLayer, means: &InputMeans) -> Option<Angle> {
         cosine: mean(cosines_to_variances.iter().copied())?,
         cosine_variation: variation(cosines_to_variances.iter().copied())?,
         root_variation: roots(&cosines_to_variances)?,
+        mean_root_variation: variation(mean_inputs.into_iter())?,
         rate_cosine: mean(cosines_to_rates.iter().copied())?,
         rate_root_variation: roots(&cosines_to_rates)?,
         // Where all inputs are alike, no weight can know better.
@@ -149,9 +161,11 @@ fn potential<S: Fn(usize) -> Vec<f32> + Sync>(
 ) -> Option<PotentialLaw> {
     let variance = potential_variance(layer, run.inputs, &run.steady, reset)?;
     let roots = |variances: &[f64]| variances.iter().map(|variance| variance.sqrt()).collect::<Vec<_>>();
-    let sigmas = roots(&variance.measured);
-    let in_thresholds =
-        |sigmas: &[f64]| mean(sigmas.iter().zip(layer.thresholds()).map(|(sigma, &lambda)| sigma / f64::from(lambda)));
+    let (sigmas, firing) = (roots(&variance.measured), roots(&variance.firing));
+    let in_thresholds = |sigmas: &[f64]| {
+        let scaled = sigmas.iter().zip(layer.thresholds()).map(|(sigma, &lambda)| sigma / f64::from(lambda));
+        mean(scaled.filter(|sigma| !sigma.is_nan()))
+    };
     // In thresholds too, so that every neuron counts alike.
     let squares = |variances: &[f64]| -> f64 {
         variances.iter().zip(layer.thresholds()).map(|(v, &lambda)| v / f64::from(lambda).powi(2)).sum()
@@ -162,6 +176,8 @@ fn potential<S: Fn(usize) -> Vec<f32> + Sync>(
         drift_share: 1.0 - squares(&variance.around_trend) / squares(&variance.measured),
         norms: norms.fits(&sigmas)?,
         norms_around_trend: norms.fits(&roots(&variance.around_trend))?,
+        firing_sigma: in_thresholds(&firing),
+        norms_firing: norms.fits(&firing).unwrap_or_default(),
     })
 }
 
@@ -292,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variation_of_the_prediction_over_the_l4_norm_is_that_of_the_root_of_the_cosine() {
+    fn the_variations_of_the_prediction_over_the_norms_are_those_of_the_angle_and_of_the_mean_input() {
         let value = |idx: usize| uniform(7, 0, idx) - 0.3;
         let layer = layer(40, (0..40 * 12).map(value).collect());
         let pixels: Vec<f32> = (0..40).map(|idx| uniform(8, 0, idx) as f32).collect();
@@ -300,9 +316,11 @@ mod tests {
         let trains = [train];
         let variance = current_variance(&layer, &[&trains[..]]).unwrap();
         let predicted: Vec<f64> = variance.bernoulli.iter().map(|variance| variance.sqrt()).collect();
-        let four = fit(&predicted, Norms::new(&layer).l4()).unwrap();
-        let found = measured(&layer, &trains[0]).angle.root_variation;
-        assert!((found - four.coefficient_of_variation).abs() < ROUNDING, "{found} for {four:?}");
+        let fits = Norms::new(&layer).fits(&predicted).unwrap();
+        let of = |p: &str| fits.iter().find(|fit| fit.p == p).unwrap().coefficient_of_variation;
+        let found = measured(&layer, &trains[0]).angle;
+        assert!((found.root_variation - of("4")).abs() < ROUNDING, "{found:?} for {fits:?}");
+        assert!((found.mean_root_variation - of("2")).abs() < ROUNDING, "{found:?} for {fits:?}");
     }
 
     #[test]

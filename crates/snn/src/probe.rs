@@ -166,6 +166,8 @@ pub struct PotentialVariance {
     /// What is left of it around the straight line over time that fits best, `[C]`: without the drift of neurons that are
     /// driven away from their threshold, and of those that cannot keep up.
     pub around_trend: Vec<f64>,
+    /// Mean of the variance over those samples and neurons only that spike at least once, `[C]`; NaN where none does.
+    pub firing: Vec<f64>,
 }
 
 /// Measures the variance of the potential, which spikes reset where the neurons fire; `None` with fewer than two steps or no
@@ -197,23 +199,26 @@ pub fn potential_variance(
             start: &start,
             limits: limits.as_deref(),
             steady: places(&steady(sample)),
-            variances: vec![[0.0; 2]; layer.n_out()],
+            found: vec![[0.0; 4]; layer.n_out()],
         };
         let mut lists = Lists::default();
         packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
         packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
-        let variances = by_neuron(layer.shape(), &statistics.variances);
-        [0, 1].map(|which| mean_of_channels(layer, &variances.iter().map(|of| of[which]).collect::<Vec<_>>()))
+        let found = by_neuron(layer.shape(), &statistics.found);
+        [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
     };
-    let per_sample: Vec<[Vec<f64>; 2]> = inputs.par_iter().enumerate().map(of_sample).collect();
-    let [measured, around_trend] = [0, 1].map(|which| {
-        let mean = |(channel, threshold): (usize, &f32)| {
-            let sum: f64 = per_sample.iter().map(|of_sample| of_sample[which][channel]).sum();
-            f64::from(*threshold).powi(2) * sum / inputs.len() as f64
-        };
-        layer.thresholds().iter().enumerate().map(mean).collect()
-    });
-    Some(PotentialVariance { measured, around_trend })
+    let per_sample: Vec<[Vec<f64>; 4]> = inputs.par_iter().enumerate().map(of_sample).collect();
+    let sum = |which: usize, channel: usize| per_sample.iter().map(|found| found[which][channel]).sum::<f64>();
+    let means = |mean: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        let thresholds = layer.thresholds().iter().enumerate();
+        thresholds.map(|(channel, &threshold)| f64::from(threshold).powi(2) * mean(channel)).collect()
+    };
+    let n_samples = inputs.len() as f64;
+    Some(PotentialVariance {
+        measured: means(&|channel| sum(0, channel) / n_samples),
+        around_trend: means(&|channel| sum(1, channel) / n_samples),
+        firing: means(&|channel| sum(2, channel) / sum(3, channel)),
+    })
 }
 
 /// Fires the neurons of one sample and looks at their potentials.
@@ -226,8 +231,9 @@ struct PotentialStatistics<'a> {
     limits: Option<&'a [f32]>,
     /// By place.
     steady: Vec<f32>,
-    /// The variance, and that around the trend, in thresholds squared, by place.
-    variances: Vec<[f64; 2]>,
+    /// Of each neuron the variance, that around the trend, in thresholds squared; the first again and a 1 if it spikes, else
+    /// zeros; by place.
+    found: Vec<[f64; 4]>,
 }
 
 impl<'a> PotentialStatistics<'a> {
@@ -241,6 +247,7 @@ impl<'a> PotentialStatistics<'a> {
             mean: [0.0; W],
             squares: [0.0; W],
             with_time: [0.0; W],
+            spikes: [0.0; W],
         }
     }
 }
@@ -265,6 +272,7 @@ struct PotentialSite<'a, 'b, const W: usize> {
     mean: [f64; W],
     squares: [f64; W],
     with_time: [f64; W],
+    spikes: [f32; W],
 }
 
 #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
@@ -279,6 +287,7 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
             self.limits[..n].copy_from_slice(&limits[places.clone()]);
         }
         (self.places, self.mean, self.squares, self.with_time) = (places, [0.0; W], [0.0; W], [0.0; W]);
+        self.spikes = [0.0; W];
     }
 
     #[inline(always)]
@@ -291,6 +300,7 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
             self.mean[lane] += deviation / (step + 1) as f64;
             self.squares[lane] += deviation * (f64::from(u) - self.mean[lane]);
             self.with_time[lane] += deviation * since_mean;
+            self.spikes[lane] += f32::from(u8::from(u >= 1.0));
             let left = match self.statistics.reset {
                 _ if u < 1.0 => u,
                 Reset::Subtract => u - 1.0,
@@ -304,10 +314,11 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
     fn end(&mut self) {
         let n = self.statistics.n_steps as f64;
         let time_squares = n * (n * n - 1.0) / 12.0;
-        let variances = self.statistics.variances[self.places.clone()].iter_mut();
-        for ((variance, &squares), with_time) in variances.zip(&self.squares).zip(&self.with_time) {
-            let trend = with_time * with_time / time_squares;
-            *variance = [squares / (n - 1.0), (squares - trend).max(0.0) / (n - 1.0)];
+        for (lane, found) in self.statistics.found[self.places.clone()].iter_mut().enumerate() {
+            let trend = self.with_time[lane].powi(2) / time_squares;
+            let variance = self.squares[lane] / (n - 1.0);
+            let fires = f64::from(u8::from(self.spikes[lane] > 0.0));
+            *found = [variance, (self.squares[lane] - trend).max(0.0) / (n - 1.0), fires * variance, fires];
         }
     }
 }
@@ -451,6 +462,7 @@ mod tests {
         let found = variance(Reset::Subtract);
         assert!((found.measured[0] - 4.0 * 0.3125 / 3.0).abs() < 1e-12, "{found:?}");
         assert!((found.around_trend[0] - 4.0 * (0.3125 - 0.0625 / 5.0) / 3.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.firing, found.measured);
         // Potentials ¾, 1½ → 0, ¾, 1½.
         let found = variance(Reset::Zero);
         assert!((found.measured[0] - 4.0 * 4.0 * 0.375 * 0.375 / 3.0).abs() < 1e-12, "{found:?}");
@@ -462,6 +474,7 @@ mod tests {
         let train = SpikeTrain::silent([1, 1, 1], 16);
         let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![1.0], 1.0, 16);
         let found = potential_variance(&layer, &[&[train]], |_| vec![-0.5], Reset::Subtract).unwrap();
+        assert!(found.firing[0].is_nan(), "{found:?}");
         // The squares of 16 steps' deviations from their mean are 340; a quarter of it, over 15.
         assert!((found.measured[0] - 340.0 / 4.0 / 15.0).abs() < 1e-12 && found.around_trend[0] < 1e-12, "{found:?}");
     }

@@ -259,6 +259,34 @@ mod tests {
             }
         }
 
+        /// There is no order of spikes within one step, however deep the network.
+        #[test]
+        fn after_one_step_the_model_is_the_engine_at_any_depth(n_hidden in 1..20_usize, seed in any::<u64>()) {
+            let shallow = dense(5, n_hidden, 0.5, 1, seed);
+            let again = dense(n_hidden, n_hidden, 0.25, 1, seed ^ 1);
+            let mut between = again.layers()[0].connections()[0].clone();
+            between.wiring.source = 1;
+            let mut last = again.layers()[1].connections()[0].clone();
+            last.wiring.source = 2;
+            let of = |connection: &Connection<f32>, from: &SpikingLayer, start: f64| {
+                let weights = connection.weights.iter().map(|&weight| f64::from(weight)).collect();
+                let biases: Vec<f64> = from.biases().iter().map(|&bias| f64::from(bias)).collect();
+                layer(vec![(connection.wiring.clone(), weights)], &biases, start, 1)
+            };
+            let layers = vec![
+                shallow.layers()[0].clone(), of(&between, &again.layers()[0], 0.25), of(&last, &again.layers()[1], 0.0),
+            ];
+            let network = SpikingNetwork::new([5, 1, 1], layers).unwrap();
+            let settings = RunSettings {
+                encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Potential, n_steps: 1, seed,
+            };
+            let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[0.5; 5] }], &settings).unwrap()[0];
+            let counts: Vec<f64> = trace.spikes[0].counts().into_iter().map(f64::from).collect();
+            let model = RateModel::new(&network, Readout::Potential);
+            let found = model.readout(&model.counted(&counts, 1), 1, ALL);
+            prop_assert_eq!(found, trace.readout.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+        }
+
         /// The trained network's function, computed by the definition.
         #[test]
         fn without_effects_the_model_is_the_network_that_was_converted(

@@ -41,6 +41,9 @@ pub struct Angle {
     pub cosine_variation: f64,
     /// Coefficient of variation of `sqrt(cos φ)`: that of `sqrt(Σ w² r(1 − r)) / ‖w‖₄` where all neurons have the same inputs.
     pub root_variation: f64,
+    /// Coefficient of variation over neurons of `sqrt(Σ w² r(1 − r)) / ‖w‖₂`, the root of the mean input that w² weighs: what
+    /// `root_variation` is to the L4-norm, to the L2-norm.
+    pub mean_root_variation: f64,
     /// Mean over neurons of cos φ to the inputs' rates r themselves, of which small ones have r(1 − r) ≈ r.
     pub rate_cosine: f64,
     /// Coefficient of variation of its root.
@@ -62,4 +65,8 @@ pub struct PotentialLaw {
     pub norms: Vec<NormFit>,
     /// Fit of what is left around that line.
     pub norms_around_trend: Vec<NormFit>,
+    /// Mean over neurons of σ where they spike at least once for a sample, in thresholds; `None` if none does.
+    pub firing_sigma: Option<f64>,
+    /// Fit of that; empty if none does.
+    pub norms_firing: Vec<NormFit>,
 }
