@@ -111,6 +111,10 @@ impl<'a> Layer<'a> {
         orders
     }
 
+    fn values(&self, value: fn(&LayerLaw) -> f64) -> Vec<(Key<'a>, f64)> {
+        self.networks.iter().filter_map(|&(key, layer)| Some((key, value(layer.law.as_ref()?)))).collect()
+    }
+
     fn mean(&self, value: impl Fn(&LayerVariance, &LayerLaw) -> Option<f64>) -> Option<Interval> {
         let of = |&(key, layer): &(Key<'a>, &'a LayerVariance)| Some((key, value(layer, layer.law.as_ref()?)?));
         over_networks(&self.networks.iter().filter_map(of).collect::<Vec<_>>())
@@ -297,13 +301,13 @@ fn reason(layer: &Layer<'_>) -> Option<String> {
     }
     let angle = |value: fn(&LayerLaw) -> f64| layer.mean(|_, law| Some(value(law)));
     let (four, two) = (angle(|law| law.angle.root_variation)?, angle(|law| law.angle.mean_root_variation)?);
-    let (favoured, because) = if four.0 < two.0 { (4, "more") } else { (2, "less") };
     let _ = write!(
         text,
-        ". For independent inputs σ/‖w‖₄ is √cos φ, which varies by {} and is {because} alike than the root of the mean input that w² \
-         weighs, which σ/‖w‖₂ is and which varies by {}: of the two the angle favours p = {favoured}. w² and r(1 − r) are correlated with {}.",
+        ". Why: of independent inputs σ/‖w‖₄ goes with √cos φ, which varies by {}, and σ/‖w‖₂ with the root of the mean input that \
+         w² weighs, which varies by {}; so the angle favours {}. w² and r(1 − r) are correlated with {}.",
         interval(Some(four), 3),
         interval(Some(two), 3),
+        favoured(layer)?,
         interval(angle(|law| law.angle.alignment), 2)
     );
     let dependence = angle(|law| law.dependence)?;
@@ -317,6 +321,22 @@ fn reason(layer: &Layer<'_>) -> Option<String> {
         );
     }
     Some(text)
+}
+
+/// Which of the L4- and the L2-norm independent inputs would follow better.
+fn favoured(layer: &Layer<'_>) -> Option<&'static str> {
+    let (four, two) = (layer.values(|law| law.angle.root_variation), layer.values(|law| law.angle.mean_root_variation));
+    let (mean_four, mean_two) = (over_networks(&four)?.0, over_networks(&two)?.0);
+    let apart = match compare(&four, &two) {
+        Verdict::Different => true,
+        Verdict::Tie => false,
+        Verdict::Unknown => (mean_four - mean_two).abs() > EQUAL_SHARE * mean_four.min(mean_two),
+    };
+    Some(match (apart, mean_four < mean_two) {
+        (false, _) => "neither",
+        (true, true) => "p = 4",
+        (true, false) => "p = 2",
+    })
 }
 
 /// Dependence of inputs that is spoken of, as a share of the variance.

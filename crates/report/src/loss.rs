@@ -297,7 +297,7 @@ pub(crate) fn charts(record: &ExperimentRecord, method: &Method<'_>) -> [Chart; 
         .flat_map(|&t| Part::ALL.iter().map(move |&which| part(method, t, which)).chain([total(method, t)]).flatten());
     let (low, high) = extent(values.map(|(mean, _)| mean * 100.0)).unwrap_or((0.0, 1.0));
     let x = || Axis::steps(last_step(record), "time steps T");
-    let title = "points lost";
+    let title = "points lost (black: in all)";
     [
         Chart {
             title: method.label.to_owned(),
@@ -306,7 +306,7 @@ pub(crate) fn charts(record: &ExperimentRecord, method: &Method<'_>) -> [Chart; 
             marks: marks(),
         },
         Chart {
-            title: "Near the ANN".to_owned(),
+            title: format!("{}, near the ANN", method.label),
             x: x(),
             y: Axis::linear(-ZOOM_POINTS / 3.0, ZOOM_POINTS, 5, title),
             marks: marks(),
@@ -336,15 +336,20 @@ pub fn loss_markdown(record: &ExperimentRecord) -> Option<String> {
     Some(text)
 }
 
-/// The first method's loss as standalone files, one per theme; none if nothing was taken apart.
+/// The loss as standalone files, one per theme: of the first method, and near the ANN of the first by a norm; none if nothing was
+/// taken apart.
 ///
 /// # Errors
 /// [`ReportError::Draw`] if the plotting library fails.
 pub fn loss_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
     let methods = methods(record);
-    let Some(&first) = taken_apart(&methods).first() else { return Ok(Vec::new()) };
+    let taken_apart = taken_apart(&methods);
+    let Some(first) = taken_apart.first() else { return Ok(Vec::new()) };
+    let by_norm = taken_apart[1..].iter().find(|method| method.runs.iter().any(|run| run.conversion.method == "norm"));
+    let mut panels = charts(record, first).to_vec();
+    panels.extend(by_norm.map(|method| charts(record, method)[1].clone()));
     let label = format!("{}: points of accuracy lost to each effect against time steps", record.name);
-    sheet("loss", &label, &charts(record, first), &legend())
+    sheet("loss", &label, &panels, &legend())
 }
 
 #[cfg(test)]
