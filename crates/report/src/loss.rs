@@ -109,9 +109,8 @@ fn observed<'a>(method: &Method<'a>, step: usize) -> Vec<Observed<'a>> {
 }
 
 fn mean(method: &Method<'_>, step: usize, value: impl Fn(&Observed<'_>) -> Option<f64>) -> Option<Interval> {
-    let of = |observed: &Observed<'_>| Some(value(observed)?);
     let observed = observed(method, step);
-    over_networks(&observed.iter().filter_map(|o| Some((o.key, of(o)?))).collect::<Vec<_>>())
+    over_networks(&observed.iter().filter_map(|o| Some((o.key, value(o)?))).collect::<Vec<_>>())
 }
 
 /// Accuracy lost in all.
@@ -137,19 +136,30 @@ fn points(interval: Option<Interval>, decimals: usize) -> String {
     }
 }
 
-fn steps_table(
-    record: &ExperimentRecord,
-    methods: &[&Method<'_>],
-    title: String,
-    rows: &[(&str, &dyn Fn(&Method<'_>, usize) -> Option<Interval>)],
-) -> Table {
+/// A value of each network and seed; `None` where it was not measured.
+type Value = dyn Fn(&Observed<'_>) -> Option<f64>;
+
+/// A row of a table.
+struct Row {
+    name: &'static str,
+    value: Box<Value>,
+}
+
+impl Row {
+    fn new(name: &'static str, value: impl Fn(&Observed<'_>) -> Option<f64> + 'static) -> Self {
+        Self { name, value: Box::new(value) }
+    }
+}
+
+/// A column per checkpoint, and every row for every method, in percent.
+fn steps_table(record: &ExperimentRecord, methods: &[&Method<'_>], title: String, rows: &[Row]) -> Table {
     let decimals = accuracy_decimals(record.dataset.n_test);
     let steps = checkpoints(record);
     let mut columns = vec![Column::text("method"), Column::text("")];
     columns.extend(steps.iter().map(|t| Column::number(format!("T={t}"))));
-    let row = |method: &Method<'_>, (name, value): &(&str, &dyn Fn(&Method<'_>, usize) -> Option<Interval>)| {
-        let cells = steps.iter().map(|&t| points(value(method, t), decimals));
-        [method.label.to_owned(), (*name).to_owned()].into_iter().chain(cells).collect()
+    let row = |method: &Method<'_>, row: &Row| {
+        let cells = steps.iter().map(|&t| points(mean(method, t, &row.value), decimals));
+        [method.label.to_owned(), row.name.to_owned()].into_iter().chain(cells).collect()
     };
     let of_method = |method: &&Method<'_>| rows.iter().map(|r| row(method, r)).collect::<Vec<_>>();
     Table { title, columns, rows: methods.iter().flat_map(of_method).collect() }
@@ -164,12 +174,8 @@ fn n_networks(record: &ExperimentRecord) -> String {
 
 /// The loss and its parts, in percentage points.
 fn parts_table(record: &ExperimentRecord, methods: &[&Method<'_>]) -> Table {
-    let of = |which: Part| move |method: &Method<'_>, step: usize| part(method, step, which);
-    let values = Part::ALL.map(of);
-    let mut rows: Vec<(&str, &dyn Fn(&Method<'_>, usize) -> Option<Interval>)> = vec![("all", &total)];
-    for (part, value) in Part::ALL.iter().zip(&values) {
-        rows.push((part.name(), value));
-    }
+    let mut rows = vec![Row::new("in all", |o| Some(o.ann - o.snn))];
+    rows.extend(Part::ALL.map(|part| Row::new(part.name(), move |o| Some(part.of(o)))));
     let title =
         format!("Accuracy lost against the ANN, in points, and what of it goes to each effect; {}", n_networks(record));
     steps_table(record, methods, title, &rows)
@@ -178,7 +184,7 @@ fn parts_table(record: &ExperimentRecord, methods: &[&Method<'_>]) -> Table {
 /// Accuracies of the models, in %.
 fn models_table(record: &ExperimentRecord, methods: &[&Method<'_>]) -> Table {
     const ALL: usize = N_MODELS - 1;
-    let names = [
+    let models = [
         (0, "rates, no effect"),
         (INPUT, "input noise alone"),
         (ROUNDING, "rounding alone"),
@@ -188,20 +194,11 @@ fn models_table(record: &ExperimentRecord, methods: &[&Method<'_>]) -> Table {
         (ALL & !SATURATION, "all but saturation"),
         (ALL, "all three"),
     ];
-    let of = |(model, _): (usize, &str)| {
-        move |method: &Method<'_>, step: usize| mean(method, step, |o| Some(o.loss.models[model]))
-    };
-    let values = names.map(of);
-    let spiking = |method: &Method<'_>, step: usize| mean(method, step, |o| Some(o.snn));
-    let on_current = |method: &Method<'_>, step: usize| mean(method, step, |o| o.loss.constant_current);
-    let agreement = |method: &Method<'_>, step: usize| mean(method, step, |o| Some(o.loss.agreement));
-    let mut rows: Vec<(&str, &dyn Fn(&Method<'_>, usize) -> Option<Interval>)> = Vec::new();
-    for ((_, name), value) in names.iter().zip(&values) {
-        rows.push((name, value));
-    }
-    rows.push(("spiking network", &spiking));
-    rows.push(("spiking network, constant current", &on_current));
-    rows.push(("all three decide as the spiking network", &agreement));
+    let mut rows: Vec<Row> =
+        models.into_iter().map(|(model, name)| Row::new(name, move |o| Some(o.loss.models[model]))).collect();
+    rows.push(Row::new("spiking network", |o| Some(o.snn)));
+    rows.push(Row::new("spiking network, constant current", |o| o.loss.constant_current));
+    rows.push(Row::new("all three decide as the spiking network", |o| Some(o.loss.agreement)));
     let title = format!("Accuracy of models of rates, in %; {}", n_networks(record));
     steps_table(record, methods, title, &rows)
 }

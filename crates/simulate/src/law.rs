@@ -97,7 +97,7 @@ pub fn law<S: Fn(usize) -> Vec<f32> + Sync>(
     layer: &SpikingLayer,
     norms: &Norms,
     variance: &CurrentVariance,
-    run: Run<'_, S>,
+    run: &Run<'_, S>,
 ) -> Option<LayerLaw> {
     let means = InputMeans::measure(layer, run.inputs)?;
     let roots = |variances: &[f64]| variances.iter().map(|variance| variance.sqrt()).collect::<Vec<_>>();
@@ -107,7 +107,7 @@ pub fn law<S: Fn(usize) -> Vec<f32> + Sync>(
         prediction: fit(&current, &roots(&variance.bernoulli))?,
         dependence: mean(pairs.map(|(measured, bernoulli)| measured / bernoulli))?,
         angle: angle(layer, &means)?,
-        potential: run.fires.and_then(|reset| potential(layer, norms, &current, &run, reset)),
+        potential: run.fires.and_then(|reset| potential(layer, norms, &current, run, reset)),
         uniform_rates: uniformly_drawn(layer, norms)?,
         shuffled_rates: shuffled(layer, norms, &means)?,
     })
@@ -121,7 +121,7 @@ fn angle(layer: &SpikingLayer, means: &InputMeans) -> Option<Angle> {
     };
     let cosines_to_variances = cosines(&|channel| means.variances(channel).collect());
     let cosines_to_rates = cosines(&|channel| means.rates(channel).collect());
-    let roots = |cosines: &[f64]| variation(cosines.to_vec().into_iter().map(f64::sqrt));
+    let roots = |cosines: &[f64]| variation(cosines.iter().map(|cosine| cosine.sqrt()));
     let mean_inputs: Vec<f64> = channels()
         .map(|channel| {
             let product: f64 = squares(channel).zip(means.variances(channel)).map(|(w, variance)| w * variance).sum();
@@ -264,7 +264,7 @@ mod tests {
         let variance = current_variance(layer, &inputs).unwrap();
         let steady = |_: usize| vec![0.0; layer.n_out()];
         let run = Run { inputs: &inputs, steady, fires: Some(Reset::Subtract) };
-        law(layer, &Norms::new(layer), &variance, run).unwrap()
+        law(layer, &Norms::new(layer), &variance, &run).unwrap()
     }
 
     /// Two inputs of rates ½ and ¼ in eight steps, which never spike together: variances (1/4)·8/7 and (3/16)·8/7.

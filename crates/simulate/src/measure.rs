@@ -46,7 +46,7 @@ pub fn variance(
             _ => layer.for_neurons(layer.biases()),
         };
         let fires = (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset);
-        let law = law(layer, &norms, &variance, Run { inputs: &inputs, steady, fires });
+        let law = law(layer, &norms, &variance, &Run { inputs: &inputs, steady, fires });
         Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: fits, law })
     };
     network.layers().iter().enumerate().filter_map(of).collect()
