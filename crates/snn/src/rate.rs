@@ -5,8 +5,9 @@
 //! that the counts of its sources bring it, `W̃ n + b̃ T`; each effect can be left out. What a spiking network does beyond that is
 //! the order of its spikes: charge that comes too early or too late to be turned into a spike, or that is taken back later.
 //!
-//! In f64 and without a clock. All effects on and one hidden layer under constant current, the counts are those of the engines,
-//! for then no spike comes unevenly; all effects off, the model is the trained network, rescaled.
+//! In f64 and without a clock; for reset by subtraction, and without the limits at which potentials of very long runs saturate.
+//! With all effects the counts are those of the engines after one step, and of one hidden layer under constant current at any
+//! time, for then no spike comes unevenly. With none the model is the trained network, rescaled.
 
 use model::config::{Encoding, Readout};
 
