@@ -124,6 +124,44 @@ fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_netwo
 }
 
 #[test]
+fn the_loss_is_taken_apart_through_every_kind_of_layer() {
+    for readout in ["potential", "spikes"] {
+        let readout = format!("simulate.readout={readout}");
+        let keys = ["convert.method=channel-percentile", "simulate.decompose=true", "simulate.samples=100", &readout];
+        let (results, page) = run(&keys);
+        let seed = &results.run.simulation.seeds[0];
+        assert_eq!(seed.loss.iter().map(|of| of.step).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64]);
+        // Within one step there is no order of spikes: the model counts as the network does, through pools and sums.
+        let first = seed.loss[0];
+        assert_eq!((first.agreement, first.models[7]), (1.0, seed.accuracy[0]), "{readout}");
+        // The function is the trained network's, unless the last layer's ReLU makes logits below zero equal.
+        if readout.ends_with("potential") {
+            assert!(seed.loss.iter().all(|of| of.models[0] == results.ann.test_accuracy), "{:?}", seed.loss);
+        }
+        assert!(page.contains("Where accuracy is lost"));
+    }
+}
+
+#[test]
+fn every_layer_with_noise_has_its_law() {
+    let (results, page) = run(&["convert.method=percentile"]);
+    let layers = &results.run.simulation.variance;
+    assert_eq!(layers.len(), 7, "{:?}", layers.iter().map(|layer| &layer.name).collect::<Vec<_>>());
+    for (idx, layer) in layers.iter().enumerate() {
+        let law = layer.law.as_ref().expect("a law");
+        assert_eq!(law.potential.is_some(), idx < 6, "{}: only the readout never fires", layer.name);
+        assert!(law.dependence > 0.0 && (0.0..=1.0).contains(&law.angle.cosine), "{}: {law:?}", layer.name);
+    }
+    // Pixels are drawn independently of each other.
+    let pixels = layers[0].law.as_ref().unwrap();
+    assert!((pixels.dependence - 1.0).abs() < 0.05 && pixels.prediction.coefficient_of_variation < 0.1, "{pixels:?}");
+    assert!(page.contains("Which norm the noise follows"));
+    // A constant current has no noise: the first layer is left out.
+    let (constant, _) = run(&["convert.method=percentile", "simulate.encoding=constant"]);
+    assert!(constant.run.simulation.variance.iter().all(|layer| layer.name != layers[0].name));
+}
+
+#[test]
 fn calibrated_rates_gain_accuracy_in_few_steps_and_coarse_weights_lose_none() {
     let accuracy = |keys: &[&str]| {
         let few = ["convert.method=percentile", "simulate.encoding=constant", "simulate.steps=6"];

@@ -83,6 +83,51 @@ fn early_exit_adds_to_the_results_and_changes_nothing_else() {
 }
 
 #[test]
+fn taking_the_loss_apart_adds_to_the_results_and_changes_nothing_else() {
+    let (folder, weights) = trained();
+    for encoding in ["poisson", "constant"] {
+        let encoding_key = format!("simulate.encoding={encoding}");
+        convert(&[&encoding_key], &weights, folder.path()).unwrap();
+        let off = simulate(&[&encoding_key], folder.path()).unwrap();
+        assert!(!std::fs::read_to_string(&off.path).unwrap().contains("\"loss\""));
+        let mut of_engines = Vec::new();
+        for engine in ["event", "dense"] {
+            let engine_key = format!("simulate.engine={engine}");
+            let on = simulate(&[&encoding_key, &engine_key, "simulate.decompose=true"], folder.path());
+            let results = on.unwrap().results;
+            let mut run = results.run;
+            let loss = std::mem::take(&mut run.simulation.seeds[0].loss);
+            assert_eq!(loss.iter().map(|of| of.step).collect::<Vec<_>>(), [1, 2, 4, 8, 16]);
+            // Without effects the model is the trained network, but for the rounding of weights: no decision of 300 is that near.
+            assert!(loss.iter().all(|of| of.models[0] == results.ann.test_accuracy), "{loss:?}");
+            let seed = &run.simulation.seeds[0];
+            for of in &loss {
+                // One hidden layer under constant current spikes evenly: nothing is left to the order of spikes.
+                if encoding == "constant" {
+                    assert_eq!(
+                        (of.agreement, of.models[7], of.constant_current),
+                        (1.0, seed.accuracy[of.step - 1], None)
+                    );
+                    assert_eq!(
+                        of.models[..].iter().step_by(2).collect::<Vec<_>>(),
+                        of.models[1..].iter().step_by(2).collect::<Vec<_>>()
+                    );
+                } else {
+                    let difference = (of.models[7] - seed.accuracy[of.step - 1]).abs();
+                    assert!(difference <= 1.0 - of.agreement + 1e-12 && of.constant_current.is_some(), "{of:?}");
+                }
+            }
+            // What rounding alone takes at T = 16 is a few decisions of 300 at most.
+            assert!(loss[4].models[0] - loss[4].models[2] <= 0.02, "{loss:?}");
+            run.simulation.engine = "event".to_owned();
+            assert_eq!(run, off.results.run);
+            of_engines.push(loss);
+        }
+        assert_eq!(of_engines[0], of_engines[1]);
+    }
+}
+
+#[test]
 fn the_spiking_network_decides_as_the_trained_one_and_every_method_gets_there() {
     let (folder, weights) = trained();
     for method in Method::ALL {

@@ -228,6 +228,7 @@ fn widen(lo: f64, hi: f64) -> (f64, f64) {
 }
 
 /// Something drawn on a chart, in values of its axes. What falls outside the axes is cut off.
+#[derive(Clone)]
 pub(crate) enum Mark {
     /// Points joined by straight lines.
     Line { points: Vec<[f64; 2]>, ink: Ink, dash: usize, width_px: f64 },
@@ -246,6 +247,7 @@ pub(crate) enum Mark {
 }
 
 /// Axes, marks, and the words above them.
+#[derive(Clone)]
 pub(crate) struct Chart {
     /// Heading; may be empty.
     pub title: String,

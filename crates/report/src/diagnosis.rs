@@ -255,6 +255,7 @@ mod tests {
             synaptic_operations: vec![0.0; 2],
             mean_latency: 1.0,
             early_exit: None,
+            loss: Vec::new(),
         });
         run.simulation.layers.extend(hidden);
         run.simulation.layers.push(activity());

@@ -11,6 +11,8 @@ mod comparison;
 mod diagnosis;
 mod error;
 mod figure;
+mod law;
+mod loss;
 mod method;
 mod number;
 mod page;
@@ -18,13 +20,17 @@ mod palette;
 pub mod points;
 pub mod record;
 mod severity;
+mod sheet;
 pub mod statistic;
 mod table;
 
 pub use error::ReportError;
-pub use figure::{Figure, Theme, figures};
+pub use figure::figures;
+pub use law::{law_figures, law_markdown};
+pub use loss::{loss_figures, loss_markdown};
 pub use page::html;
 pub use severity::{fault_figures, fault_tables};
+pub use sheet::{Figure, Theme};
 pub use table::{
     Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
 };

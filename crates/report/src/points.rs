@@ -5,8 +5,8 @@ use plotters::element::Rectangle;
 use crate::canvas::{UNIT, fill};
 use crate::chart::{Axis, Chart, Mark, draw, draw_svg};
 use crate::error::ReportError;
-use crate::figure::{Figure, themed};
 use crate::palette::Ink;
+use crate::sheet::{Figure, themed};
 
 /// Points against the least-squares line through them.
 #[derive(Debug, Clone, PartialEq)]

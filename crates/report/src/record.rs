@@ -4,7 +4,13 @@
 //! into pages, tables and figures by the other modules of this crate. Every vector over time has one entry
 //! per time step, t = 1..=T, unless its documentation says otherwise.
 
+mod law;
+mod loss;
+
 use serde::{Deserialize, Serialize};
+
+pub use law::{Angle, Fit, LayerLaw, PotentialLaw};
+pub use loss::{LossRecord, N_MODELS};
 
 /// One experiment: everything a report page is made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,6 +252,9 @@ pub struct SeedRecord {
     /// What stopping each sample as soon as its decision is settled would have given; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_exit: Option<EarlyExitRecord>,
+    /// Where accuracy is lost, one entry per checkpoint; empty where that was not asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss: Vec<LossRecord>,
 }
 
 /// Samples stopped as soon as their decision is settled.
@@ -324,6 +333,9 @@ pub struct LayerVariance {
     pub neurons: Vec<NeuronVariance>,
     /// How well each norm predicts the measured standard deviation.
     pub norms: Vec<NormFit>,
+    /// Why it does or does not; `None` in results of versions that did not look.
+    #[serde(default)]
+    pub law: Option<LayerLaw>,
 }
 
 /// One neuron's weights and current noise, in units of the ANN's activations (before division by λ).

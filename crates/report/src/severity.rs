@@ -5,7 +5,7 @@
 use crate::chart::{Axis, Chart, Mark, extent};
 use crate::comparison::{Verdict, compare};
 use crate::error::ReportError;
-use crate::figure::{Figure, panels};
+use crate::sheet::{Figure, sheet};
 use crate::method::{Key, ann_accuracy, last_step};
 use crate::number::{MISSING, accuracy_decimals, integer, list, percent};
 use crate::palette::Ink;
@@ -344,7 +344,7 @@ pub fn fault_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportErr
     let labels = labels(&sweeps);
     let charts: Vec<Chart> = sweeps.iter().map(|sweep| sweep.chart(record, &labels)).collect();
     let label = format!("{}: accuracy of the spiking network against faults of its hardware, per method", record.name);
-    panels("faults", &label, &charts, &labels)
+    sheet("faults", &label, &charts, 2, &labels)
 }
 
 /// The different faults of a record's runs, in their order.

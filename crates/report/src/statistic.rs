@@ -30,6 +30,18 @@ pub(crate) fn half_width(summary: &Summary) -> Option<f64> {
     summary.sd.map(|sd| student_t(summary.n - 1) * sd / (summary.n as f64).sqrt())
 }
 
+/// Mean over networks and the half width of its 95 % confidence interval, of one value per network and simulation seed.
+///
+/// The seeds of a network are averaged first: they are not independent of each other. `None` for the width of a single network.
+pub(crate) fn over_networks(values: &[((&str, u64), f64)]) -> Option<(f64, Option<f64>)> {
+    let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    let of = |network: &&str| summarise(values.iter().filter(|((n, _), _)| n == network).map(|(_, v)| *v));
+    let summary = summarise(networks.iter().filter_map(|network| Some(of(network)?.mean)))?;
+    Some((summary.mean, half_width(&summary)))
+}
+
 /// Two-sided 95 % quantile of Student's t.
 fn student_t(degrees: usize) -> f64 {
     /// t(0.975, ν) for ν = 1..=30; the standard table, three decimals.
@@ -78,6 +90,15 @@ mod tests {
     fn three_values_have_the_half_width_of_the_t_table() {
         let s = summarise([1.0, 2.0, 3.0]).unwrap();
         assert!((half_width(&s).unwrap() - 4.303 / 3f64.sqrt()).abs() < ROUNDING);
+    }
+
+    #[test]
+    fn seeds_of_a_network_count_as_one() {
+        let values = [(("a", 0), 0.0), (("b", 0), 2.0), (("a", 1), 2.0), (("c", 0), 3.0)];
+        let (mean, half) = over_networks(&values).unwrap();
+        assert!((mean - 2.0).abs() < ROUNDING && (half.unwrap() - 4.303 / 3f64.sqrt()).abs() < ROUNDING);
+        assert_eq!(over_networks(&values[..1]), Some((0.0, None)));
+        assert_eq!(over_networks(&[]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod sample;
 use std::collections::HashSet;
 
 use report::record::{EpochRecord, ExperimentRecord, RunRecord};
-use report::{figures, html};
+use report::{Figure, html, law_figures, loss_figures};
 use sample::experiment;
 use scraper::{Html, Selector};
 
@@ -37,6 +37,11 @@ fn texts(page: &Html, css: &str) -> Vec<String> {
 fn every_run(mut record: ExperimentRecord, change: impl Fn(&mut RunRecord)) -> ExperimentRecord {
     record.runs.iter_mut().for_each(change);
     record
+}
+
+/// Every standalone figure.
+fn figures(record: &ExperimentRecord) -> Vec<Figure> {
+    [report::figures(record), law_figures(record), loss_figures(record)].into_iter().flat_map(Result::unwrap).collect()
 }
 
 fn empty() -> ExperimentRecord {
@@ -94,7 +99,9 @@ fn every_part_of_a_full_record_has_its_section() {
         "steps",
         "operations",
         "early-exit",
+        "loss",
         "variance",
+        "law",
         "rates",
         "raster",
         "layers",
@@ -137,6 +144,7 @@ fn sections_without_data_are_left_out() {
         for seed in &mut run.simulation.seeds {
             seed.synaptic_operations.clear();
             seed.early_exit = None;
+            seed.loss.clear();
         }
     });
     record.networks.iter_mut().for_each(|n| n.epochs.clear());
@@ -152,7 +160,7 @@ fn an_empty_record_makes_a_page() {
     assert!(page.errors.is_empty(), "{:?}", page.errors);
     assert_eq!(select(&page, "main > section").len(), 1);
     assert!(!words(&page).contains("NaN"));
-    assert_eq!(figures(&empty()).unwrap().len(), 2);
+    assert_eq!(figures(&empty()).len(), 2);
 }
 
 #[test]
@@ -192,7 +200,7 @@ fn names_from_outside_are_shown_as_text_and_never_as_markup() {
     for place in ["h1", "pre", "#steps .legend li:last-child", "#raster h3"] {
         assert_eq!(texts(&page, place)[0], NAME, "{place}");
     }
-    for figure in figures(&record).unwrap() {
+    for figure in figures(&record) {
         roxmltree::Document::parse(&figure.svg).unwrap();
     }
 }
@@ -243,6 +251,15 @@ fn damaged() -> ExperimentRecord {
             (layer.rate_error, layer.expected_saturation) = (Some(f64::NAN), Some(f64::INFINITY));
         }
     });
+    for run in &mut record.runs {
+        for law in run.simulation.variance.iter_mut().filter_map(|layer| layer.law.as_mut()) {
+            (law.dependence, law.angle.cosine, law.angle.root_variation) = (f64::NAN, f64::INFINITY, f64::NAN);
+            law.uniform_rates.iter_mut().for_each(|fit| fit.coefficient_of_variation = f64::NAN);
+        }
+        for loss in run.simulation.seeds.iter_mut().flat_map(|seed| &mut seed.loss) {
+            (loss.models, loss.agreement, loss.constant_current) = ([f64::NAN; 8], f64::INFINITY, None);
+        }
+    }
     for network in &mut record.networks {
         network.test_accuracy = f64::NAN;
         network.epochs = vec![EpochRecord {
@@ -265,7 +282,7 @@ fn missing_and_infinite_values_are_never_shown_as_such() {
     let words = text.split(|c: char| !c.is_alphanumeric());
     let bad: Vec<&str> = words.filter(|w| ["nan", "inf", "infinity"].contains(&w.to_lowercase().as_str())).collect();
     assert!(bad.is_empty(), "{bad:?}");
-    for figure in figures(&record).unwrap() {
+    for figure in figures(&record) {
         assert!(!figure.svg.contains("NaN") && !figure.svg.contains("inf"));
     }
 }
@@ -303,9 +320,12 @@ fn record_read_back_from_json_equals_what_was_written() {
 
 #[test]
 fn standalone_figures_are_xml_that_carries_its_own_colours() {
-    let figures = figures(&experiment()).unwrap();
+    let figures = figures(&experiment());
     let names: Vec<&str> = figures.iter().map(|f| f.file_name.as_str()).collect();
-    assert_eq!(names, ["accuracy-light.svg", "accuracy-dark.svg"]);
+    let expected = ["accuracy", "law", "loss"]
+        .iter()
+        .flat_map(|name| ["light", "dark"].map(|ground| format!("{name}-{ground}.svg")));
+    assert_eq!(names, expected.collect::<Vec<_>>());
     for figure in &figures {
         let document = roxmltree::Document::parse(&figure.svg).unwrap();
         let style = document.descendants().find(|n| n.has_tag_name("style")).and_then(|n| n.text()).unwrap();

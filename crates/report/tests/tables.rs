@@ -17,6 +17,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
             synaptic_operations: operations.to_vec(),
             mean_latency: 1.5,
             early_exit: None,
+            loss: Vec::new(),
         })
         .collect();
     RunRecord {

@@ -2,8 +2,9 @@
 //!
 //! In `RUNS/NAME/`: one folder per trained network (none without a sweep over training) with `ann.safetensors`, in it
 //! one folder per conversion (none without a sweep) with `snn.safetensors` and `results.json`; and for all of them
-//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `accuracy-light.svg`, `accuracy-dark.svg` and `report.html`;
-//! with a sweep over faults `faults.md`, `faults-light.svg` and `faults-dark.svg` too.
+//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `law.md`, `loss.md`, `faults.md`,
+//! `accuracy-light.svg` and `-dark.svg`, the same of `law`, `loss` and `faults`, and `report.html`; those of things that were
+//! measured.
 //! What is there and unchanged is not made again, so a run that was cut off goes on where it stopped.
 
 use std::fmt::Write as _;
@@ -147,7 +148,19 @@ fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     if !faults.is_empty() {
         put("faults.md", &faults.join("\n"))?;
     }
-    for figure in report::figures(record)?.into_iter().chain(report::fault_figures(record)?) {
+    if let Some(law) = report::law_markdown(record) {
+        put("law.md", &law)?;
+    }
+    if let Some(loss) = report::loss_markdown(record) {
+        put("loss.md", &loss)?;
+    }
+    let figures = [
+        report::figures(record)?,
+        report::law_figures(record)?,
+        report::loss_figures(record)?,
+        report::fault_figures(record)?,
+    ];
+    for figure in figures.into_iter().flatten() {
         put(&figure.file_name, &figure.svg)?;
     }
     put("report.html", &report::html(record)?)?;

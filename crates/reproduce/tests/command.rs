@@ -49,9 +49,13 @@ fn an_experiment_ends_with_a_table_and_a_report_and_is_not_made_twice() {
         "differences.md",
         "accuracy-light.svg",
         "accuracy-dark.svg",
+        "law.md",
+        "law-light.svg",
+        "law-dark.svg",
     ] {
         assert!(results.join(file).is_file(), "{file}");
     }
+    assert!(!results.join("loss.md").exists(), "nobody asked for it");
     let ann = results.join("seed-1/ann.safetensors");
     let times = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
     let (trained, record) = (times(&ann), std::fs::read(results.join("experiment.json")).unwrap());

@@ -2,7 +2,11 @@
 //!
 //! - [`score`]: accuracy, agreement, cost and activity over all samples, run to T and stopped early
 //! - [`measure`]: noise, rates and rasters of a few
+//! - [`law`]: why that noise follows one norm of the weights or another
+//! - [`decompose`]: where accuracy is lost
 
+pub mod decompose;
+pub mod law;
 pub mod measure;
 pub mod score;
 
@@ -33,6 +37,7 @@ use snn::{
     SynapticOperations,
 };
 
+use decompose::Decomposition;
 use measure::LayerProbe;
 use score::{Activity, EarlyScore, Score};
 
@@ -69,7 +74,7 @@ pub struct Results {
 }
 
 /// Format of the results; raised when their meaning changes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Name of the results in a run's folder.
 pub const FILE_NAME: &str = "results.json";
@@ -372,6 +377,8 @@ impl Simulation<'_> {
         let samples = &self.test.samples;
         let n_kept = config.probe_samples.max(config.raster_samples);
         let (mut score, mut early_score) = (Score::new(config.steps), EarlyScore::new(config.steps));
+        let mut decomposition =
+            config.decompose.then(|| Decomposition::new(self.network, &settings, &config.checkpoints));
         let chunk = samples_per_chunk(self.network);
         for first in (0..samples.len()).step_by(chunk) {
             let indices = first..samples.len().min(first + chunk);
@@ -381,6 +388,9 @@ impl Simulation<'_> {
             let traces = engine.run(&chunk, &settings).context("simulation")?;
             let whole = start.elapsed();
             let stopped = early.as_mut().map(|early| early.run(engine, &chunk, &settings, whole)).transpose()?;
+            if let Some(decomposition) = &mut decomposition {
+                decomposition.add(engine, &chunk, &traces, |index| usize::from(samples.label(index)))?;
+            }
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
             for ((index, trace), operations) in indices.zip(traces).zip(operations) {
                 let label = usize::from(samples.label(index));
@@ -398,7 +408,8 @@ impl Simulation<'_> {
             }
         }
         let early_exit = early.map(|early| early_score.record(early.confidence));
-        Ok(SeedRecord { early_exit, ..score.record(seed) })
+        let loss = decomposition.map_or_else(Vec::new, |decomposition| decomposition.record());
+        Ok(SeedRecord { early_exit, loss, ..score.record(seed) })
     }
 
     fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {
@@ -408,6 +419,7 @@ impl Simulation<'_> {
         let traces = &probed.traces[..n_probed];
         let activations: Vec<Vec<f32>> =
             self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
+        let images: Vec<Vec<f32>> = (0..n_probed).map(|index| samples.image(index)).collect();
         let probes = measure::rates(self.first_device, traces, &activations);
         let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
@@ -440,7 +452,12 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(self.first_device, traces),
+            variance: measure::variance(
+                self.first_device,
+                traces,
+                &images,
+                &RunSettings::new(config, config.seeds[0]),
+            ),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)

@@ -1,12 +1,12 @@
 //! What is looked at closely, on a few samples: noise of the currents, rates against activations, rasters.
 
-use report::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, NormFit, RateMatch, SampleRaster};
+use model::config::{Encoding, Readout};
+use report::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, RateMatch, SampleRaster};
 use report::statistic::correlation;
 use snn::probe::current_variance;
-use snn::{SampleTrace, SpikeTrain, SpikingNetwork, norm};
+use snn::{RunSettings, SampleTrace, SpikeTrain, SpikingLayer, SpikingNetwork};
 
-/// Norm orders that are compared.
-const ORDERS: [f64; 6] = [1.0, 2.0, 3.0, 4.0, 6.0, f64::INFINITY];
+use crate::law::{Norms, Run, law};
 
 /// Pairs of activation and rate that are kept per layer.
 const RATE_PAIRS: usize = 400;
@@ -14,50 +14,42 @@ const RATE_PAIRS: usize = 400;
 /// Neurons of a layer in a raster.
 const RASTER_ROWS: usize = 64;
 
-/// Noise of the input current of each layer with spiking input, against norms of its weights.
+/// Noise of the input current of each layer with spiking input, against norms of its weights, and why it follows them.
 ///
 /// All in units of the trained network's activations: converted weights times the neuron's own threshold, which are the
 /// trained weights times the thresholds of their sources. A convolution's neurons are taken together by channel.
-pub fn variance(network: &SpikingNetwork, traces: &[SampleTrace]) -> Vec<LayerVariance> {
-    let of = |layer: &snn::SpikingLayer| {
-        let n_channels = layer.shape()[0];
-        let inputs: Vec<&[SpikeTrain]> = traces.iter().map(|trace| trace.spikes.as_slice()).collect();
+///
+/// - `images`: of the traces' samples, `[n_in]` each
+/// - `settings`: of the traces' run
+pub fn variance(
+    network: &SpikingNetwork,
+    traces: &[SampleTrace],
+    images: &[Vec<f32>],
+    settings: &RunSettings,
+) -> Vec<LayerVariance> {
+    let inputs: Vec<&[SpikeTrain]> = traces.iter().map(|trace| trace.spikes.as_slice()).collect();
+    let last = network.layers().len() - 1;
+    let of = |(idx, layer): (usize, &SpikingLayer)| {
         let variance = current_variance(layer, &inputs)?;
-        let weights = |channel: usize| {
-            let lambda = f64::from(layer.thresholds()[channel]);
-            layer.weight_vector(channel).map(move |weight| weight * lambda)
-        };
-        let neurons: Vec<NeuronVariance> = (0..n_channels)
+        let norms = Norms::new(layer);
+        let neurons: Vec<NeuronVariance> = (0..layer.shape()[0])
             .map(|neuron| NeuronVariance {
-                l4_norm: norm(weights(neuron), 4.0),
+                l4_norm: norms.l4()[neuron],
                 sigma: variance.measured[neuron].sqrt(),
                 sigma_bernoulli: variance.bernoulli[neuron].sqrt(),
             })
             .collect();
-        let fit = |p: f64| {
-            let pairs = (0..n_channels)
-                .map(|neuron| [norm(weights(neuron), p), neurons[neuron].sigma])
-                .filter(|pair| pair[0] > 0.0);
-            norm_fit(p, &pairs.collect::<Vec<_>>())
-        };
-        let norms: Option<Vec<NormFit>> = ORDERS.into_iter().map(fit).collect();
         // Without any noise there is nothing to compare.
-        Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: norms? })
+        let fits = norms.fits(&neurons.iter().map(|neuron| neuron.sigma).collect::<Vec<_>>())?;
+        let steady = |sample: usize| match settings.encoding {
+            Encoding::Constant => layer.drive(&images[sample]),
+            _ => layer.for_neurons(layer.biases()),
+        };
+        let fires = (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset);
+        let law = law(layer, &norms, &variance, &Run { inputs: &inputs, steady, fires });
+        Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: fits, law })
     };
-    network.layers().iter().filter_map(of).collect()
-}
-
-/// - `pairs`: norm and standard deviation of each neuron
-fn norm_fit(p: f64, pairs: &[[f64; 2]]) -> Option<NormFit> {
-    let n = pairs.len() as f64;
-    let ratios: Vec<f64> = pairs.iter().map(|[norm, sigma]| sigma / norm).collect();
-    let mean = ratios.iter().sum::<f64>() / n;
-    let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / n;
-    (mean > 0.0).then(|| NormFit {
-        p: if p.is_infinite() { "∞".to_owned() } else { p.to_string() },
-        coefficient_of_variation: variance.sqrt() / mean,
-        correlation: correlation(pairs.iter().copied()),
-    })
+    network.layers().iter().enumerate().filter_map(of).collect()
 }
 
 /// What is known of one layer's rates and potentials.
@@ -78,7 +70,7 @@ pub struct LayerProbe {
 ///
 /// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
 pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) -> Vec<LayerProbe> {
-    let of = |(idx, layer): (usize, &snn::SpikingLayer)| {
+    let of = |(idx, layer): (usize, &SpikingLayer)| {
         let thresholds = layer.for_neurons(layer.thresholds());
         let scaled = |sample: usize| {
             let row = &activations[idx][sample * layer.n_out()..][..layer.n_out()];
@@ -136,7 +128,7 @@ pub fn raster(
     shape: [usize; 3],
     pixels: &[f32],
 ) -> SampleRaster {
-    let names = std::iter::once("input").chain(network.layers().iter().map(snn::SpikingLayer::name));
+    let names = std::iter::once("input").chain(network.layers().iter().map(SpikingLayer::name));
     SampleRaster {
         index,
         label,
@@ -167,16 +159,6 @@ fn layer_raster(name: &str, train: &SpikeTrain) -> LayerRaster {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fits_of_a_norm_are_those_computed_by_hand() {
-        // Ratios 1 and 3: mean 2, standard deviation 1.
-        let fit = norm_fit(4.0, &[[1.0, 1.0], [2.0, 6.0]]).unwrap();
-        assert_eq!(fit.p, "4");
-        assert!((fit.coefficient_of_variation - 0.5).abs() < 1e-12 && (fit.correlation.unwrap() - 1.0).abs() < 1e-12);
-        assert_eq!(norm_fit(2.0, &[[1.0, 0.0]]), None);
-        assert_eq!(norm_fit(f64::INFINITY, &[[1.0, 1.0]]).unwrap().p, "∞");
-    }
 
     #[test]
     fn charge_is_the_one_computed_by_hand() {

@@ -52,6 +52,7 @@ impl Score {
             synaptic_operations: mean(&self.operations),
             mean_latency: self.latency as f64 / n,
             early_exit: None,
+            loss: Vec::new(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The current of a constant input, the same at every step.
+//! Weighted sums of real numbers: the current of a constant input, which is the same at every step, and whatever else is
+//! not a spike.
 
 use pulp::Arch;
 
@@ -15,11 +16,12 @@ pub(crate) struct Drive {
     biases: Vec<f64>,
     /// Steps of the channels' grids, `[C]`: powers of two.
     steps: Vec<f64>,
-    connections: Vec<Pixels>,
+    connections: Vec<Weighted>,
 }
 
+/// The weights of one connection, packed to be multiplied with numbers behind its max pools, if it has any.
 #[derive(Debug, Clone)]
-struct Pixels {
+pub(crate) struct Weighted {
     kernel: Kernel,
     pooling: Pooling,
     n_inputs: usize,
@@ -31,7 +33,7 @@ impl Drive {
     /// `None` if no pixels reach the layer.
     pub(crate) fn of_pixels(layer: &SpikingLayer) -> Option<Self> {
         let of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == 0);
-        let connections: Vec<Pixels> = of_pixels.map(Pixels::new).collect();
+        let connections: Vec<Weighted> = of_pixels.map(Weighted::new).collect();
         (!connections.is_empty()).then(|| Self {
             shape: layer.shape(),
             biases: layer.biases().iter().map(|&bias| f64::from(bias)).collect(),
@@ -44,10 +46,10 @@ impl Drive {
     pub(crate) fn currents(&self, pixels: &[f32]) -> Vec<f32> {
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
         let channels = self.shape[0];
+        let pixels: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
         let mut sums = vec![0.0; self.shape.iter().product()];
         for connection in &self.connections {
-            assert_eq!(pixels.len(), connection.n_inputs, "one pixel per input");
-            Arch::new().dispatch(|| connection.add(pixels, channels, &mut sums));
+            connection.add(&pixels, channels, &mut sums);
         }
         let mut rounded = vec![0.0; sums.len()];
         Arch::new().dispatch(|| self.round(&sums, &mut rounded));
@@ -67,11 +69,10 @@ impl Drive {
     }
 }
 
-impl Pixels {
-    fn new(connection: &Connection<f32>) -> Self {
+impl Weighted {
+    pub(crate) fn new(connection: &Connection<f32>) -> Self {
         let (wiring, kernel) = (&connection.wiring, connection.wiring.kernel);
         let pooling = Pooling::new(wiring);
-        assert!(pooling.max.is_empty(), "no max pool before the first weights");
         let Kernel { groups, size, channels, .. } = kernel;
         let (in_per_group, out_per_group) = (kernel.input[0] / groups, channels / groups);
         let mut weights = Vec::with_capacity(connection.weights.len());
@@ -85,16 +86,31 @@ impl Pixels {
         Self { kernel, pooling, n_inputs: wiring.source_shape.iter().product(), weights }
     }
 
-    /// Adds to sums by place, each neuron's inputs in order.
+    /// Adds the weighted sums of a source's values, which are at least 0, to sums by place, each neuron's inputs in order.
+    ///
+    /// - `values`: of the source's neurons; a max pool takes the largest of its window
+    /// - `channels`: of the sums
+    pub(crate) fn add(&self, values: &[f64], channels: usize, sums: &mut [f64]) {
+        assert_eq!(values.len(), self.n_inputs, "one value per input");
+        let pooled = self
+            .pooling
+            .max
+            .iter()
+            .fold(None::<Vec<f64>>, |pooled, windows| Some(windows.largest(pooled.as_deref().unwrap_or(values))));
+        let values = pooled.as_deref().unwrap_or(values);
+        Arch::new().dispatch(|| self.add_pooled(values, channels, sums));
+    }
+
+    /// - `values`: behind the max pools
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn add(&self, pixels: &[f32], channels: usize, sums: &mut [f64]) {
+    fn add_pooled(&self, values: &[f64], channels: usize, sums: &mut [f64]) {
         let Kernel { input: [c_in, height, width], size, groups, .. } = self.kernel;
         let [_, out_height, out_width] = self.kernel.output();
         let out_per_group = channels / groups;
         let mut inputs = vec![0.0; self.kernel.n_in()];
-        for (pixel_idx, &pixel) in pixels.iter().enumerate() {
-            self.pooling.for_each_input(pixel_idx, |input| inputs[input] += f64::from(pixel));
+        for (idx, &value) in values.iter().enumerate() {
+            self.pooling.for_each_input(idx, |input| inputs[input] += value);
         }
         for (input, &value) in inputs.iter().enumerate().filter(|(_, value)| **value > 0.0) {
             let (channel, y, x) = (input / (height * width), input / width % height, input % width);

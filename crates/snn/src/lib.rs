@@ -11,7 +11,8 @@
 //! - [`engine`]: event-driven on the CPU, and dense on any burn backend
 //! - [`faults`]: what neuromorphic hardware does to a network
 //! - [`exit`]: when a decision is settled before the last step
-//! - [`probe`]: statistics of input currents
+//! - [`probe`]: statistics of inputs, currents and potentials
+//! - [`rate`]: the network with spike counts in place of spikes
 //! - [`mod@norm`]: norms of weight vectors
 //! - [`artefact`]: the file `snn.safetensors`
 //!
@@ -37,6 +38,7 @@ mod places;
 mod planes;
 pub mod pool;
 pub mod probe;
+pub mod rate;
 pub mod spikes;
 pub mod wiring;
 

@@ -60,6 +60,19 @@ impl Windows {
         of
     }
 
+    /// The largest value of each window; 0 where none is above.
+    ///
+    /// - `values`: of the inputs
+    pub(crate) fn largest(&self, values: &[f64]) -> Vec<f64> {
+        let mut largest = vec![0.0; self.output.iter().product()];
+        for (input, &value) in values.iter().enumerate() {
+            for &window in self.of(input) {
+                largest[window as usize] = f64::max(largest[window as usize], value);
+            }
+        }
+        largest
+    }
+
     /// The windows of an input.
     #[inline]
     pub fn of(&self, input: usize) -> &[u32] {

@@ -1,18 +1,21 @@
-//! Statistics of the current that spikes cause in a layer's neurons: the paper's variance, measured.
+//! Statistics of the current that spikes cause in a layer's neurons and of the potential that it adds up to: the paper's
+//! variance, measured.
 //!
 //! Pure functions on spike trains and weights. Used to choose thresholds by noise and to test the L4-norm's claim.
 
 use std::ops::Range;
 
+use model::config::Reset;
 use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::engine::events::{Lists, PoolStates, Scratch};
 use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
 use crate::network::SpikingLayer;
-use crate::places::by_neuron;
+use crate::places::{by_neuron, by_place};
 use crate::pool::Pooling;
 use crate::spikes::SpikeTrain;
+use crate::wiring::{Connection, Kernel};
 
 /// Variance over time of the input current per step of each channel's neurons (in a fully connected layer, each neuron's),
 /// in the square of the units of activations.
@@ -51,7 +54,13 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
             *sum += variance / n;
         }
     }
-    let mut bernoulli = bernoulli(layer, inputs);
+    let means = InputMeans::measure(layer, inputs)?;
+    let mut bernoulli: Vec<f64> = (0..layer.shape()[0])
+        .map(|channel| {
+            let squares = layer.weight_vector(channel).map(|weight| weight * weight);
+            squares.zip(means.variances(channel)).map(|(square, variance)| square * variance).sum()
+        })
+        .collect();
     let thresholds = layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));
     for ((measured, bernoulli), square) in measured.iter_mut().zip(&mut bernoulli).zip(thresholds) {
         *measured *= square;
@@ -60,31 +69,85 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
     Some(CurrentVariance { measured, bernoulli })
 }
 
-/// Variances of independent inputs, in thresholds squared, `[C]`.
-fn bernoulli(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Vec<f64> {
-    let mut variances = vec![0.0; layer.n_out()];
-    for connection in layer.connections() {
+/// Rates of a layer's inputs, and the variances that they have as independent Bernoulli variables, each with the synapse that
+/// it arrives at: the entries of [`SpikingLayer::weight_vector`].
+///
+/// Means over samples, and over the positions of a convolution, zero where its kernel hangs over the border. An average pool's
+/// mean is one input; its neurons are taken to be independent too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputMeans {
+    connections: Vec<ConnectionMeans>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct ConnectionMeans {
+    kernel: Kernel,
+    /// Mean r, `[groups, row]`.
+    rates: Vec<f64>,
+    /// Mean r(1 − r)·T/(T − 1), `[groups, row]`.
+    variances: Vec<f64>,
+}
+
+impl InputMeans {
+    /// Counts spikes; `None` with fewer than two steps or no sample.
+    ///
+    /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
+    pub fn measure(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Option<Self> {
+        let n_steps = inputs.first()?.first()?.n_steps();
+        let measure = |connection| ConnectionMeans::measure(connection, inputs, layer.n_positions());
+        (n_steps >= 2).then(|| Self { connections: layer.connections().iter().map(measure).collect() })
+    }
+
+    /// Mean rates, in spikes per step, of the inputs of a channel's neurons.
+    pub fn rates(&self, channel: usize) -> impl Iterator<Item = f64> + Clone {
+        self.of(channel, |connection| &connection.rates)
+    }
+
+    /// Mean variances, in spikes² per step, of the inputs of a channel's neurons.
+    pub fn variances(&self, channel: usize) -> impl Iterator<Item = f64> + Clone {
+        self.of(channel, |connection| &connection.variances)
+    }
+
+    fn of(&self, channel: usize, values: fn(&ConnectionMeans) -> &[f64]) -> impl Iterator<Item = f64> + Clone {
+        self.connections.iter().flat_map(move |connection| {
+            let Kernel { channels, groups, .. } = connection.kernel;
+            let row_len = connection.kernel.row_len();
+            values(connection)[channel / (channels / groups) * row_len..][..row_len].iter().copied()
+        })
+    }
+}
+
+impl ConnectionMeans {
+    fn measure(connection: &Connection<f32>, inputs: &[&[SpikeTrain]], n_positions: usize) -> Self {
         let wiring = &connection.wiring;
         let pooling = Pooling::new(wiring);
-        let mut scatter = vec![0.0; wiring.max_pooled_shape().iter().product()];
+        let mut means = vec![[0.0; 2]; wiring.max_pooled_shape().iter().product()];
         for spikes in inputs {
             let passed = pooling.max_pooled(&spikes[wiring.source]);
             let train = passed.as_ref().unwrap_or(&spikes[wiring.source]);
             let n_steps = train.n_steps() as f64;
-            for (sum, count) in scatter.iter_mut().zip(train.counts()) {
+            for ([mean_rate, mean_variance], count) in means.iter_mut().zip(train.counts()) {
                 let rate = f64::from(count) / n_steps;
-                *sum += rate * (1.0 - rate) * n_steps / (n_steps - 1.0) / inputs.len() as f64;
+                *mean_rate += rate / inputs.len() as f64;
+                *mean_variance += rate * (1.0 - rate) * n_steps / (n_steps - 1.0) / inputs.len() as f64;
             }
         }
-        for (neuron, &scatter) in scatter.iter().enumerate().filter(|(_, scatter)| **scatter > 0.0) {
+        // One output channel stands for all of its group: they see the same inputs.
+        let kernel = wiring.kernel;
+        let group = Kernel { channels: kernel.groups, ..kernel };
+        let zeros = vec![0.0; kernel.groups * kernel.row_len()];
+        let (mut rates, mut variances) = (zeros.clone(), zeros);
+        let (area, n_positions) = (wiring.multiplicity() as f64, n_positions as f64);
+        for (neuron, [rate, variance]) in means.into_iter().enumerate().filter(|(_, [rate, _])| *rate > 0.0) {
             pooling.for_each_input(neuron, |input| {
-                wiring.kernel.for_each_synapse(input, |target, weight| {
-                    variances[target] += f64::from(connection.weights[weight]).powi(2) * scatter;
+                group.for_each_synapse(input, |_, weight| {
+                    rates[weight] += rate / area / n_positions;
+                    variances[weight] += variance / (area * area) / n_positions;
                 });
             });
         }
+        Self { kernel, rates, variances }
     }
-    mean_of_channels(layer, &variances)
 }
 
 /// - `values`: of the neurons
@@ -92,6 +155,180 @@ fn mean_of_channels(layer: &SpikingLayer, values: &[f64]) -> Vec<f64> {
     let n_positions = layer.n_positions();
     let mean = |of_channel: &[f64]| of_channel.iter().map(|value| value / n_positions as f64).sum();
     values.chunks_exact(n_positions).map(mean).collect()
+}
+
+/// Variance over time of the membrane potential before firing, `u = v + W̃ s + b̃`, of each channel's neurons, in the square of
+/// the units of activations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PotentialVariance {
+    /// Unbiased variance over the steps of a sample, mean over samples and a channel's neurons, `[C]`.
+    pub measured: Vec<f64>,
+    /// What is left of it around the straight line over time that fits best, `[C]`: without the drift of neurons that are
+    /// driven away from their threshold, and of those that cannot keep up.
+    pub around_trend: Vec<f64>,
+    /// Mean of the variance over those samples and neurons only that spike at least once, `[C]`; NaN where none does.
+    pub firing: Vec<f64>,
+}
+
+/// Measures the variance of the potential, which spikes reset where the neurons fire; `None` with fewer than two steps or no
+/// sample.
+///
+/// - `inputs`: each sample's spikes: of the input, then of the layers before this one
+/// - `steady`: current of each neuron of a sample at each step that does not depend on spikes, in thresholds, `[n_out]`: the
+///   bias, or the drive of a constant input
+///
+/// The arithmetic of potentials is the engines'; statistics are in f64, samples in order.
+pub fn potential_variance(
+    layer: &SpikingLayer,
+    inputs: &[&[SpikeTrain]],
+    steady: impl Fn(usize) -> Vec<f32> + Sync,
+    reset: Reset,
+) -> Option<PotentialVariance> {
+    let n_steps = inputs.first()?.first()?.n_steps();
+    if n_steps < 2 {
+        return None;
+    }
+    let packed = GatherLayer::new(layer);
+    let places = |values: &[f32]| by_place(layer.shape(), values);
+    let start = places(&layer.for_neurons(layer.initial_potentials()));
+    let limits = layer.potential_limits(n_steps).map(|limits| places(&layer.for_neurons(&limits)));
+    let fire_at = places(&layer.firing_thresholds().map_or_else(|| vec![1.0; layer.n_out()], <[f32]>::to_vec));
+    let of_sample = |(sample, spikes): (usize, &&[SpikeTrain])| {
+        let mut statistics = PotentialStatistics {
+            n_steps,
+            reset,
+            start: &start,
+            limits: limits.as_deref(),
+            fire_at: &fire_at,
+            steady: places(&steady(sample)),
+            found: vec![[0.0; 4]; layer.n_out()],
+        };
+        let mut lists = Lists::default();
+        packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
+        packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
+        let found = by_neuron(layer.shape(), &statistics.found);
+        [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
+    };
+    let per_sample: Vec<[Vec<f64>; 4]> = inputs.par_iter().enumerate().map(of_sample).collect();
+    let sum = |which: usize, channel: usize| per_sample.iter().map(|found| found[which][channel]).sum::<f64>();
+    let means = |mean: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        let thresholds = layer.thresholds().iter().enumerate();
+        thresholds.map(|(channel, &threshold)| f64::from(threshold).powi(2) * mean(channel)).collect()
+    };
+    let n_samples = inputs.len() as f64;
+    Some(PotentialVariance {
+        measured: means(&|channel| sum(0, channel) / n_samples),
+        around_trend: means(&|channel| sum(1, channel) / n_samples),
+        firing: means(&|channel| sum(2, channel) / sum(3, channel)),
+    })
+}
+
+/// Fires the neurons of one sample and looks at their potentials.
+struct PotentialStatistics<'a> {
+    n_steps: usize,
+    reset: Reset,
+    /// Potentials before the first step, by place.
+    start: &'a [f32],
+    /// By place.
+    limits: Option<&'a [f32]>,
+    /// Firing thresholds, by place.
+    fire_at: &'a [f32],
+    /// By place.
+    steady: Vec<f32>,
+    /// Of each neuron the variance, that around the trend, in thresholds squared; the first again and a 1 if it spikes, else
+    /// zeros; by place.
+    found: Vec<[f64; 4]>,
+}
+
+impl<'a> PotentialStatistics<'a> {
+    fn site<const W: usize>(&mut self) -> PotentialSite<'_, 'a, W> {
+        PotentialSite {
+            statistics: self,
+            places: 0..0,
+            potentials: [0.0; W],
+            steady: [0.0; W],
+            limits: [f32::INFINITY; W],
+            fire_at: [1.0; W],
+            mean: [0.0; W],
+            squares: [0.0; W],
+            with_time: [0.0; W],
+            spikes: [0.0; W],
+        }
+    }
+}
+
+impl Visit for PotentialStatistics<'_> {
+    fn wide(&mut self) -> impl Consumer<WIDE> {
+        self.site()
+    }
+
+    fn narrow(&mut self) -> impl Consumer<NARROW> {
+        self.site()
+    }
+}
+
+/// Welford's running mean, sum of squared deviations, and sum of products of deviations with those of the time.
+struct PotentialSite<'a, 'b, const W: usize> {
+    statistics: &'a mut PotentialStatistics<'b>,
+    places: Range<usize>,
+    potentials: [f32; W],
+    steady: [f32; W],
+    limits: [f32; W],
+    fire_at: [f32; W],
+    mean: [f64; W],
+    squares: [f64; W],
+    with_time: [f64; W],
+    spikes: [f32; W],
+}
+
+#[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#[allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
+    #[inline(always)]
+    fn begin(&mut self, _: usize, places: Range<usize>) {
+        let n = places.len();
+        self.potentials[..n].copy_from_slice(&self.statistics.start[places.clone()]);
+        self.steady[..n].copy_from_slice(&self.statistics.steady[places.clone()]);
+        if let Some(limits) = self.statistics.limits {
+            self.limits[..n].copy_from_slice(&limits[places.clone()]);
+        }
+        self.fire_at[..n].copy_from_slice(&self.statistics.fire_at[places.clone()]);
+        (self.places, self.mean, self.squares, self.with_time) = (places, [0.0; W], [0.0; W], [0.0; W]);
+        self.spikes = [0.0; W];
+    }
+
+    #[inline(always)]
+    fn step(&mut self, step: usize, currents: &[f32; W]) {
+        // Of the steps so far, this one included, the mean is half of the last; all counted from 0.
+        let since_mean = step as f64 / 2.0;
+        for lane in 0..W {
+            let u = self.potentials[lane] + self.steady[lane] + currents[lane];
+            let deviation = f64::from(u) - self.mean[lane];
+            self.mean[lane] += deviation / (step + 1) as f64;
+            self.squares[lane] += deviation * (f64::from(u) - self.mean[lane]);
+            self.with_time[lane] += deviation * since_mean;
+            let threshold = self.fire_at[lane];
+            self.spikes[lane] += f32::from(u8::from(u >= threshold));
+            let left = match self.statistics.reset {
+                _ if u < threshold => u,
+                Reset::Subtract => u - threshold,
+                Reset::Zero => 0.0,
+            };
+            self.potentials[lane] = left.min(self.limits[lane]).max(-self.limits[lane]);
+        }
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        let n = self.statistics.n_steps as f64;
+        let time_squares = n * (n * n - 1.0) / 12.0;
+        for (lane, found) in self.statistics.found[self.places.clone()].iter_mut().enumerate() {
+            let trend = self.with_time[lane].powi(2) / time_squares;
+            let variance = self.squares[lane] / (n - 1.0);
+            let fires = f64::from(u8::from(self.spikes[lane] > 0.0));
+            *found = [variance, (self.squares[lane] - trend).max(0.0) / (n - 1.0), fires * variance, fires];
+        }
+    }
 }
 
 /// The unbiased variance over time of each neuron's current, in thresholds squared.
@@ -203,6 +440,51 @@ mod tests {
         assert!((variance.measured[0] - 11.25).abs() < 1e-12, "{variance:?}");
         // Three inputs of rate ½: 9·¼·2 each, over two neurons.
         assert!((variance.bernoulli[0] - 3.0 * 4.5 / 2.0).abs() < 1e-12, "{variance:?}");
+    }
+
+    #[test]
+    fn rates_and_variances_stand_at_the_synapses_that_they_arrive_at() {
+        // Two groups, each of one input channel of two positions and two output channels.
+        let kernel = Kernel { input: [2, 1, 2], channels: 4, size: 1, stride: 1, padding: 0, groups: 2 };
+        let wiring = Wiring { source: 0, source_shape: [2, 1, 2], pools: Vec::new(), kernel };
+        let mut train = SpikeTrain::silent([2, 1, 2], 2);
+        for (step, neuron) in [(0, 0), (1, 0), (0, 1), (0, 2)] {
+            train.add(step, neuron);
+        }
+        // Rates 1 and ½ in the first channel, ½ and 0 in the second; variances ¼·2 where the rate is ½.
+        let means = InputMeans::measure(&layer(wiring, vec![1.0; 4], 1.0, 2), &[&[train]]).unwrap();
+        let of =
+            |channel: usize| (means.rates(channel).collect::<Vec<_>>(), means.variances(channel).collect::<Vec<_>>());
+        assert_eq!([of(0), of(1)], [(vec![0.75], vec![0.25]), (vec![0.75], vec![0.25])]);
+        assert_eq!([of(2), of(3)], [(vec![0.25], vec![0.25]), (vec![0.25], vec![0.25])]);
+    }
+
+    #[test]
+    fn variance_of_a_potential_is_the_one_computed_by_hand() {
+        let mut train = SpikeTrain::silent([1, 1, 1], 4);
+        (0..4).for_each(|step| train.add(step, 0));
+        let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![0.5], 2.0, 4);
+        let variance = |reset| potential_variance(&layer, &[&[train.clone()]], |_| vec![0.25], reset).unwrap();
+        // Potentials ¾, 1½ → ½, 1¼ → ¼, 1: deviations −⅜, ⅜, ⅛, −⅛ from their mean; products with the time's −1½, −½, ½, 1½ add
+        // up to ¼, of whose squares there are 5. A threshold of 2 makes four times that of it, in units of activations.
+        let found = variance(Reset::Subtract);
+        assert!((found.measured[0] - 4.0 * 0.3125 / 3.0).abs() < 1e-12, "{found:?}");
+        assert!((found.around_trend[0] - 4.0 * (0.3125 - 0.0625 / 5.0) / 3.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.firing, found.measured);
+        // Potentials ¾, 1½ → 0, ¾, 1½.
+        let found = variance(Reset::Zero);
+        assert!((found.measured[0] - 4.0 * 4.0 * 0.375 * 0.375 / 3.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(potential_variance(&layer, &[], |_| vec![0.25], Reset::Zero), None);
+    }
+
+    #[test]
+    fn a_potential_that_only_drifts_has_no_variance_around_its_trend() {
+        let train = SpikeTrain::silent([1, 1, 1], 16);
+        let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![1.0], 1.0, 16);
+        let found = potential_variance(&layer, &[&[train]], |_| vec![-0.5], Reset::Subtract).unwrap();
+        assert!(found.firing[0].is_nan(), "{found:?}");
+        // The squares of 16 steps' deviations from their mean are 340; a quarter of it, over 15.
+        assert!((found.measured[0] - 340.0 / 4.0 / 15.0).abs() < 1e-12 && found.around_trend[0] < 1e-12, "{found:?}");
     }
 
     #[test]

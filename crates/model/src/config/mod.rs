@@ -337,6 +337,8 @@ pub struct SimulateConfig {
     pub steps: usize,
     /// Confidence at which a decision is taken before T, in (½, 1); `None` always runs to T.
     pub early_exit: Option<f64>,
+    /// Whether the loss of accuracy is taken apart.
+    pub decompose: bool,
     /// Steps shown in tables, ascending, T last.
     pub checkpoints: Vec<usize>,
     /// Simulation seeds, at least one.
@@ -566,6 +568,19 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
                 .to_owned(),
         );
     }
+    if simulate.decompose && simulate.reset == Reset::Zero {
+        refuse(
+            "simulate.decompose",
+            "takes apart runs with reset by subtraction, whose counts follow from their charge; set simulate.reset = \"subtract\", or decompose = false"
+                .to_owned(),
+        );
+    }
+    if simulate.decompose && !simulate.faults.is_none() {
+        refuse(
+            "simulate.decompose",
+            "takes apart networks without faults; remove [simulate.faults], or set decompose = false".to_owned(),
+        );
+    }
     if convert.calibrate != Calibrate::None && !convert.compensate {
         refuse(
             "convert.calibrate",
@@ -719,6 +734,7 @@ impl Reader<'_> {
             readout: self.word("simulate.readout"),
             steps,
             early_exit: number(self.value("simulate.early_exit")),
+            decompose: self.bool("simulate.decompose"),
             checkpoints,
             seeds: self.integers("simulate.seeds"),
             samples: self.optional_count("simulate.samples"),

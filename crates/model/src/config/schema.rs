@@ -264,6 +264,12 @@ pub const KEYS: &[Key] = &[
         "beside the runs of T steps, stop each sample once its decision is that at T with this probability, by a sequential test; reports accuracy, steps and synaptic operations at the stop",
     ),
     key(
+        "simulate.decompose",
+        Kind::Bool,
+        "false",
+        "take the loss of accuracy at each checkpoint apart: noise of the input, rounding to whole spikes, saturation, and the order of spikes in time; by models of rates with each of these effects or without",
+    ),
+    key(
         "simulate.checkpoints",
         Kind::Integers(1, MAX_STEPS),
         "[]",

@@ -107,6 +107,15 @@ fn a_label_tells_calibration_and_coarse_weights() {
 }
 
 #[test]
+fn only_runs_with_reset_by_subtraction_are_taken_apart() {
+    assert!(parse(MINIMAL, &["simulate.decompose=true"]).unwrap().base.simulate.decompose);
+    let error = error(MINIMAL, &["simulate.decompose=true", "simulate.reset=zero"]);
+    assert!(error.contains("[simulate] decompose: takes apart runs with reset by subtraction"), "{error}");
+    let error = self::error(MINIMAL, &["simulate.decompose=true", "simulate.faults.dropped_spikes=0.1"]);
+    assert!(error.contains("[simulate] decompose: takes apart networks without faults"), "{error}");
+}
+
+#[test]
 fn overrides_take_toml_values_and_bare_words() {
     let overrides = ["convert.method=std", "convert.kappa = 0.3", "simulate.seeds=[4, 5]", "seed=9"];
     let experiment = parse(MINIMAL, &overrides).unwrap().base;

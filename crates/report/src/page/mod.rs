@@ -8,7 +8,9 @@ mod early_exit;
 mod energy;
 mod faults;
 mod headline;
+mod law;
 mod layers;
+mod loss;
 mod provenance;
 mod raster;
 mod rates;
@@ -59,7 +61,9 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
         accuracy::against_cost(record, &methods)?,
         early_exit::section(record, &methods)?,
         faults::section(record)?,
+        loss::section(record, &methods)?,
         variance::section(record, &methods)?,
+        law::section(record, &methods)?,
         rates::section(&methods)?,
         raster::section(record, &methods)?,
         layers::section(&methods)?,

@@ -57,7 +57,7 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Resu
             (reading("If the standard deviation σ is proportional to a norm of the weights, the dots lie on a line through the origin and σ/‖w‖ varies little from neuron to neuron. The norm with the smallest coefficient of variation of σ/‖w‖ predicts the noise best."))
             blockquote.claim {
                 p { strong { "The paper’s statement (abstract, claim 3): " } "the standard deviation of the pre-firing membrane potential is proportional to the L4-norm of the weight vector." }
-                p { strong { "Our reading: " } "for independent inputs with small rates r, Var = Σ w²r = ‖w‖₄² ‖r‖₂ cos φ, where φ is the angle between w∘w and r; so σ follows the L4-norm as far as φ is alike across neurons. If rates were independent of the weights, the L2-norm would be the exact predictor. What is measured here is the input current per step, not the potential after several." }
+                p { strong { "Our reading: " } "for independent inputs with small rates r, Var = Σ w²r = ‖w‖₄² ‖r‖₂ cos φ, where φ is the angle between w∘w and r; so σ follows the L4-norm as far as φ is alike across neurons. If rates were independent of the weights, the L2-norm would be the exact predictor. What is shown here is the input current per step; the section that follows has the potential before firing too, every norm with its confidence interval, and the angle." }
             }
             (figure(&charts, HALF, "charts two", &legend, &caption)?)
             (findings(&sentences(record, run)))

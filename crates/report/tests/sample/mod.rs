@@ -2,9 +2,10 @@
 //! measured.
 
 use report::record::{
-    AnnRecord, Charge, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, EpochRecord, ExperimentRecord,
-    KappaTrial, LayerActivity, LayerConversion, LayerRaster, LayerVariance, NeuronVariance, NormFit, Range, RateMatch,
-    RunRecord, SampleRaster, SeedRecord, SimulationRecord,
+    Angle, AnnRecord, Charge, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, EpochRecord,
+    ExperimentRecord, Fit, KappaTrial, LayerActivity, LayerConversion, LayerLaw, LayerRaster, LayerVariance,
+    LossRecord, NeuronVariance, NormFit, PotentialLaw, Range, RateMatch, RunRecord, SampleRaster, SeedRecord,
+    SimulationRecord,
 };
 
 const STEPS: usize = 32;
@@ -241,6 +242,7 @@ fn seed_record(shape: &Shape, ann: &AnnRecord, seed: u64, noise: &mut Noise) -> 
         (1..=STEPS).map(|t| round_to_samples(end - (end - shape.first) * curve(t) + 0.0008 * noise.normal())).collect();
     SeedRecord {
         seed,
+        loss: losses(ann.test_accuracy, &accuracy),
         agreement: accuracy.iter().map(|a| (a / ann.test_accuracy * 0.985).min(1.0)).collect(),
         accuracy,
         synaptic_operations: (1..=STEPS)
@@ -327,7 +329,7 @@ fn variance(name: &str, noise: &mut Noise) -> LayerVariance {
         })
         .collect();
     let (best, orders) = (if exponent < 1.0 { 2.0 } else { 4.0 }, ["1", "2", "3", "4", "6", "∞"]);
-    let norms = orders
+    let norms: Vec<NormFit> = orders
         .iter()
         .map(|p| {
             let order: f64 = p.parse().unwrap_or(12.0);
@@ -338,7 +340,63 @@ fn variance(name: &str, noise: &mut Noise) -> LayerVariance {
             }
         })
         .collect();
-    LayerVariance { name: name.to_owned(), neurons, norms }
+    let law = law(&norms, noise);
+    LayerVariance { name: name.to_owned(), neurons, norms, law: Some(law) }
+}
+
+fn law(norms: &[NormFit], noise: &mut Noise) -> LayerLaw {
+    let scaled = |factor: f64| -> Vec<NormFit> {
+        let of =
+            |fit: &NormFit| NormFit { coefficient_of_variation: factor * fit.coefficient_of_variation, ..fit.clone() };
+        norms.iter().map(of).collect()
+    };
+    // Without knowledge of the weights, p = 2 is best by far.
+    let random = |smallest: f64| -> Vec<NormFit> {
+        let of = |fit: &NormFit| {
+            let order: f64 = fit.p.parse().unwrap_or(12.0);
+            NormFit { coefficient_of_variation: smallest + 0.1 * (order / 2.0).ln().abs(), ..fit.clone() }
+        };
+        norms.iter().map(of).collect()
+    };
+    LayerLaw {
+        prediction: Fit { coefficient_of_variation: 0.03 * (1.0 + 0.1 * noise.normal()), correlation: Some(0.99) },
+        dependence: 1.1 + 0.02 * noise.normal(),
+        angle: Angle {
+            cosine: 0.7 + 0.01 * noise.normal(),
+            cosine_variation: 0.11,
+            root_variation: 0.055 + 0.002 * noise.normal(),
+            mean_root_variation: 0.07,
+            rate_cosine: 0.68,
+            rate_root_variation: 0.06,
+            alignment: 0.12 + 0.02 * noise.normal(),
+        },
+        potential: Some(PotentialLaw {
+            sigma: 0.9,
+            current_sigma: 0.41,
+            drift_share: 0.6 + 0.02 * noise.normal(),
+            norms: scaled(4.0),
+            norms_around_trend: scaled(2.0),
+            firing_sigma: Some(0.6),
+            norms_firing: scaled(3.0),
+        }),
+        uniform_rates: random(0.001),
+        shuffled_rates: random(0.002),
+    }
+}
+
+/// Rounding costs as much as input noise, saturation a tenth of it, and the order of spikes takes the rest.
+fn losses(ann: f64, accuracy: &[f64]) -> Vec<LossRecord> {
+    let of = |&step: &usize| {
+        let gap = ann - accuracy[step - 1];
+        let share = |k: usize| 0.4 * ((k & 1) as f64 + (k >> 1 & 1) as f64) + 0.04 * (k >> 2 & 1) as f64;
+        LossRecord {
+            step,
+            models: std::array::from_fn(|k| ann - share(k) * gap),
+            agreement: 0.97,
+            constant_current: Some(ann - 0.58 * gap),
+        }
+    };
+    CHECKPOINTS.iter().map(of).collect()
 }
 
 fn rate_match(name: &str, shape: &Shape, noise: &mut Noise) -> RateMatch {
