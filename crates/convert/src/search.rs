@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use datasets::LabelledImages;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::config::ConvertConfig;
 use report::record::{ConversionRecord, KappaTrial};
 use snn::{Engine as _, EventEngine, NetworkError, RunSettings, Sample, SpikingNetwork};
@@ -27,9 +26,8 @@ pub fn best_kappa(
     convert: impl Fn(f64) -> Result<SpikingNetwork>,
     progress: bool,
 ) -> Result<(f64, Vec<KappaTrial>)> {
-    let target = if progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("convert  {wide_bar} {percent}% κ = {msg}").expect("a valid template");
-    let bar = ProgressBar::with_draw_target(Some(config.kappa_grid.len() as u64), target).with_style(style);
+    let template = "convert  {wide_bar} {percent}% κ = {msg}";
+    let bar = model::progress::bar(config.kappa_grid.len() as u64, template, progress);
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
     let inputs = Sample::consecutive(0, &images);
     let mut trials = Vec::with_capacity(config.kappa_grid.len());

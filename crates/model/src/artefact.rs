@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -163,6 +163,35 @@ pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Co
     Ok(Contents { tensors, metadata, checksum: sha256_hex(&bytes) })
 }
 
+/// Reads Quartic's description of a safetensors file and nothing else of it; `None` if there is none.
+///
+/// The tensors are not looked at: whether the file is whole is for [`read`] to say.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_description<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Option<M>, ArtefactError> {
+    /// Longest header that is read, 64 MiB: a training history of a hundred thousand epochs is 20.
+    const MAX_HEADER_BYTES: u64 = 64 << 20;
+    let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
+    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy };
+    let mut file = fs::File::open(path).map_err(io_error)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| damaged("not a whole safetensors file (no header)".to_owned()))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return Err(damaged(format!("a header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}")));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(io_error)?;
+    let header: serde_json::Value =
+        serde_json::from_slice(&header).map_err(|error| damaged(format!("damaged header ({error})")))?;
+    header["__metadata__"][METADATA_KEY]
+        .as_str()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| damaged(format!("its description cannot be understood ({error})")))
+}
+
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -198,6 +227,7 @@ mod tests {
         let contents: Contents<Value> = read(&path, "").unwrap();
         assert_eq!(contents.tensors, tensors());
         assert_eq!(contents.metadata, Some(json!({"seed": 7})));
+        assert_eq!(read_description::<Value>(&path, "").unwrap(), Some(json!({"seed": 7})));
         assert_eq!(contents.checksum, checksum);
         assert_eq!(file_checksum(&path), Some(checksum));
     }
@@ -231,6 +261,7 @@ mod tests {
             let path = folder.path().join("a.safetensors");
             fs::write(&path, &bytes).unwrap();
             prop_assert!(read::<Value>(&path, "").is_err());
+            let _ = read_description::<Value>(&path, "");
         }
     }
 }

@@ -9,19 +9,24 @@ mod canvas;
 mod chart;
 mod comparison;
 mod diagnosis;
+mod effect;
 mod error;
 mod figure;
+mod finding;
 mod method;
 mod number;
 mod page;
 mod palette;
+mod panel;
 pub mod record;
 pub mod statistic;
 mod table;
 
 pub use error::ReportError;
 pub use figure::{Figure, Theme, figures};
+pub use finding::{findings, findings_markdown};
 pub use page::html;
 pub use table::{
-    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
+    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, interval_table, markdown, terminal,
+    tidy_column_table, tidy_csv,
 };

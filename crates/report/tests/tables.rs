@@ -2,7 +2,7 @@
 
 use report::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord,
-    SimulationRecord,
+    SimulationRecord, SweepRecord,
 };
 use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
 
@@ -86,6 +86,7 @@ fn small() -> ExperimentRecord {
             run("norm p=4 κ=0.4", &[[0.58, 0.90], [0.62, 0.92]], [1200.0, 2400.0]),
             run("max | own", &[[0.1, 0.945]], [300.0, 650.0]),
         ],
+        sweep: SweepRecord::default(),
     }
 }
 

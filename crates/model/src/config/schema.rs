@@ -268,6 +268,12 @@ pub const KEYS: &[Key] = &[
         "test samples whose currents, rates and potentials are recorded",
     ),
     key("simulate.raster_samples", Kind::Integer(0, 20), "3", "test samples whose spikes are drawn in the report"),
+    key(
+        "report.baseline",
+        Kind::Text,
+        "",
+        "label of the conversion that the others are compared with; default: the first by the L4-norm",
+    ),
 ];
 
 /// Checks every key of a file and fills in the defaults; returns the resolved file, without `[sweep]`.
@@ -470,6 +476,7 @@ pub fn reference() -> String {
     text.push_str(
         "\n[sweep]\nKEY = [VALUES]: lists over any key above; tables over any section, as in\n    \
          convert = [{ method = \"percentile\" }, { method = \"norm\", kappa = 0.3 }]\n    \
+         A table may have a `label`, which names it; a network without one is called by its architecture.\n    \
          `reproduce` runs every combination and reports them side by side.\n",
     );
     let built_in: Vec<_> = Backend::built_in().iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@
 use report::record::{
     AnnRecord, Charge, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, EpochRecord, ExperimentRecord,
     KappaTrial, LayerActivity, LayerConversion, LayerRaster, LayerVariance, NeuronVariance, NormFit, Range, RateMatch,
-    RunRecord, SampleRaster, SeedRecord, SimulationRecord,
+    RunRecord, SampleRaster, SeedRecord, SimulationRecord, SweepRecord,
 };
 
 const STEPS: usize = 32;
@@ -98,6 +98,7 @@ pub(crate) fn experiment() -> ExperimentRecord {
         },
         networks,
         runs,
+        sweep: SweepRecord::default(),
     }
 }
 
