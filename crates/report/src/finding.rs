@@ -14,8 +14,17 @@ use crate::table::references;
 
 /// Losses, in percentage points, whose first step is reported.
 pub(crate) const LOSSES: [f64; 2] = [1.0, 0.5];
-/// Methods that a sentence names before it counts the others.
-const NAMED: usize = 4;
+/// Methods that a sentence names before it counts the others, where there are few and where there are many.
+const NAMED: [usize; 2] = [4, 2];
+/// Methods from which on there are many.
+pub(crate) const MANY_METHODS: usize = 16;
+/// Points behind on average from which on a tie is one for its scatter alone.
+const FAR_POINTS: f64 = 1.0;
+
+/// How many methods a sentence names, of so many in the record.
+pub(crate) fn n_named(n_methods: usize) -> usize {
+    NAMED[usize::from(n_methods > MANY_METHODS)]
+}
 
 /// What an experiment shows, one sentence each: who leads at each checkpoint, at which cost, how the baseline stands, and which
 /// factor matters most. Empty without results.
@@ -99,7 +108,7 @@ fn networks(record: &ExperimentRecord) -> Option<String> {
     let kinds = ann_accuracies(record);
     let named: Vec<String> =
         kinds.iter().map(|(name, accuracy)| format!("{name} {} %", interval(Some(*accuracy), decimals))).collect();
-    (kinds.len() > 1).then(|| format!("Before conversion: {}.", some_of(&named, 2 * NAMED)))
+    (kinds.len() > 1).then(|| format!("Before conversion: {}.", some_of(&named, 2 * NAMED[0])))
 }
 
 /// The leader at a step, what it costs, and what cannot be told from it.
@@ -107,29 +116,40 @@ fn leads(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Opti
     let decimals = accuracy_decimals(record.dataset.n_test);
     let leader = leader(methods, step)?;
     let best = &methods[leader.best];
-    let label = |i: &usize| methods[*i].label;
     let mut text =
         format!("T = {step}: {} leads with {} %", best.label, interval(best.accuracy_by_unit(step), decimals));
     if let Some(cost) = best.operations(step).filter(|s| s.mean > 0.0) {
         let _ = write!(text, " at {} synaptic operations per sample", count(cost.mean));
     }
     let n_others = methods.iter().filter(|m| m.accuracy(step).is_some()).count() - 1;
-    let tied: Vec<&str> = leader.tied.iter().map(label).collect();
+    let behind = |i: usize| Some((best.accuracy(step)?.mean - methods[i].accuracy(step)?.mean) * 100.0);
+    let tied: Vec<String> = leader
+        .tied
+        .iter()
+        .map(|&i| match behind(i).filter(|points| *points > FAR_POINTS) {
+            Some(points) => {
+                format!("{} ({} points behind, but too scattered to tell)", methods[i].label, fixed(points, 1))
+            }
+            None => methods[i].label.to_owned(),
+        })
+        .collect();
+    let named = some_of(&tied, n_named(methods.len()));
     match (n_others, tied.len(), leader.unknown.len()) {
         (0, ..) => {}
         (_, 0, 0) => text.push_str(", ahead of every other method"),
         (_, 0, _) => text.push_str("; there is no spread to tell it from the others"),
         (_, n, _) if n == n_others => {
-            let _ = write!(text, ", a tie with {}", some_of(&tied, NAMED));
+            let _ = write!(text, ", a tie with {named}");
         }
         (_, n, _) => {
-            let _ = write!(text, ", a tie with {n} of {n_others} others: {}", some_of(&tied, NAMED));
+            let _ = write!(text, ", a tie with {n} of {n_others} others: {named}");
         }
     }
     // Among what ties, the cheapest is the better choice.
     let thrifty = leader
         .tied
         .iter()
+        .filter(|&&i| behind(i).is_some_and(|points| points <= FAR_POINTS))
         .filter_map(|&i| Some((i, methods[i].operations(step)?.mean)))
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .filter(|(_, cost)| *cost > 0.0 && best.operations(step).is_some_and(|s| *cost < s.mean));
@@ -181,7 +201,7 @@ pub(crate) fn reached(methods: &[Method<'_>], loss: f64) -> Option<String> {
         }
     }
     by_step.sort_by_key(|(step, _)| *step);
-    let most = if methods.len() > 4 * NAMED { NAMED } else { methods.len() };
+    let most = if methods.len() > MANY_METHODS { n_named(methods.len()) } else { methods.len() };
     let mut parts: Vec<String> =
         by_step.iter().map(|(t, labels)| format!("{} at T = {t}", some_of(labels, most))).collect();
     if !never.is_empty() {
@@ -216,17 +236,20 @@ fn baseline(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> O
     let parts: Vec<String> = [("ahead of", ahead), ("behind", behind), ("tied with", tied)]
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(how, names)| format!("{how} {}", some_of(&names, NAMED)))
+        .map(|(how, names)| match methods.len() {
+            n if n > MANY_METHODS => format!("{how} {}", names.len()),
+            _ => format!("{how} {}", some_of(&names, NAMED[0])),
+        })
         .collect();
-    (!parts.is_empty()).then(|| format!("T = {step}: {} is {}.", methods[reference].label, parts.join("; ")))
+    let of = if methods.len() > MANY_METHODS { format!(", of {} others", others.len()) } else { String::new() };
+    (!parts.is_empty()).then(|| format!("T = {step}: {} is {}{of}.", methods[reference].label, parts.join("; ")))
 }
 
 /// How far each factor moves accuracy at a step; `None` for fewer than two factors.
 fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Option<String> {
     let decimals = accuracy_decimals(record.dataset.n_test);
     let effects = effects(record, methods, step);
-    let [first, others @ ..] = effects.as_slice() else { return None };
-    if others.is_empty() {
+    if effects.len() < 2 {
         return None;
     }
     let points = |effect: &Effect<'_>| {
@@ -241,30 +264,26 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
         let ends = effect.levels.first().zip(effect.levels.last());
         ends.map(|((best, _), (worst, _))| format!("{best} best, {worst} worst")).unwrap_or_default()
     };
-    let (told, open): (Vec<_>, Vec<_>) = others.iter().partition(|effect| effect.is_told());
-    let mut text = match (first.is_told(), first.half_width.is_some()) {
-        (true, _) => format!("T = {step}: {} matters most, {} ({})", first.key, points(first), ends(first)),
-        (false, true) => format!(
-            "T = {step}: no factor’s effect can be told from none; largest is {} with {} ({})",
-            first.key,
-            points(first),
-            ends(first)
-        ),
-        (false, false) => format!(
-            "T = {step}: the largest difference is that of {}, {} ({}), with no spread to judge it by",
-            first.key,
-            points(first),
-            ends(first)
-        ),
+    let all = |effects: &[&Effect<'_>]| {
+        list(&effects.iter().map(|e| format!("{} with {} ({})", e.key, points(e), ends(e))).collect::<Vec<_>>())
     };
-    if !told.is_empty() {
-        let parts: Vec<String> =
-            told.iter().map(|effect| format!("{} {} ({})", effect.key, points(effect), ends(effect))).collect();
-        let _ = write!(text, "; then {}", list(&parts));
+    let (told, open): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| effect.is_told());
+    // No spread: one unit of replication, or all alike.
+    if effects.iter().all(|effect| effect.half_width.is_none()) {
+        return Some(format!(
+            "T = {step}: there is no spread to judge factors by; they move accuracy: {}.",
+            all(&open)
+        ));
     }
-    if !open.is_empty() && first.is_told() {
-        let parts: Vec<String> = open.iter().map(|effect| format!("{} ({})", effect.key, points(effect))).collect();
-        let _ = write!(text, "; not told from none: {}", list(&parts));
+    let mut text = match told.as_slice() {
+        [] => format!("T = {step}: no factor’s effect can be told from none"),
+        [first, others @ ..] => {
+            let others = if others.is_empty() { String::new() } else { format!("; then {}", all(others)) };
+            format!("T = {step}: {} matters most, {} ({}){others}", first.key, points(first), ends(first))
+        }
+    };
+    if !open.is_empty() {
+        let _ = write!(text, "; not told from none: {}", all(&open));
     }
     text.push('.');
     Some(text)

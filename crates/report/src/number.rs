@@ -179,15 +179,21 @@ pub(crate) fn integer(value: u64) -> String {
     text
 }
 
-/// Names as an English list: `a`, `a and b`, `a, b and c`.
+/// Names as an English list: `a`, `a and b`, `a, b and c`; names that have commas themselves are parted by semicolons.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     match names {
         [] => String::new(),
         [only] => only.as_ref().to_owned(),
         [first @ .., last] => {
-            format!("{} and {}", first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "), last.as_ref())
+            let (comma, and) = parts(names);
+            format!("{}{and}{}", first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(comma), last.as_ref())
         }
     }
+}
+
+/// What parts the names of a list, and the last one from the others.
+fn parts<S: AsRef<str>>(names: &[S]) -> (&'static str, &'static str) {
+    if names.iter().any(|name| name.as_ref().contains(", ")) { ("; ", "; and ") } else { (", ", " and ") }
 }
 
 /// The first few names of a longer list: `a, b, c and 4 others`.
@@ -197,7 +203,8 @@ pub(crate) fn some_of<S: AsRef<str>>(names: &[S], most: usize) -> String {
         return list(names);
     }
     let shown: Vec<&str> = names[..most].iter().map(AsRef::as_ref).collect();
-    format!("{} and {} others", shown.join(", "), names.len() - most)
+    let (comma, and) = parts(&shown);
+    format!("{}{and}{} others", shown.join(comma), names.len() - most)
 }
 
 #[cfg(test)]
@@ -270,7 +277,9 @@ mod tests {
     fn lists_read_as_english() {
         assert_eq!(list::<&str>(&[]), "");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(list(&["a, 1", "a, 2", "b"]), "a, 1; a, 2; and b");
         assert_eq!(some_of(&["a", "b", "c"], 2), "a, b and c");
+        assert_eq!(some_of(&["a, 1", "b", "c", "d"], 2), "a, 1; b; and 2 others");
         assert_eq!(some_of(&["a", "b", "c", "d"], 2), "a, b and 2 others");
     }
 }

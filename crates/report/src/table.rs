@@ -147,13 +147,19 @@ pub fn difference_table(record: &ExperimentRecord) -> Option<Table> {
             row.push(difference.as_ref().map_or_else(
                 || MISSING.to_owned(),
                 |difference| {
-                    let sign = if difference.mean > 0.0 { "+" } else { "" };
+                    let size = percent(difference.mean, decimals);
+                    // A rounded zero has no sign.
+                    let sign = if difference.mean > 0.0 && size.contains(|c: char| ('1'..='9').contains(&c)) {
+                        "+"
+                    } else {
+                        ""
+                    };
                     let mark = match (among_all, verdict(difference)) {
                         (Verdict::Different, _) => "*",
                         (_, Verdict::Different) => "°",
                         _ => "",
                     };
-                    format!("{sign}{}{mark}", percent(difference.mean, decimals))
+                    format!("{sign}{size}{mark}")
                 },
             ));
         }

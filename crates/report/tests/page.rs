@@ -305,7 +305,10 @@ fn record_read_back_from_json_equals_what_was_written() {
 fn standalone_figures_are_xml_that_carries_its_own_colours() {
     let figures = figures(&experiment()).unwrap();
     let names: Vec<&str> = figures.iter().map(|f| f.file_name.as_str()).collect();
-    assert_eq!(names, ["accuracy-light.svg", "accuracy-dark.svg"]);
+    assert_eq!(
+        names,
+        ["accuracy-light.svg", "accuracy-dark.svg", "accuracy-operations-light.svg", "accuracy-operations-dark.svg"]
+    );
     for figure in &figures {
         let document = roxmltree::Document::parse(&figure.svg).unwrap();
         let style = document.descendants().find(|n| n.has_tag_name("style")).and_then(|n| n.text()).unwrap();

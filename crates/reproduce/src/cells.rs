@@ -182,7 +182,9 @@ impl<'a> Sweep<'a> {
         let cell = &self.file.cells[idx];
         let place = Place::of(self.file, cell, self.folder);
         let (network, experiment) = (cell.network_label(), &cell.experiment);
-        watch(&Event::Enter { what: format!("{network}: {}", experiment.architecture), stage: Stage::Train });
+        if self.options.force || !train::seems_trained(experiment, &place.network) {
+            watch(&Event::Enter { what: format!("{network}: {}", experiment.architecture), stage: Stage::Train });
+        }
         // What is left of a training that was killed says nothing of how long one takes.
         let resumed = std::fs::read_dir(&place.network)
             .is_ok_and(|entries| entries.flatten().any(|e| e.file_name().to_string_lossy().starts_with("checkpoint")));

@@ -89,7 +89,7 @@ pub enum Event {
         /// Combinations.
         n_cells: usize,
     },
-    /// A stage is entered; it may turn out to be done already.
+    /// A stage is entered; conversion and simulation may turn out to be done already.
     Enter {
         /// `seed 1: norm p=4 κ=0.4`, or `seed 1: 64-24-10` in training.
         what: String,

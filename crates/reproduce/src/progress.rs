@@ -68,15 +68,18 @@ impl Display {
                 self.tally.networks += 1;
                 if let Some(took) = took {
                     self.tally.trained.push(*took);
+                    self.unchanged();
                     self.say(&format!("{network}: trained in {}", seconds(*took)));
                 }
             }
             Event::Finished { what, took } => {
+                if took.is_some() {
+                    self.unchanged();
+                }
                 self.tally.cells += 1;
                 match took {
                     Some(took) => {
                         self.tally.made.push(*took);
-                        self.unchanged();
                         let (done, n_cells) = (self.tally.done(), self.n_cells);
                         let left = self.left().map(|left| format!(", {left} left")).unwrap_or_default();
                         self.say(&format!("[{done}/{n_cells}] {what} in {}{left}", seconds(*took)));
@@ -85,8 +88,8 @@ impl Display {
                 }
             }
             Event::Failed(Failure { network, label, stage, error }) => {
-                self.tally.failed += 1;
                 self.unchanged();
+                self.tally.failed += 1;
                 let (done, n_cells) = (self.tally.done(), self.n_cells);
                 progress::line(&format!("[{done}/{n_cells}] {network}: {label}: failed to {stage}: {error}"));
             }

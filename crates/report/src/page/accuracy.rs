@@ -7,7 +7,7 @@ use crate::chart::{Chart, line_swatch, swatch};
 use crate::comparison::leader;
 use crate::error::ReportError;
 use crate::figure::{accuracy_charts, cost_charts};
-use crate::finding::{LOSSES, cheapest, ranking, reached};
+use crate::finding::{LOSSES, MANY_METHODS, cheapest, n_named, ranking, reached};
 use crate::method::{Method, checkpoints};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
@@ -16,8 +16,6 @@ use crate::record::ExperimentRecord;
 use crate::statistic::summarise;
 use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
 
-/// Methods from which on a table of all of them is folded away, and the best are ranked before it.
-const MANY_METHODS: usize = 16;
 /// Methods of a ranking.
 const RANKED: usize = 8;
 /// Most panels of one figure that are shown before the others are folded away.
@@ -99,7 +97,10 @@ fn step_findings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Strin
         let best = methods[leader.best].label;
         let tied: Vec<&str> = leader.tied.iter().map(|&i| methods[i].label).collect();
         sentences.push(if !tied.is_empty() {
-            format!("At T = {last}, {best} has the highest mean and ties with {}.", some_of(&tied, MANY_METHODS))
+            format!(
+                "At T = {last}, {best} has the highest mean and ties with {}.",
+                some_of(&tied, n_named(methods.len()))
+            )
         } else if !leader.unknown.is_empty() {
             format!("At T = {last}, {best} has the highest mean; there is no spread to tell it from the others.")
         } else {

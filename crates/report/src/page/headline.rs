@@ -4,14 +4,11 @@ use maud::{Markup, html};
 
 use super::{findings, table};
 use crate::comparison::leader;
-use crate::finding::{LOSSES, failures, how_judged};
+use crate::finding::{LOSSES, MANY_METHODS, failures, how_judged, n_named};
 use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step};
 use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent_summary, some_of};
 use crate::record::ExperimentRecord;
 use crate::table::{Column, Table};
-
-/// Methods that a verdict names before it counts the others.
-const NAMED: usize = 4;
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Markup {
     let decimals = accuracy_decimals(record.dataset.n_test);
@@ -40,9 +37,14 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Mark
             p.caution { "The networks differ in more than their seed; means over them mix different architectures. The table of networks lists each." }
         }
         @if !methods.is_empty() {
-            div.pair {
+            @if methods.len() > MANY_METHODS {
                 (table(&leaders(record, methods, decimals)))
-                (table(&first_steps(methods)))
+                details { summary { "How soon each method comes near its ANN" small { (methods.len()) " rows" } } (table(&first_steps(methods))) }
+            } @else {
+                div.pair {
+                    (table(&leaders(record, methods, decimals)))
+                    (table(&first_steps(methods)))
+                }
             }
             p.note { "± is one standard deviation over networks × simulation seeds. " (how_judged(record)) }
         }
@@ -62,7 +64,10 @@ fn leaders(record: &ExperimentRecord, methods: &[Method<'_>], decimals: usize) -
             let label = |i: &usize| methods[*i].label;
             let best = &methods[leader.best];
             let others = if !leader.tied.is_empty() {
-                format!("tie with {}", some_of(&leader.tied.iter().map(label).collect::<Vec<_>>(), NAMED))
+                format!(
+                    "tie with {}",
+                    some_of(&leader.tied.iter().map(label).collect::<Vec<_>>(), n_named(methods.len()))
+                )
             } else if !leader.unknown.is_empty() {
                 "no spread to judge by".to_owned()
             } else if methods.len() == 1 {

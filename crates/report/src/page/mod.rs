@@ -20,7 +20,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::chart::{Chart, line_swatch, svg, swatch};
 use crate::comparison::leader;
 use crate::error::ReportError;
-use crate::finding::mean_accuracy;
+use crate::finding::{MANY_METHODS, mean_accuracy};
 use crate::method::{Method, checkpoints, methods};
 use crate::palette::{DARK_COLOURS, Ink, LIGHT_COLOURS, page_rules};
 use crate::record::ExperimentRecord;
@@ -35,9 +35,6 @@ const HALF: (u32, u32) = (420, 300);
 const SMALL: (u32, u32) = (200, 200);
 /// Width of a chart that shares its row with two others, in pixels; its height follows what it shows.
 const THIRD: u32 = 300;
-
-/// Methods of which details are shown; of more, only the best.
-const MOST_DETAILED: usize = 16;
 
 /// One section of the page.
 struct Section {
@@ -118,7 +115,7 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
 /// of the others half-way through the checkpoints.
 fn chosen(record: &ExperimentRecord) -> Vec<Method<'_>> {
     let methods = methods(record);
-    if methods.len() <= MOST_DETAILED {
+    if methods.len() <= MANY_METHODS {
         return methods;
     }
     let steps = checkpoints(record);
@@ -130,7 +127,7 @@ fn chosen(record: &ExperimentRecord) -> Vec<Method<'_>> {
     wanted.extend(ranked);
     let mut kept: Vec<usize> = Vec::new();
     for idx in wanted {
-        if kept.len() < MOST_DETAILED && !kept.contains(&idx) {
+        if kept.len() < MANY_METHODS && !kept.contains(&idx) {
             kept.push(idx);
         }
     }
