@@ -267,14 +267,12 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
     let all = |effects: &[&Effect<'_>]| {
         list(&effects.iter().map(|e| format!("{} with {} ({})", e.key, points(e), ends(e))).collect::<Vec<_>>())
     };
-    let (told, open): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| effect.is_told());
     // No spread: one unit of replication, or all alike.
-    if effects.iter().all(|effect| effect.half_width.is_none()) {
-        return Some(format!(
-            "T = {step}: there is no spread to judge factors by; they move accuracy: {}.",
-            all(&open)
-        ));
+    let (judged, alike): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| effect.half_width.is_some());
+    if judged.is_empty() {
+        return Some(format!("T = {step}: there is no spread to judge factors by; accuracy moves: {}.", all(&alike)));
     }
+    let (told, open): (Vec<_>, Vec<_>) = judged.into_iter().partition(|effect| effect.is_told());
     let mut text = match told.as_slice() {
         [] => format!("T = {step}: no factor’s effect can be told from none"),
         [first, others @ ..] => {
@@ -284,6 +282,9 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
     };
     if !open.is_empty() {
         let _ = write!(text, "; not told from none: {}", all(&open));
+    }
+    if !alike.is_empty() {
+        let _ = write!(text, "; with no spread to judge by: {}", all(&alike));
     }
     text.push('.');
     Some(text)

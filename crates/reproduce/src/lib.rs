@@ -150,8 +150,10 @@ pub fn run(file: &ExperimentFile, runs: &Path, options: Options, mut watch: impl
     Ok(Outcome { record, page, notes: sweep.notes(), failures })
 }
 
-/// Failures for people: combinations that failed for the same reason together.
+/// Failures for people: combinations that failed for the same reason together, the first few by name.
 pub fn failure_list(failures: &[Failure]) -> String {
+    /// Combinations that are named for one reason.
+    const MOST_NAMED: usize = 12;
     let mut reasons: Vec<(Stage, &str, Vec<String>)> = Vec::new();
     for Failure { network, label, stage, error } in failures {
         let what = format!("{network}: {label}");
@@ -162,7 +164,12 @@ pub fn failure_list(failures: &[Failure]) -> String {
     }
     let text: Vec<String> = reasons
         .into_iter()
-        .map(|(stage, error, cells)| {
+        .map(|(stage, error, mut cells)| {
+            let more = cells.len().saturating_sub(MOST_NAMED);
+            if more > 0 {
+                cells.truncate(MOST_NAMED);
+                cells.push(format!("{more} more"));
+            }
             format!("failed to {stage}: {}\n  {}", cells.join("; "), error.replace('\n', "\n  "))
         })
         .collect();

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use datasets::DatasetName;
-use model::Experiment;
 use model::artefact::write_atomically;
 use model::config::{Calibrate, Kappa, Method};
+use model::{Experiment, LayerKind};
 use serde::{Deserialize, Serialize};
 
 use crate::Stage;
@@ -40,8 +40,16 @@ impl Kind {
             stage,
             backend: experiment.backend.to_string(),
             engine: if stage == Stage::Train { String::new() } else { experiment.simulate.engine.to_string() },
-            convolutional: experiment.architecture.to_string().contains('c'),
+            convolutional: experiment.architecture.layers().iter().any(|layer| convolves(&layer.kind)),
         }
+    }
+}
+
+fn convolves(kind: &LayerKind) -> bool {
+    match kind {
+        LayerKind::Conv2d(_) => true,
+        LayerKind::Residual { body, shortcut } => body.iter().chain(shortcut).any(convolves),
+        _ => false,
     }
 }
 
