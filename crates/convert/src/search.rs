@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use datasets::LabelledImages;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::config::ConvertConfig;
 use report::record::ConversionRecord;
 use snn::{Engine as _, EventEngine, NetworkError, RunSettings, Sample, SpikingNetwork};
@@ -79,9 +78,7 @@ pub fn best(
     progress: bool,
 ) -> Result<(f64, Vec<Tried>)> {
     let grid = knob.grid(config);
-    let target = if progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("convert  {wide_bar} {percent}% {msg}").expect("a valid template");
-    let bar = ProgressBar::with_draw_target(Some(grid.len() as u64), target).with_style(style);
+    let bar = model::progress::bar(grid.len() as u64, "convert  {wide_bar} {percent}% {msg}", progress);
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
     let inputs = Sample::consecutive(0, &images);
     let mut trials = Vec::with_capacity(grid.len());

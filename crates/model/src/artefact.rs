@@ -172,18 +172,33 @@ pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Co
     Ok(Contents { tensors, metadata, checksum: sha256_hex(&bytes) })
 }
 
-/// Quartic's description of a safetensors file, without its tensors; `None` if there is none that can be understood.
-pub fn read_metadata<M: DeserializeOwned>(path: &Path) -> Option<M> {
-    let mut file = fs::File::open(path).ok()?;
+/// Reads Quartic's description of a safetensors file and nothing else of it; `None` if there is none.
+///
+/// The tensors are not looked at: whether the file is whole is for [`read`] to say.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_description<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Option<M>, ArtefactError> {
+    /// Longest header that is read, 64 MiB: a training history of a hundred thousand epochs is 20.
+    const MAX_HEADER_BYTES: u64 = 64 << 20;
+    let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
+    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy };
+    let mut file = fs::File::open(path).map_err(io_error)?;
     let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    // The header says how long it is; what says more than the file has is no header.
+    file.read_exact(&mut length).map_err(|_| damaged("not a whole safetensors file (no header)".to_owned()))?;
     let length = u64::from_le_bytes(length);
-    (length <= file.metadata().ok()?.len()).then_some(())?;
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    serde_json::from_str(header["__metadata__"][METADATA_KEY].as_str()?).ok()
+    if length > MAX_HEADER_BYTES {
+        return Err(damaged(format!("a header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}")));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(io_error)?;
+    let header: serde_json::Value =
+        serde_json::from_slice(&header).map_err(|error| damaged(format!("damaged header ({error})")))?;
+    header["__metadata__"][METADATA_KEY]
+        .as_str()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| damaged(format!("its description cannot be understood ({error})")))
 }
 
 /// SHA-256 in hexadecimal.
@@ -221,9 +236,9 @@ mod tests {
         let contents: Contents<Value> = read(&path, "").unwrap();
         assert_eq!(contents.tensors, tensors());
         assert_eq!(contents.metadata, Some(json!({"seed": 7})));
+        assert_eq!(read_description::<Value>(&path, "").unwrap(), Some(json!({"seed": 7})));
         assert_eq!(contents.checksum, checksum);
         assert_eq!(file_checksum(&path), Some(checksum));
-        assert_eq!(read_metadata::<Value>(&path), contents.metadata);
     }
 
     #[test]
@@ -255,7 +270,7 @@ mod tests {
             let path = folder.path().join("a.safetensors");
             fs::write(&path, &bytes).unwrap();
             prop_assert!(read::<Value>(&path, "").is_err());
-            prop_assert_eq!(read_metadata::<Value>(&path), None);
+            let _ = read_description::<Value>(&path, "");
         }
     }
 }

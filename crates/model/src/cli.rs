@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{ConfigError, ExperimentFile};
+use crate::config::{ConfigError, Experiment, ExperimentFile};
 
 /// How a command runs, apart from what it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,13 +44,30 @@ impl ExperimentArgs {
         Options { force: self.force, progress: true }
     }
 
-    /// Reads and checks the experiment file with its overrides.
+    /// Reads and checks the experiment file with its overrides, and expands its sweep.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem.
     pub fn read(&self) -> Result<ExperimentFile, ConfigError> {
+        ExperimentFile::read(self.path(), &self.all_overrides())
+    }
+
+    /// Reads and checks the experiment without its sweep, for a command that expands none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem of the experiment itself.
+    pub fn read_base(&self) -> Result<Experiment, ConfigError> {
+        Experiment::read(self.path(), &self.all_overrides())
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.config.as_deref().unwrap_or(std::path::Path::new(""))
+    }
+
+    /// What `--set` and its short forms override.
+    pub fn all_overrides(&self) -> Vec<String> {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.backend.iter().map(|name| format!("backend=\"{name}\"")));
-        ExperimentFile::read(self.config.as_deref().unwrap_or(std::path::Path::new("")), &overrides)
+        overrides
     }
 }

@@ -9,8 +9,9 @@
 //! - [`artefact`]: reading and writing safetensors files safely
 //! - [`backend`]: the only place that names a concrete burn backend
 //! - [`cli`]: arguments that every command takes
+//! - [`progress`]: bars of several commands on one terminal
 //!
-//! Never prints, never exits.
+//! Prints progress only, and never exits.
 
 pub mod ann;
 pub mod architecture;
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod network;
 pub mod population;
+pub mod progress;
 
 pub use architecture::{Architecture, Layer, LayerKind};
 pub use backend::Backend;

@@ -2,11 +2,11 @@
 //!
 //! Two methods are compared on the same networks and simulation seeds. The unit of replication is the network
 //! when there are several (its seeds are averaged first), else the seed. A difference is called only if the 95 %
-//! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. The choice of test
-//! images is not part of that interval.
+//! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where one method is compared with
+//! several at once, Holm's correction keeps the chance of any false call at 5 %. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
-use crate::statistic::{half_width, summarise};
+use crate::statistic::{Summary, half_width, holm, p_value, summarise};
 
 /// Outcome of comparing two methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,31 +21,50 @@ pub(crate) enum Verdict {
 
 /// Compares paired observations.
 pub(crate) fn compare(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Verdict {
-    difference(a, b).map_or(Verdict::Unknown, |(_, verdict)| verdict)
+    paired(a, b).map_or(Verdict::Unknown, |difference| verdict(&difference))
 }
 
-/// Mean of `a − b` over common keys, and whether it can be told from zero; `None` without common keys.
-pub(crate) fn difference(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Option<(f64, Verdict)> {
-    let differences: Vec<(&str, f64)> =
-        a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (key.0, x - y))).collect();
-    let mut networks: Vec<&str> = differences.iter().map(|(network, _)| *network).collect();
+/// Whether a mean difference can be told from zero, seen alone.
+pub(crate) fn verdict(difference: &Summary) -> Verdict {
+    match half_width(difference) {
+        Some(half) if difference.mean == 0.0 || difference.mean.abs() <= half => Verdict::Tie,
+        Some(_) if p_value(difference).is_some() => Verdict::Different,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Which of several mean differences can be told from zero at once, by Holm's procedure.
+pub(crate) fn verdicts(differences: &[Option<Summary>]) -> Vec<Verdict> {
+    let p_values: Vec<Option<f64>> = differences.iter().map(|d| d.as_ref().and_then(p_value)).collect();
+    let known: Vec<f64> = p_values.iter().copied().flatten().collect();
+    let mut rejected = holm(&known).into_iter();
+    p_values
+        .iter()
+        .map(|p| match p {
+            None => Verdict::Unknown,
+            Some(_) if rejected.next().expect("one for each that is known") => Verdict::Different,
+            Some(_) => Verdict::Tie,
+        })
+        .collect()
+}
+
+/// Mean and spread of `a − b` over the units of replication, from common keys; `None` without any.
+pub(crate) fn paired(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Option<Summary> {
+    let differences: Vec<(Key<'_>, f64)> =
+        a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (*key, x - y))).collect();
+    summarise(units(&differences))
+}
+
+/// One value per unit of replication: the means of the networks if there are several, else the values as they are.
+pub(crate) fn units(values: &[(Key<'_>, f64)]) -> Vec<f64> {
+    let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
     networks.sort_unstable();
     networks.dedup();
-    let units: Vec<f64> = if networks.len() > 1 {
-        networks
-            .iter()
-            .filter_map(|n| summarise(differences.iter().filter(|(d, _)| d == n).map(|(_, x)| *x)).map(|s| s.mean))
-            .collect()
-    } else {
-        differences.iter().map(|(_, x)| *x).collect()
-    };
-    let summary = summarise(units)?;
-    let verdict = match half_width(&summary) {
-        Some(half) if summary.mean == 0.0 || summary.mean.abs() <= half => Verdict::Tie,
-        Some(half) if half > 0.0 => Verdict::Different,
-        _ => Verdict::Unknown,
-    };
-    Some((summary.mean, verdict))
+    if networks.len() < 2 {
+        return values.iter().map(|(_, x)| *x).collect();
+    }
+    let mean = |n: &&str| summarise(values.iter().filter(|(key, _)| key.0 == *n).map(|(_, x)| *x)).map(|s| s.mean);
+    networks.iter().filter_map(mean).collect()
 }
 
 /// The method with the highest mean accuracy at a step, and how sure that is.
@@ -59,7 +78,7 @@ pub(crate) struct Leader {
     pub unknown: Vec<usize>,
 }
 
-/// Finds the leader at a step; `None` if no method has a value there.
+/// Finds the leader at a step, all comparisons with it taken together; `None` if no method has a value there.
 pub(crate) fn leader(methods: &[Method<'_>], step: usize) -> Option<Leader> {
     let mut ranked: Vec<(usize, f64)> =
         methods.iter().enumerate().filter_map(|(i, m)| m.accuracy(step).map(|s| (i, s.mean))).collect();
@@ -67,8 +86,12 @@ pub(crate) fn leader(methods: &[Method<'_>], step: usize) -> Option<Leader> {
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (&(best, _), others) = ranked.split_first()?;
     let top = methods[best].accuracy_at(step);
-    let verdict = |i: usize| compare(&top, &methods[i].accuracy_at(step));
-    let with = |wanted: Verdict| others.iter().map(|o| o.0).filter(|&i| verdict(i) == wanted).collect();
+    let differences: Vec<Option<Summary>> =
+        others.iter().map(|&(i, _)| paired(&top, &methods[i].accuracy_at(step))).collect();
+    let verdicts = verdicts(&differences);
+    let with = |wanted: Verdict| {
+        others.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == wanted).map(|((i, _), _)| *i).collect()
+    };
     Some(Leader { best, tied: with(Verdict::Tie), unknown: with(Verdict::Unknown) })
 }
 
@@ -91,9 +114,10 @@ mod tests {
     fn the_mean_difference_is_that_of_the_networks_however_many_seeds_each_has() {
         let a = observed(&[("a", 1, 0.90), ("a", 2, 0.90), ("b", 1, 0.80)]);
         let b = observed(&[("a", 1, 0.88), ("a", 2, 0.86), ("b", 1, 0.79), ("c", 1, 0.0)]);
-        let (mean, verdict) = difference(&a, &b).unwrap();
-        assert!((mean - 0.02).abs() < 1e-12 && verdict == Verdict::Tie, "{mean}, {verdict:?}");
-        assert_eq!(difference(&a, &[]), None);
+        let difference = paired(&a, &b).unwrap();
+        assert!((difference.mean - 0.02).abs() < 1e-12 && verdict(&difference) == Verdict::Tie, "{difference:?}");
+        assert_eq!(difference.n, 2, "two networks, whatever the number of seeds");
+        assert_eq!(paired(&a, &[]), None);
     }
 
     #[test]
@@ -112,6 +136,17 @@ mod tests {
             b.extend(observed(&[("a", seed, 0.85 + 1e-4 * seed as f64), ("b", seed, 0.89)]));
         }
         assert_eq!(compare(&a, &b), Verdict::Tie);
+    }
+
+    #[test]
+    fn what_is_a_difference_alone_may_be_a_tie_among_many_comparisons() {
+        // t = 4.9 with two degrees of freedom: p = 0.039.
+        let borderline = summarise([0.03, 0.02, 0.04].map(|x| x - 0.001_7)).unwrap();
+        let clear = summarise([0.300, 0.301, 0.302]).unwrap();
+        assert_eq!(verdict(&borderline), Verdict::Different);
+        assert_eq!(verdicts(&[Some(borderline)]), [Verdict::Different]);
+        let verdicts = verdicts(&[Some(borderline), None, Some(clear), Some(borderline)]);
+        assert_eq!(verdicts, [Verdict::Tie, Verdict::Unknown, Verdict::Different, Verdict::Tie]);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 
 use crate::chart::{Axis, Chart, Mark, count_label, extent};
 use crate::error::ReportError;
-use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
+use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step, methods};
 use crate::number::{accuracy_decimals, percent};
 use crate::palette::Ink;
+use crate::panel::{Panel, Panels, panels};
 use crate::record::ExperimentRecord;
 use crate::sheet::{Figure, sheet};
 
@@ -16,7 +17,11 @@ const ZOOM_POINTS: f64 = 3.0;
 /// Room above the highest curve of a zoomed panel, in percentage points.
 const HEADROOM_POINTS: f64 = 0.4;
 
-/// Accuracy against time steps as standalone files, one per theme.
+/// Accuracy against time steps, and against synaptic operations, as standalone files, one per theme: `accuracy-light.svg`,
+/// `accuracy-operations-light.svg` and the same for `dark`.
+///
+/// Many methods are parted into panels, one for each combination of the factors that the sweep varies beside conversions. The
+/// figure over operations is left out where none were counted.
 ///
 /// For a README that follows the reader's scheme:
 /// `<picture><source media="(prefers-color-scheme: dark)" srcset="accuracy-dark.svg"><img src="accuracy-light.svg" alt="…"></picture>`.
@@ -24,34 +29,70 @@ const HEADROOM_POINTS: f64 = 0.4;
 /// # Errors
 /// [`ReportError::Draw`] if the plotting library fails.
 pub fn figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
-    let label = format!("{}: accuracy of the spiking network against time steps, per method", record.name);
     let methods = methods(record);
-    let [full, zoom] = accuracy_charts(record, &methods);
-    let legend: Vec<&str> = methods.iter().map(|method| method.label).collect();
-    sheet("accuracy", &label, &[full, zoom], 2, &legend)
+    let mut figures = both_themes(record, &methods, "accuracy", "time steps", &accuracy_charts)?;
+    if methods.iter().any(|m| m.operations(m.steps()).is_some_and(|s| s.mean > 0.0)) {
+        figures.extend(both_themes(record, &methods, "accuracy-operations", "synaptic operations", &cost_charts)?);
+    }
+    Ok(figures)
+}
+
+/// Panels of a standalone figure that are each drawn twice, whole and enlarged.
+const FEW_PANELS: usize = 4;
+
+/// Draws the panels of some methods: the whole range, and the last points below the ANN.
+type Charts<'f> = &'f dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2];
+
+/// One figure for a light and for a dark ground.
+fn both_themes(
+    record: &ExperimentRecord,
+    methods: &[Method<'_>],
+    name: &str,
+    against: &str,
+    charts: Charts<'_>,
+) -> Result<Vec<Figure>, ReportError> {
+    let label = format!("{}: accuracy of the spiking network against {against}, per method", record.name);
+    let Panels { panels, series } = panels(record, methods);
+    // A row of two panels each; where there are many, three to a row and the whole range only.
+    let n_columns = if panels.len() > FEW_PANELS { 3 } else { 2 };
+    let charts: Vec<Chart> = panels
+        .iter()
+        .flat_map(|panel| charts(record, methods, panel).into_iter().take(if n_columns == 2 { 2 } else { 1 }))
+        .collect();
+    // In panels with series of their own the legend would differ from one to the next: their markers are named by the page.
+    let legend: Vec<&str> = series.iter().map(String::as_str).collect();
+    sheet(name, &label, &charts, n_columns, &legend)
 }
 
 /// Accuracy against time steps: the whole range, and the last points below the ANN.
-pub(crate) fn accuracy_charts(record: &ExperimentRecord, methods: &[Method<'_>]) -> [Chart; 2] {
+pub(crate) fn accuracy_charts(record: &ExperimentRecord, methods: &[Method<'_>], panel: &Panel) -> [Chart; 2] {
     let x = Axis::steps(last_step(record), "time steps T");
-    charts(record, methods, &x, |_, step| Some(step as f64))
+    charts(record, methods, panel, &x, |_, step| Some(step as f64))
 }
 
 /// Accuracy against synaptic operations per sample: the whole range, and the last points below the ANN.
-pub(crate) fn cost_charts(record: &ExperimentRecord, methods: &[Method<'_>]) -> [Chart; 2] {
+pub(crate) fn cost_charts(record: &ExperimentRecord, methods: &[Method<'_>], panel: &Panel) -> [Chart; 2] {
     let cost = |m: &Method<'_>, step: usize| m.operations(step).map(|s| s.mean);
+    // The same axis in every panel.
     let costs = methods.iter().flat_map(|m| (1..=m.steps()).filter_map(|t| cost(m, t)));
     let x = Axis::log10(costs, "synaptic operations per sample", count_label);
-    charts(record, methods, &x, cost)
+    charts(record, methods, panel, &x, cost)
+}
+
+/// Mean accuracy of the networks that a panel's methods were converted from.
+fn reference(record: &ExperimentRecord, panel: &Panel) -> Option<f64> {
+    let own = ann_accuracies(record).into_iter().find(|(variant, _)| *variant == panel.variant);
+    own.map(|(_, accuracy)| accuracy).or_else(|| ann_accuracy(record)).map(|s| s.mean)
 }
 
 fn charts(
     record: &ExperimentRecord,
     methods: &[Method<'_>],
+    panel: &Panel,
     x: &Axis,
     place: impl Fn(&Method<'_>, usize) -> Option<f64>,
 ) -> [Chart; 2] {
-    let ann = ann_accuracy(record).map(|s| s.mean);
+    let ann = reference(record, panel);
     let finals: Vec<f64> = methods.iter().filter_map(|m| m.accuracy(m.steps())).map(|s| s.mean * 100.0).collect();
     let all = methods.iter().flat_map(|m| (1..=m.steps()).filter_map(|t| m.accuracy(t))).map(|s| s.mean * 100.0);
     let best = extent(all).map_or(100.0, |r| r.1);
@@ -60,27 +101,38 @@ fn charts(
     let best_final = extent(finals).map_or(reference, |r| r.1);
     let lo = (reference - ZOOM_POINTS).min(best_final - 1.0).max(0.0);
     let hi = (reference.max(best) + HEADROOM_POINTS).min(100.0 + HEADROOM_POINTS);
-    [
-        chart("Full range", x.clone(), Axis::linear(0.0, 100.0, 5, "accuracy in %"), record, methods, &place),
-        chart("Near the ANN", x.clone(), Axis::linear(lo, hi, 6, "accuracy in %"), record, methods, &place),
-    ]
+    let y = [Axis::linear(0.0, 100.0, 5, "accuracy in %"), Axis::linear(lo, hi, 6, "accuracy in %")];
+    let titles = if panel.title.is_empty() {
+        ["Full range".to_owned(), "Near the ANN".to_owned()]
+    } else {
+        [panel.title.clone(), format!("{}, near the ANN", panel.title)]
+    };
+    let mut y = y.into_iter();
+    titles.map(|title| {
+        let y = y.next().expect("an axis for each");
+        chart(title, x.clone(), y, ann, record, methods, panel, &place)
+    })
 }
 
+#[allow(clippy::too_many_arguments, reason = "what a chart is made of, gathered in one place only")]
 fn chart(
-    title: &str,
+    title: String,
     x: Axis,
     y: Axis,
+    ann: Option<f64>,
     record: &ExperimentRecord,
     methods: &[Method<'_>],
+    panel: &Panel,
     place: &impl Fn(&Method<'_>, usize) -> Option<f64>,
 ) -> Chart {
     let mut marks = Vec::new();
-    if let Some(ann) = ann_accuracy(record) {
-        let label = format!("ANN {}", percent(ann.mean, accuracy_decimals(record.dataset.n_test)));
-        marks.push(Mark::Level { y: ann.mean * 100.0, label });
+    if let Some(ann) = ann {
+        let label = format!("ANN {}", percent(ann, accuracy_decimals(record.dataset.n_test)));
+        marks.push(Mark::Level { y: ann * 100.0, label });
     }
     let checkpoints = checkpoints(record);
-    for (i, method) in methods.iter().enumerate() {
+    for &(method_idx, series) in &panel.members {
+        let method = &methods[method_idx];
         let mut points = Vec::new();
         let mut tabulated = Vec::new();
         let mut whiskers = Vec::new();
@@ -94,9 +146,9 @@ fn chart(
                 whiskers.push([x, mean - sd, mean + sd]);
             }
         }
-        marks.push(Mark::Whiskers { points: whiskers, ink: Ink::Series(i) });
-        marks.push(Mark::Line { points, ink: Ink::Series(i), dash: i, width_px: 1.6 });
-        marks.push(Mark::Markers { points: tabulated, series: i });
+        marks.push(Mark::Whiskers { points: whiskers, ink: Ink::Series(series) });
+        marks.push(Mark::Line { points, ink: Ink::Series(series), dash: series, width_px: 1.6 });
+        marks.push(Mark::Markers { points: tabulated, series });
     }
-    Chart { title: title.to_owned(), x, y, marks }
+    Chart { title, x, y, marks }
 }

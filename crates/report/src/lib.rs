@@ -9,14 +9,17 @@ mod canvas;
 mod chart;
 mod comparison;
 mod diagnosis;
+mod effect;
 mod error;
 mod figure;
+mod finding;
 mod law;
 mod loss;
 mod method;
 mod number;
 mod page;
 mod palette;
+mod panel;
 pub mod points;
 pub mod record;
 mod severity;
@@ -26,11 +29,13 @@ mod table;
 
 pub use error::ReportError;
 pub use figure::figures;
+pub use finding::{findings, findings_markdown};
 pub use law::{law_figures, law_markdown};
 pub use loss::{loss_figures, loss_markdown};
 pub use page::html;
 pub use severity::{fault_figures, fault_tables};
 pub use sheet::{Figure, Theme};
 pub use table::{
-    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, markdown, terminal, tidy_csv,
+    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, interval_table, markdown, terminal,
+    tidy_column_table, tidy_csv,
 };

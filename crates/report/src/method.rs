@@ -2,16 +2,21 @@
 //!
 //! Reads [`crate::record`]; feeds the tables, the figures and [`crate::comparison`].
 
-use crate::record::{EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
+use std::collections::HashMap;
+
+use crate::comparison::units;
+use crate::record::{AxisRole, CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
 use crate::statistic::{Summary, summarise};
 
-/// Which network and which simulation seed an observation is from; methods are compared at equal keys.
+/// Which training seed (or network) and which simulation seed an observation is from; methods are compared at equal keys.
 pub(crate) type Key<'a> = (&'a str, u64);
 
-/// All runs of one conversion, in the order of the record.
+/// All runs of one conversion and one kind of network, in the order of the record.
 pub(crate) struct Method<'a> {
-    /// Label of the conversion.
+    /// Label of the conversion, and the kind of network where there are several.
     pub label: &'a str,
+    /// Its place in the sweep, that of its first run; `None` where no sweep is known.
+    pub cell: Option<&'a CellRecord>,
     /// Its runs, one per network.
     pub runs: Vec<&'a RunRecord>,
     /// One per network and simulation seed.
@@ -20,8 +25,10 @@ pub(crate) struct Method<'a> {
 
 /// One network simulated with one seed.
 pub(crate) struct Observation<'a> {
-    /// Network and seed.
+    /// Training seed (or network), and simulation seed.
     pub key: Key<'a>,
+    /// Label of the network.
+    pub network: &'a str,
     /// Accuracy of the network before conversion.
     pub ann_accuracy: Option<f64>,
     /// What was measured.
@@ -30,16 +37,28 @@ pub(crate) struct Observation<'a> {
 
 /// The methods of a record, in the order of their first run.
 pub(crate) fn methods(record: &ExperimentRecord) -> Vec<Method<'_>> {
+    let cells: HashMap<(&str, &str), &CellRecord> =
+        record.sweep.cells.iter().map(|cell| ((cell.network.as_str(), cell.label.as_str()), cell)).collect();
+    let repeats = record.sweep.axes.iter().any(|axis| axis.role == AxisRole::Replication);
+    let networks: HashMap<&str, f64> = record.networks.iter().map(|n| (n.label.as_str(), n.test_accuracy)).collect();
     let mut methods: Vec<Method<'_>> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for run in &record.runs {
-        let idx = methods.iter().position(|m| m.label == run.label).unwrap_or_else(|| {
-            methods.push(Method { label: &run.label, runs: Vec::new(), observations: Vec::new() });
+        let cell = cells.get(&(run.network.as_str(), run.label.as_str())).copied();
+        let label = cell.map_or(run.label.as_str(), |cell| &cell.method);
+        let idx = *places.entry(label).or_insert_with(|| {
+            methods.push(Method { label, cell, runs: Vec::new(), observations: Vec::new() });
             methods.len() - 1
         });
-        let network = record.networks.iter().find(|n| n.label == run.network);
+        // Where kinds of networks are swept but no training seed, the simulation seed is all that repeats.
+        let replicate = match cell {
+            Some(cell) if repeats || !cell.variant.is_empty() => cell.replicate.as_str(),
+            _ => run.network.as_str(),
+        };
         methods[idx].observations.extend(run.simulation.seeds.iter().map(|seed| Observation {
-            key: (run.network.as_str(), seed.seed),
-            ann_accuracy: network.map(|n| n.test_accuracy),
+            key: (replicate, seed.seed),
+            network: &run.network,
+            ann_accuracy: networks.get(run.network.as_str()).copied(),
             seed,
         }));
         methods[idx].runs.push(run);
@@ -50,6 +69,27 @@ pub(crate) fn methods(record: &ExperimentRecord) -> Vec<Method<'_>> {
 /// Accuracy of the networks before conversion.
 pub(crate) fn ann_accuracy(record: &ExperimentRecord) -> Option<Summary> {
     summarise(record.networks.iter().map(|n| n.test_accuracy))
+}
+
+/// The same for each kind of network, with its name; one entry without a name where networks differ in their seed alone.
+pub(crate) fn ann_accuracies(record: &ExperimentRecord) -> Vec<(&str, Summary)> {
+    let variants: HashMap<&str, &str> =
+        record.sweep.cells.iter().map(|cell| (cell.network.as_str(), cell.variant.as_str())).collect();
+    let mut found: Vec<(&str, Vec<f64>)> = Vec::new();
+    for network in &record.networks {
+        let variant = variants.get(network.label.as_str()).copied().unwrap_or_default();
+        match found.iter_mut().find(|(known, _)| *known == variant) {
+            Some((_, accuracies)) => accuracies.push(network.test_accuracy),
+            None => found.push((variant, vec![network.test_accuracy])),
+        }
+    }
+    found.into_iter().filter_map(|(variant, accuracies)| Some((variant, summarise(accuracies)?))).collect()
+}
+
+/// What intervals are over: the networks where there are several of a kind, else the simulation seeds.
+pub(crate) fn unit(methods: &[Method<'_>]) -> &'static str {
+    let repeats = |m: &Method<'_>| m.observations.iter().any(|o| o.key.0 != m.observations[0].key.0);
+    if methods.iter().any(repeats) { "networks" } else { "simulation seeds" }
 }
 
 /// Time steps at which any run is tabulated, ascending.
@@ -67,6 +107,21 @@ pub(crate) fn last_step(record: &ExperimentRecord) -> usize {
 }
 
 impl<'a> Method<'a> {
+    /// The kind of network, `784-256-10` say; empty if networks differ in their seed alone.
+    pub fn variant(&self) -> &'a str {
+        self.cell.map_or("", |cell| &cell.variant)
+    }
+
+    /// Label of the conversion without the kind of network.
+    pub fn conversion(&self) -> &'a str {
+        self.runs[0].label.as_str()
+    }
+
+    /// Mean accuracy at a step over the units of replication, for an interval.
+    pub fn accuracy_by_unit(&self, step: usize) -> Option<Summary> {
+        summarise(units(&self.accuracy_at(step)))
+    }
+
     /// Number of steps this method was simulated for.
     pub fn steps(&self) -> usize {
         self.runs.iter().map(|r| r.simulation.steps).max().unwrap_or(0)

@@ -2,7 +2,7 @@
 //!
 //! Missing and non-finite values are all written [`MISSING`], so that no page ever says `NaN`.
 
-use crate::statistic::Summary;
+use crate::statistic::{Summary, half_width};
 
 /// What stands where there is no value.
 pub(crate) const MISSING: &str = "–";
@@ -42,6 +42,21 @@ pub(crate) fn percent_summary(summary: Option<Summary>, decimals: usize) -> Stri
         |s| match s.sd {
             Some(sd) => format!("{} ± {}", percent(s.mean, decimals), percent(sd, decimals)),
             None => percent(s.mean, decimals),
+        },
+    )
+}
+
+/// Mean of shares in [0, 1] with its 95 % confidence interval, as percent: `86.12 [85.90, 86.34]`, or the mean alone.
+///
+/// - `summary`: over the units of replication
+pub(crate) fn interval(summary: Option<Summary>, decimals: usize) -> String {
+    let Some(summary) = summary else { return MISSING.to_owned() };
+    let mean = percent(summary.mean, decimals);
+    half_width(&summary).map_or_else(
+        || mean.clone(),
+        |half| {
+            let ends = [summary.mean - half, summary.mean + half].map(|end| percent(end, decimals));
+            format!("{mean} [{}]", ends.join(", "))
         },
     )
 }
@@ -164,15 +179,32 @@ pub(crate) fn integer(value: u64) -> String {
     text
 }
 
-/// Names as an English list: `a`, `a and b`, `a, b and c`.
+/// Names as an English list: `a`, `a and b`, `a, b and c`; names that have commas themselves are parted by semicolons.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     match names {
         [] => String::new(),
         [only] => only.as_ref().to_owned(),
         [first @ .., last] => {
-            format!("{} and {}", first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "), last.as_ref())
+            let (comma, and) = parts(names);
+            format!("{}{and}{}", first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(comma), last.as_ref())
         }
     }
+}
+
+/// What parts the names of a list, and the last one from the others.
+fn parts<S: AsRef<str>>(names: &[S]) -> (&'static str, &'static str) {
+    if names.iter().any(|name| name.as_ref().contains(", ")) { ("; ", "; and ") } else { (", ", " and ") }
+}
+
+/// The first few names of a longer list: `a, b, c and 4 others`.
+pub(crate) fn some_of<S: AsRef<str>>(names: &[S], most: usize) -> String {
+    // One more name is no longer than "1 other".
+    if names.len() <= most + 1 {
+        return list(names);
+    }
+    let shown: Vec<&str> = names[..most].iter().map(AsRef::as_ref).collect();
+    let (comma, and) = parts(&shown);
+    format!("{}{and}{} others", shown.join(comma), names.len() - most)
 }
 
 #[cfg(test)]
@@ -234,8 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_is_not_a_standard_deviation() {
+        // t(0.975, 2) = 4.303, over the root of three networks.
+        assert_eq!(interval(Some(Summary { mean: 0.8612, sd: Some(0.001), n: 3 }), 2), "86.12 [85.87, 86.37]");
+        assert_eq!(interval(Some(Summary { mean: 0.8612, sd: None, n: 1 }), 1), "86.1");
+        assert_eq!(interval(None, 1), MISSING);
+    }
+
+    #[test]
     fn lists_read_as_english() {
         assert_eq!(list::<&str>(&[]), "");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(list(&["a, 1", "a, 2", "b"]), "a, 1; a, 2; and b");
+        assert_eq!(some_of(&["a", "b", "c"], 2), "a, b and c");
+        assert_eq!(some_of(&["a, 1", "b", "c", "d"], 2), "a, 1; b; and 2 others");
+        assert_eq!(some_of(&["a", "b", "c", "d"], 2), "a, b and 2 others");
     }
 }

@@ -29,6 +29,9 @@ pub struct ExperimentRecord {
     pub networks: Vec<AnnRecord>,
     /// One entry per network and conversion, in the order of the configuration.
     pub runs: Vec<RunRecord>,
+    /// The sweep that the runs are the combinations of.
+    #[serde(default, skip_serializing_if = "SweepRecord::is_empty")]
+    pub sweep: SweepRecord,
 }
 
 /// The data set that was used.
@@ -418,4 +421,84 @@ pub struct EnergyRecord {
     pub ann_pj: f64,
     /// SNN energy per sample after each step, pJ, `[T]`.
     pub snn_pj: Vec<f64>,
+}
+
+/// The combinations of a sweep, and what became of each.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SweepRecord {
+    /// Label of the conversion that others are compared with; `None` is the first by the L4-norm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// The lists of the sweep, in its order.
+    pub axes: Vec<AxisRecord>,
+    /// Dotted paths of the keys that the sweep sets.
+    pub columns: Vec<String>,
+    /// Every combination.
+    pub cells: Vec<CellRecord>,
+}
+
+impl SweepRecord {
+    /// Whether nothing is known of a sweep, as for a single run.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One list of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxisRecord {
+    /// Dotted path of a key or a section.
+    pub key: String,
+    /// What its values give.
+    pub role: AxisRole,
+}
+
+/// What the values of one list of a sweep give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AxisRole {
+    /// Repetitions: training seeds.
+    Replication,
+    /// Different trained networks.
+    Network,
+    /// Different conversions or simulations of the same network.
+    Run,
+}
+
+/// One combination of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellRecord {
+    /// Label of its network, as in [`AnnRecord::label`].
+    pub network: String,
+    /// Label of its conversion, as in [`RunRecord::label`].
+    pub label: String,
+    /// What is compared, whatever the training seed: the label, and the kind of network where there are several.
+    pub method: String,
+    /// The kind of network, `784-256-10` say; empty if networks differ in their seed alone.
+    pub variant: String,
+    /// The training seed, where it is swept; combinations with the same one repeat each other's training as far as they can.
+    pub replicate: String,
+    /// Its value on each of [`SweepRecord::axes`], for people.
+    pub levels: Vec<String>,
+    /// Its value of each of [`SweepRecord::columns`]; empty where the key has no effect on it.
+    pub values: Vec<String>,
+    /// What became of it.
+    pub state: CellState,
+}
+
+/// What became of a combination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellState {
+    /// It is among the runs.
+    Finished,
+    /// It is not, for a reason.
+    Failed {
+        /// What failed: `train`, `convert` or `simulate`.
+        stage: String,
+        /// The error, with its context.
+        error: String,
+    },
+    /// Its turn has not come.
+    Waiting,
 }

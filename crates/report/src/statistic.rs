@@ -25,9 +25,12 @@ pub(crate) fn summarise(values: impl IntoIterator<Item = f64>) -> Option<Summary
     Some(Summary { mean, sd, n })
 }
 
+/// Probability that an interval covers what it estimates.
+pub(crate) const CONFIDENCE: f64 = 0.95;
+
 /// Half width of the 95 % confidence interval of a mean, by Student's t; `None` without a spread.
 pub(crate) fn half_width(summary: &Summary) -> Option<f64> {
-    summary.sd.map(|sd| student_t(summary.n - 1) * sd / (summary.n as f64).sqrt())
+    half_width_of(summary, 1)
 }
 
 /// Mean over networks and the half width of its 95 % confidence interval, of one value per network and simulation seed.
@@ -42,16 +45,122 @@ pub(crate) fn over_networks(values: &[((&str, u64), f64)]) -> Option<(f64, Optio
     Some((summary.mean, half_width(&summary)))
 }
 
-/// Two-sided 95 % quantile of Student's t.
-fn student_t(degrees: usize) -> f64 {
-    /// t(0.975, ν) for ν = 1..=30; the standard table, three decimals.
-    const TABLE: [f64; 30] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-    ];
-    /// Limit for many degrees of freedom; beyond the table it is 4 % too small at worst.
-    const NORMAL: f64 = 1.960;
-    degrees.checked_sub(1).and_then(|i| TABLE.get(i)).copied().unwrap_or(NORMAL)
+/// The same for one of several intervals that all cover at once with 95 %: each misses with 5 % over their number (Bonferroni).
+pub(crate) fn half_width_of(summary: &Summary, n_intervals: usize) -> Option<f64> {
+    let miss = (1.0 - CONFIDENCE) / n_intervals.max(1) as f64;
+    summary.sd.map(|sd| student_t(miss, summary.n - 1) * sd / (summary.n as f64).sqrt())
+}
+
+/// Probability of a mean at least as far from zero if the true one is zero, by Student's t, two-sided.
+///
+/// `None` without a spread: for a single value, and for identical ones other than zero.
+pub(crate) fn p_value(summary: &Summary) -> Option<f64> {
+    let sd = summary.sd?;
+    if summary.mean == 0.0 {
+        return Some(1.0);
+    }
+    // Differences of accuracies are multiples of 1/N; what rounding adds to identical ones is no spread.
+    if sd <= 1e-12 * summary.mean.abs() {
+        return None;
+    }
+    Some(two_sided(summary.mean / (sd / (summary.n as f64).sqrt()), summary.n - 1))
+}
+
+/// Which of several hypotheses are rejected so that the chance of any false rejection stays at 5 %: Holm's step-down procedure.
+///
+/// From the smallest p on, the i-th of m (from 0) is rejected while p ≤ 0.05 / (m − i); the first that is not ends it.
+///
+/// Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+pub(crate) fn holm(p_values: &[f64]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let mut rejected = vec![false; p_values.len()];
+    for (rank, &idx) in order.iter().enumerate() {
+        if p_values[idx] > (1.0 - CONFIDENCE) / (p_values.len() - rank) as f64 {
+            break;
+        }
+        rejected[idx] = true;
+    }
+    rejected
+}
+
+/// The t that is exceeded in magnitude with a given probability: bisection of [`two_sided`], to the last bits of an f64.
+fn student_t(probability: f64, degrees: usize) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while two_sided(high, degrees) > probability {
+        high *= 2.0;
+    }
+    // Each halves the interval; after 200 its ends are neighbours or equal.
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if two_sided(middle, degrees) > probability {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+/// Probability that Student's t with ν ≥ 1 degrees of freedom exceeds a magnitude: `I_x(ν/2, 1/2)` at `x = ν/(ν + t²)`.
+fn two_sided(t: f64, degrees: usize) -> f64 {
+    let nu = degrees as f64;
+    let x = nu / (nu + t * t);
+    incomplete_beta(x, 0.5 * nu, 0.5)
+}
+
+/// Regularised incomplete beta function `I_x(a, b)`, x in [0, 1], a and b above 0; relative accuracy some 1e-13.
+///
+/// By its continued fraction, evaluated as Lentz does, on the side of the mean where that converges fast.
+///
+/// Source: NIST Digital Library of Mathematical Functions, 8.17.22.
+fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return x.clamp(0.0, 1.0);
+    }
+    if x > (a + 1.0) / (a + b + 2.0) {
+        return 1.0 - incomplete_beta(1.0 - x, b, a);
+    }
+    let front = (a * x.ln() + b * (-x).ln_1p() + ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b)).exp() / a;
+    /// Keeps quotients finite.
+    const TINY: f64 = 1e-300;
+    /// Terms until the fraction stands still; some √max(a, b) are needed.
+    const MOST_TERMS: usize = 10_000;
+    let away_from_zero = |v: f64| if v.abs() < TINY { TINY } else { v };
+    let (mut c, mut d) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
+    let mut fraction = d;
+    for m in 1..MOST_TERMS {
+        let m = m as f64;
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut change = 1.0;
+        for term in [even, odd] {
+            d = 1.0 / away_from_zero(1.0 + term * d);
+            c = away_from_zero(1.0 + term / c);
+            change = c * d;
+            fraction *= change;
+        }
+        if (change - 1.0).abs() < f64::EPSILON {
+            break;
+        }
+    }
+    front * fraction
+}
+
+/// Logarithm of the gamma function for x > 0, relative accuracy 1e-14: Stirling's series, from x ≥ 12 on down by recurrence.
+///
+/// Source: NIST Digital Library of Mathematical Functions, 5.11.1 and 5.5.1.
+fn ln_gamma(x: f64) -> f64 {
+    let (mut x, mut product) = (x, 1.0);
+    while x < 12.0 {
+        product *= x;
+        x += 1.0;
+    }
+    let square = 1.0 / (x * x);
+    // B_2k / (2k (2k − 1)) for k = 1..=6.
+    let series = [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
+    let tail = series.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient) / x;
+    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + tail - f64::ln(product)
 }
 
 /// Pearson correlation of the finite pairs; `None` if undefined.
@@ -86,10 +195,65 @@ mod tests {
         assert_eq!(summarise([f64::INFINITY]), None);
     }
 
+    /// Half of the last digit of the printed table.
+    const TABLE: f64 = 0.0005;
+
+    #[test]
+    fn quantiles_are_those_of_the_printed_table() {
+        let table = [(1, 12.706), (2, 4.303), (4, 2.776), (8, 2.306), (30, 2.042), (60, 2.000), (120, 1.980)];
+        for (degrees, t) in table {
+            assert!((student_t(0.05, degrees) - t).abs() <= TABLE, "{degrees}");
+        }
+        // Closed forms: t = tan(π/2 · (1 − p)) for ν = 1, and t = (1 − p) √(2 / (p (2 − p))) for ν = 2.
+        for p in [0.5_f64, 0.05, 0.05 / 12.0, 1e-6] {
+            let (one, two) =
+                ((std::f64::consts::FRAC_PI_2 * (1.0 - p)).tan(), (1.0 - p) * (2.0 / (p * (2.0 - p))).sqrt());
+            assert!((student_t(p, 1) / one - 1.0).abs() < 1e-9, "{p}");
+            assert!((student_t(p, 2) / two - 1.0).abs() < 1e-9, "{p}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_those_of_another_implementation() {
+        // scipy 1.17.1: 2 * scipy.stats.t.sf(t, nu)
+        let cases = [
+            (0.5, 1, 0.704_832_764_699_133_5),
+            (2.5, 4, 0.066_766_544_811_988_14),
+            (12.0, 2, 0.006_872_933_677_158_46),
+            (1.0, 9, 0.343_436_396_137_913_6),
+            (4.0, 29, 0.000_400_063_945_652_491_73),
+            (2.2, 199, 0.028_958_094_783_635_57),
+            (60.0, 4, 4.621_068_727_635_128e-7),
+        ];
+        for (t, degrees, p) in cases {
+            assert!((two_sided(t, degrees) / p - 1.0).abs() < 1e-11, "{t} {degrees}: {}", two_sided(t, degrees));
+        }
+        assert_eq!(two_sided(0.0, 3), 1.0);
+    }
+
     #[test]
     fn three_values_have_the_half_width_of_the_t_table() {
         let s = summarise([1.0, 2.0, 3.0]).unwrap();
-        assert!((half_width(&s).unwrap() - 4.303 / 3f64.sqrt()).abs() < ROUNDING);
+        assert!((half_width(&s).unwrap() - 4.303 / 3f64.sqrt()).abs() < TABLE);
+        // One of twelve: t(1 − 0.05/24, 2), by the closed form.
+        let p: f64 = 0.05 / 12.0;
+        let t = (1.0 - p) * (2.0 / (p * (2.0 - p))).sqrt();
+        assert!((half_width_of(&s, 12).unwrap() - t / 3f64.sqrt()).abs() < 1e-6);
+        // t = 2 / (1/√3) = 3.464 with two degrees of freedom.
+        assert!((p_value(&s).unwrap() - 0.074_179_900).abs() < 1e-8);
+        assert_eq!(
+            (p_value(&summarise([2.0, 2.0]).unwrap()), p_value(&summarise([0.0, 0.0]).unwrap())),
+            (None, Some(1.0))
+        );
+    }
+
+    #[test]
+    fn holm_rejects_from_the_smallest_on_until_the_first_that_stands() {
+        // The bounds are 0.0125, 0.0167, 0.025, 0.05: the third stands, and so does the fourth after it.
+        assert_eq!(holm(&[0.03, 0.01, 0.04, 0.015]), [false, true, false, true]);
+        assert_eq!(holm(&[0.01, 0.04, 0.02]), [true, true, true]);
+        assert_eq!(holm(&[0.02, 0.02, 0.02]), [false; 3]);
+        assert!(holm(&[]).is_empty());
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Tables, and their forms for a terminal, Markdown and CSV.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::comparison::{Verdict, difference};
+use crate::comparison::{Verdict, paired, verdict, verdicts};
 use crate::error::ReportError;
-use crate::method::{Method, ann_accuracy, checkpoints, last_step, methods};
-use crate::number::{MISSING, accuracy_decimals, count_summary, integer, number_summary, percent, percent_summary};
-use crate::record::{EarlyExitRecord, ExperimentRecord, SeedRecord};
+use crate::method::{Method, ann_accuracies, checkpoints, last_step, methods, unit};
+use crate::number::{
+    MISSING, accuracy_decimals, count_summary, integer, interval, number_summary, percent, percent_summary,
+};
+use crate::record::{CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
+use crate::statistic::{Summary, half_width};
 
 /// A table of text cells, each row as long as `columns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,62 +56,131 @@ impl Column {
 /// Accuracy of every method at every checkpoint, in %, and synaptic operations per sample at the last.
 ///
 /// Mean ± sample standard deviation over networks × simulation seeds (the mean alone for one observation). The
-/// first row is the ANN, over the networks.
+/// first rows are the ANNs, over the networks: one row for each kind of network.
 pub fn accuracy_table(record: &ExperimentRecord) -> Table {
     let decimals = accuracy_decimals(record.dataset.n_test);
-    let ann = percent_summary(ann_accuracy(record), decimals);
+    let methods = methods(record);
+    let spread = if methods.iter().any(|m| m.observations.len() > 1) {
+        "; mean ± standard deviation over networks × simulation seeds"
+    } else {
+        ""
+    };
     let mut table = checkpoint_table(
         record,
-        format!("Accuracy in % on {} test samples", integer(record.dataset.n_test as u64)),
+        format!("Accuracy in % on {} test samples{spread}", integer(record.dataset.n_test as u64)),
         |method, step| percent_summary(method.accuracy(step), decimals),
     );
     table.columns.push(Column::number(format!("syn. ops / sample, T={}", last_step(record))));
-    for (row, method) in table.rows.iter_mut().zip(methods(record)) {
+    for (row, method) in table.rows.iter_mut().zip(methods) {
         row.push(count_summary(method.operations(method.steps())));
     }
     let n_columns = table.columns.len();
-    let mut first = vec![ann; n_columns];
-    "ANN".clone_into(&mut first[0]);
-    MISSING.clone_into(&mut first[n_columns - 1]);
-    table.rows.insert(0, first);
+    let anns = ann_accuracies(record);
+    let row = |name: &str, accuracy: Option<Summary>| {
+        let mut row = vec![percent_summary(accuracy, decimals); n_columns];
+        row[0] = if name.is_empty() { "ANN".to_owned() } else { format!("{name}: ANN") };
+        MISSING.clone_into(&mut row[n_columns - 1]);
+        row
+    };
+    let first: Vec<Vec<String>> = if anns.is_empty() {
+        vec![row("", None)]
+    } else {
+        anns.into_iter().map(|(name, accuracy)| row(name, Some(accuracy))).collect()
+    };
+    table.rows.splice(0..0, first);
     table
 }
 
-/// The L4-norm's method against each other one: mean paired difference of accuracy at each checkpoint.
+/// Accuracy of every method at every checkpoint with the 95 % confidence interval of its mean, in %; `None` without a spread.
 ///
-/// The method is the first one by the norm of order 4. `*` marks a difference whose 95 % interval (Student's t over
-/// networks, or over seeds of a single network) leaves out zero; `None` without such a method or another one.
-pub fn difference_table(record: &ExperimentRecord) -> Option<Table> {
+/// `mean [from, to]` by Student's t over the networks, each one's simulation seeds averaged first; over the simulation seeds where
+/// there is one network of a kind.
+pub fn interval_table(record: &ExperimentRecord) -> Option<Table> {
+    let decimals = accuracy_decimals(record.dataset.n_test);
     let methods = methods(record);
+    let title = format!("Accuracy in %, mean [95 % confidence interval over {}, by Student’s t]", unit(&methods));
+    let table = checkpoint_table(record, title, |m, t| interval(m.accuracy_by_unit(t), decimals));
+    methods.iter().any(|m| m.accuracy_by_unit(m.steps()).is_some_and(|s| half_width(&s).is_some())).then_some(table)
+}
+
+/// The method that each is compared with: within its kind of network the baseline of the record, else the first by the L4-norm;
+/// `None` where there is no such method.
+///
+/// Where every kind of network has one method, that of the first kind.
+pub(crate) fn references(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Option<usize>> {
     let is_l4 = |m: &Method<'_>| {
         m.runs.iter().any(|run| run.conversion.method == "norm" && run.conversion.p.is_some_and(|p| p == 4.0))
     };
-    let reference = methods.iter().position(is_l4)?;
-    let others: Vec<&Method<'_>> =
-        methods.iter().enumerate().filter(|(i, _)| *i != reference).map(|(_, m)| m).collect();
+    let is_baseline =
+        |m: &Method<'_>| record.sweep.baseline.as_ref().map_or_else(|| is_l4(m), |b| m.conversion() == *b);
+    let within = |variant: &str| methods.iter().position(|m| m.variant() == variant && is_baseline(m));
+    let alone =
+        methods.iter().enumerate().all(|(i, m)| methods[..i].iter().all(|other| other.variant() != m.variant()));
+    let first = methods.iter().position(is_baseline);
+    methods.iter().map(|m| if alone { first } else { within(m.variant()) }).collect()
+}
+
+/// The baseline against each other method: mean paired difference of accuracy at each checkpoint.
+///
+/// The baseline is the record's own, else the first method by the norm of order 4; where networks are of several kinds, that of
+/// each kind for its own. `*` marks a difference that can be told from zero with 95 % by Student's t over networks (over seeds of a
+/// single network) after Holm's correction for all comparisons at the same step, `°` one that only could if it were the only
+/// one; `None` without a baseline or another method.
+pub fn difference_table(record: &ExperimentRecord) -> Option<Table> {
+    let methods = methods(record);
+    let references = references(record, &methods);
+    let pairs: Vec<(usize, usize)> = references
+        .iter()
+        .enumerate()
+        .filter_map(|(i, reference)| reference.filter(|&reference| reference != i).map(|reference| (reference, i)))
+        .collect();
+    let first = pairs.first()?.0;
     let decimals = accuracy_decimals(record.dataset.n_test);
     let steps = checkpoints(record);
-    let cell = |other: &Method<'_>, step: usize| {
-        let difference = difference(&methods[reference].accuracy_at(step), &other.accuracy_at(step));
-        difference.map_or_else(
-            || MISSING.to_owned(),
-            |(mean, verdict)| {
-                let sign = if mean > 0.0 { "+" } else { "" };
-                let mark = if verdict == Verdict::Different { "*" } else { "" };
-                format!("{sign}{}{mark}", percent(mean, decimals))
-            },
-        )
-    };
+    let mut rows: Vec<Vec<String>> = pairs.iter().map(|&(_, other)| vec![methods[other].label.to_owned()]).collect();
+    for &step in &steps {
+        let differences: Vec<Option<Summary>> = pairs
+            .iter()
+            .map(|&(reference, other)| paired(&methods[reference].accuracy_at(step), &methods[other].accuracy_at(step)))
+            .collect();
+        for ((row, difference), among_all) in rows.iter_mut().zip(&differences).zip(verdicts(&differences)) {
+            row.push(difference.as_ref().map_or_else(
+                || MISSING.to_owned(),
+                |difference| {
+                    let size = percent(difference.mean, decimals);
+                    // A rounded zero has no sign.
+                    let sign = if difference.mean > 0.0 && size.contains(|c: char| ('1'..='9').contains(&c)) {
+                        "+"
+                    } else {
+                        ""
+                    };
+                    let mark = match (among_all, verdict(difference)) {
+                        (Verdict::Different, _) => "*",
+                        (_, Verdict::Different) => "°",
+                        _ => "",
+                    };
+                    format!("{sign}{size}{mark}")
+                },
+            ));
+        }
+    }
     let mut columns = vec![Column::text("against")];
     columns.extend(steps.iter().map(|t| Column::number(format!("T={t}"))));
-    let row = |other: &&Method<'_>| {
-        std::iter::once(other.label.to_owned()).chain(steps.iter().map(|&t| cell(other, t))).collect()
+    let name = if pairs.iter().all(|(reference, _)| *reference == first) {
+        methods[first].label.to_owned()
+    } else {
+        format!("{} of the same network", methods[first].conversion())
     };
     let title = format!(
-        "{} against each other method: difference of accuracy in points (* its 95 % interval leaves out zero)",
-        methods[reference].label
+        "{name} against each other method: difference of accuracy in points (* is not zero, with 95 % after Holm’s \
+         correction for {}; ° would be, were it the only comparison; Student’s t over {})",
+        match pairs.len() {
+            1 => "1 comparison at a step".to_owned(),
+            n => format!("the {n} comparisons at a step"),
+        },
+        unit(&methods)
     );
-    (!others.is_empty()).then(|| Table { title, columns, rows: others.iter().map(row).collect() })
+    Some(Table { title, columns, rows })
 }
 
 /// What stopping each sample at a settled decision gives, against running all of them to T; `None` if no run was stopped.
@@ -232,44 +305,125 @@ pub fn csv(table: &Table) -> Result<String, ReportError> {
     finish(writer)
 }
 
-/// Every measured step as comma-separated values in tidy form, at full precision.
+/// One column of [`tidy_csv`].
+struct TidyColumn<'a> {
+    name: String,
+    meaning: String,
+    value: Box<dyn Fn(&TidyRow<'a>) -> String + 'a>,
+}
+
+/// What one row of [`tidy_csv`] is made of.
+struct TidyRow<'a> {
+    run: &'a RunRecord,
+    cell: Option<&'a CellRecord>,
+    seed: &'a SeedRecord,
+    /// From 0.
+    step: usize,
+}
+
+/// The columns of [`tidy_csv`], in order.
+fn tidy_columns(record: &ExperimentRecord) -> Vec<TidyColumn<'_>> {
+    fn column<'a>(
+        name: impl Into<String>,
+        meaning: impl Into<String>,
+        value: impl Fn(&TidyRow<'a>) -> String + 'a,
+    ) -> TidyColumn<'a> {
+        TidyColumn { name: name.into(), meaning: meaning.into(), value: Box::new(value) }
+    }
+    fn at(series: &[f64], step: usize) -> String {
+        series.get(step).copied().map(finite).unwrap_or_default()
+    }
+    fn finite(value: f64) -> String {
+        if value.is_finite() { value.to_string() } else { String::new() }
+    }
+    let network = |run: &RunRecord| record.networks.iter().find(|n| n.label == run.network);
+    let mut columns = vec![
+        column("experiment", "name of the experiment", |_| record.name.clone()),
+        column("network", "label of the trained network", |row| row.run.network.clone()),
+        column("training_seed", "seed that the network was trained with", move |row| {
+            network(row.run).map(|n| n.seed.to_string()).unwrap_or_default()
+        }),
+        column("architecture", "the network’s layers, in short", move |row| {
+            network(row.run).map(|n| n.architecture.clone()).unwrap_or_default()
+        }),
+        column("ann_accuracy", "accuracy of the network before conversion, in [0, 1]", move |row| {
+            network(row.run).map(|n| finite(n.test_accuracy)).unwrap_or_default()
+        }),
+        column("label", "label of conversion and simulation; the same for every network", |row| row.run.label.clone()),
+    ];
+    for (idx, key) in record.sweep.columns.iter().enumerate() {
+        // Known as training_seed.
+        if key == "seed" {
+            continue;
+        }
+        let text = move |row: &TidyRow<'_>| row.cell.and_then(|cell| cell.values.get(idx).cloned()).unwrap_or_default();
+        if key == "convert.kappa" {
+            let searched = |run: &RunRecord| !run.conversion.kappa_search.is_empty();
+            let meaning = "noise-to-threshold ratio κ that was used, the one found where it was searched for; empty where the method has none";
+            columns.push(column(key, meaning, |row| row.run.conversion.kappa.map(finite).unwrap_or_default()));
+            if record.runs.iter().any(searched) {
+                let meaning = "whether κ was searched for (`auto`): true or false";
+                columns.push(column("convert.kappa_searched", meaning, move |row| searched(row.run).to_string()));
+            }
+        } else {
+            let meaning = "swept key of the experiment; empty where it has no effect on the combination";
+            columns.push(column(key, meaning, text));
+        }
+    }
+    columns.extend([
+        column("simulation_seed", "seed of the simulation’s random input", |row| row.seed.seed.to_string()),
+        column("step", "time step, from 1", |row| (row.step + 1).to_string()),
+        column("accuracy", "share of test samples decided rightly after the step, in [0, 1]", |row| {
+            at(&row.seed.accuracy, row.step)
+        }),
+        column("agreement", "share of test samples decided as by the network before conversion, in [0, 1]", |row| {
+            at(&row.seed.agreement, row.step)
+        }),
+        column("synaptic_operations", "per sample, up to and including the step: mean over the test samples", |row| {
+            at(&row.seed.synaptic_operations, row.step)
+        }),
+    ]);
+    if record.runs.iter().flat_map(|run| &run.simulation.seeds).any(|seed| seed.early_exit.is_some()) {
+        columns.push(column("early_exits", "share of test samples that stop at the step, in [0, 1]", |row| {
+            row.seed.early_exit.as_ref().map(|early| at(&early.exits, row.step)).unwrap_or_default()
+        }));
+    }
+    columns
+}
+
+/// Every measured step as comma-separated values in tidy form, at full precision: one row per network, conversion, simulation seed
+/// and step.
 ///
-/// Columns: `experiment, network, label, seed, step, accuracy, agreement, synaptic_operations`; accuracy and
-/// agreement in [0, 1], operations per sample up to and including the step. Where any run was stopped early, `early_exits` too: the
-/// share of samples that stop at the step. A missing value is an empty field.
+/// Every swept key has a column of its own. A missing value is an empty field, and no other cell is empty or a text where numbers
+/// stand, so that `pandas.read_csv` and R's `read.csv` find the types. [`tidy_column_table`] says what the columns are.
 ///
 /// # Errors
 /// [`ReportError::Csv`] if the writer fails.
 pub fn tidy_csv(record: &ExperimentRecord) -> Result<String, ReportError> {
+    let columns = tidy_columns(record);
+    let cells: HashMap<(&str, &str), &CellRecord> =
+        record.sweep.cells.iter().map(|cell| ((cell.network.as_str(), cell.label.as_str()), cell)).collect();
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    let mut heading =
-        vec!["experiment", "network", "label", "seed", "step", "accuracy", "agreement", "synaptic_operations"];
-    let stops = record.runs.iter().flat_map(|run| &run.simulation.seeds).any(|seed| seed.early_exit.is_some());
-    heading.extend(stops.then_some("early_exits"));
-    writer.write_record(heading)?;
+    writer.write_record(columns.iter().map(|column| &column.name))?;
     for run in &record.runs {
+        let cell = cells.get(&(run.network.as_str(), run.label.as_str())).copied();
         for seed in &run.simulation.seeds {
             for step in 0..run.simulation.steps {
-                let value = |series: &[f64]| {
-                    series.get(step).filter(|v| v.is_finite()).map(ToString::to_string).unwrap_or_default()
-                };
-                let mut row = vec![
-                    record.name.clone(),
-                    run.network.clone(),
-                    run.label.clone(),
-                    seed.seed.to_string(),
-                    (step + 1).to_string(),
-                    value(&seed.accuracy),
-                    value(&seed.agreement),
-                    value(&seed.synaptic_operations),
-                ];
-                let exits = seed.early_exit.as_ref().map_or(&[][..], |early| &early.exits);
-                row.extend(stops.then(|| value(exits)));
-                writer.write_record(row)?;
+                let row = TidyRow { run, cell, seed, step };
+                writer.write_record(columns.iter().map(|column| (column.value)(&row)))?;
             }
         }
     }
     finish(writer)
+}
+
+/// What the columns of [`tidy_csv`] are.
+pub fn tidy_column_table(record: &ExperimentRecord) -> Table {
+    Table {
+        title: "Columns of results.csv".to_owned(),
+        columns: vec![Column::text("column"), Column::text("meaning")],
+        rows: tidy_columns(record).into_iter().map(|column| vec![column.name, column.meaning]).collect(),
+    }
 }
 
 fn finish(writer: ::csv::Writer<Vec<u8>>) -> Result<String, ReportError> {

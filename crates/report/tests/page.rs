@@ -322,7 +322,7 @@ fn record_read_back_from_json_equals_what_was_written() {
 fn standalone_figures_are_xml_that_carries_its_own_colours() {
     let figures = figures(&experiment());
     let names: Vec<&str> = figures.iter().map(|f| f.file_name.as_str()).collect();
-    let expected = ["accuracy", "law", "loss"]
+    let expected = ["accuracy", "accuracy-operations", "law", "loss"]
         .iter()
         .flat_map(|name| ["light", "dark"].map(|ground| format!("{name}-{ground}.svg")));
     assert_eq!(names, expected.collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use report::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord,
-    SimulationRecord,
+    SimulationRecord, SweepRecord,
 };
 use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
 
@@ -89,6 +89,7 @@ fn small() -> ExperimentRecord {
             run("norm p=4 κ=0.4", &[[0.58, 0.90], [0.62, 0.92]], [1200.0, 2400.0]),
             run("max | own", &[[0.1, 0.945]], [300.0, 650.0]),
         ],
+        sweep: SweepRecord::default(),
     }
 }
 
@@ -134,7 +135,10 @@ fn early_exits_have_a_table_and_a_column_where_there_are_any() {
     assert!(lines[0].ends_with(",synaptic_operations,early_exits"), "{}", lines[0]);
     assert_eq!(
         (lines[1], lines[6]),
-        ("small,seed 1,norm p=4 κ=0.4,1,1,0.58,0.75,1200,", "small,seed 1,max | own,1,2,0.945,,650,0.25")
+        (
+            "small,seed 1,1,64-10,0.95,norm p=4 κ=0.4,1,1,0.58,0.75,1200,",
+            "small,seed 1,1,64-10,0.95,max | own,1,2,0.945,,650,0.25"
+        )
     );
     assert!(!tidy_csv(&small()).unwrap().contains("early"));
 }
@@ -146,12 +150,12 @@ fn tidy_table_has_one_row_per_seed_and_step_and_leaves_missing_values_empty() {
     assert_eq!(
         rows,
         [
-            "small,seed 1,norm p=4 κ=0.4,1,1,0.58,0.75,1200",
-            "small,seed 1,norm p=4 κ=0.4,1,2,0.9,,2400",
-            "small,seed 1,norm p=4 κ=0.4,2,1,0.62,0.75,1200",
-            "small,seed 1,norm p=4 κ=0.4,2,2,0.92,,2400",
-            "small,seed 1,max | own,1,1,0.1,0.75,300",
-            "small,seed 1,max | own,1,2,0.945,,650",
+            "small,seed 1,1,64-10,0.95,norm p=4 κ=0.4,1,1,0.58,0.75,1200",
+            "small,seed 1,1,64-10,0.95,norm p=4 κ=0.4,1,2,0.9,,2400",
+            "small,seed 1,1,64-10,0.95,norm p=4 κ=0.4,2,1,0.62,0.75,1200",
+            "small,seed 1,1,64-10,0.95,norm p=4 κ=0.4,2,2,0.92,,2400",
+            "small,seed 1,1,64-10,0.95,max | own,1,1,0.1,0.75,300",
+            "small,seed 1,1,64-10,0.95,max | own,1,2,0.945,,650",
         ]
     );
 }

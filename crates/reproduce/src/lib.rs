@@ -1,22 +1,37 @@
 //! A whole experiment from one configuration: train → convert → simulate → report, for every combination of its sweep.
 //!
+//! - [`cells`]: trains, converts and simulates each combination, or finds it done; a failed one stops no other
+//! - [`ledger`]: what became of each, `cells.json`
+//! - [`times`]: how long stages took, `times.json`
+//! - [`outputs`]: the record of all of them, its tables, figures and page
+//! - [`progress`]: what is shown meanwhile
+//! - [`listing`]: what experiments there are, what they cost and what has been run
+//!
 //! In `RUNS/NAME/`: one folder per trained network (none without a sweep over training) with `ann.safetensors`, in it
 //! one folder per conversion (none without a sweep) with `snn.safetensors` and `results.json`; and for all of them
-//! together `experiment.json`, `results.csv`, `table.md`, `differences.md`, `early-exit.md`, `law.md`, `loss.md`, `faults.md`,
-//! `accuracy-light.svg` and `-dark.svg`, the same of `law`, `loss` and `faults`, and `report.html`; those of things that were
-//! measured.
-//! What is there and unchanged is not made again, so a run that was cut off goes on where it stopped.
+//! together `experiment.json` and what [`outputs`] makes of it. What is there and unchanged is not made again, so a run that was cut
+//! off goes on where it stopped, and a run after a failure makes what failed.
 
-use std::fmt::Write as _;
+pub mod cells;
+pub mod ledger;
+pub mod listing;
+pub mod outputs;
+pub mod progress;
+pub mod times;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use model::artefact::write_atomically;
+use anyhow::{Result, bail};
 pub use model::cli::Options;
-use model::config::{Cell, ExperimentFile, folder_name};
-use report::record::{AnnRecord, ExperimentRecord};
+use model::config::ExperimentFile;
+use report::record::ExperimentRecord;
+use serde::{Deserialize, Serialize};
 
-/// A finished experiment.
+use cells::Sweep;
+
+/// An experiment that has come to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// Everything that was measured.
@@ -25,144 +40,138 @@ pub struct Outcome {
     pub page: PathBuf,
     /// What the user should know beyond that, one sentence each.
     pub notes: Vec<String>,
+    /// Combinations that failed; all others are finished.
+    pub failures: Vec<Failure>,
 }
 
-/// What happens next, for whoever shows progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// Number of the step, from 1.
-    pub number: usize,
-    /// Number of steps.
-    pub of: usize,
-    /// What is done: `seed 1: norm p=4 κ=0.4`.
-    pub what: String,
+/// What is done to a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Stochastic gradient descent.
+    Train,
+    /// To a spiking network.
+    Convert,
+    /// Of the spiking network.
+    Simulate,
 }
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Convert => "convert",
+            Self::Simulate => "simulate",
+        })
+    }
+}
+
+/// A combination that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Label of its network.
+    pub network: String,
+    /// Label of its conversion.
+    pub label: String,
+    /// What failed.
+    pub stage: Stage,
+    /// The error, with its context.
+    pub error: String,
+}
+
+/// What happens, for whoever shows progress.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It begins.
+    Begin {
+        /// Trained networks.
+        n_networks: usize,
+        /// Combinations.
+        n_cells: usize,
+    },
+    /// A stage is entered; conversion and simulation may turn out to be done already.
+    Enter {
+        /// `seed 1: norm p=4 κ=0.4`, or `seed 1: 64-24-10` in training.
+        what: String,
+        /// The stage.
+        stage: Stage,
+    },
+    /// A network is there.
+    Trained {
+        /// Its label.
+        network: String,
+        /// How long it took; `None` if it was there already.
+        took: Option<Duration>,
+    },
+    /// A combination is finished.
+    Finished {
+        /// `seed 1: norm p=4 κ=0.4`
+        what: String,
+        /// How long conversion and simulation took; `None` if both were done already.
+        took: Option<Duration>,
+    },
+    /// A combination failed.
+    Failed(Failure),
+}
+
+/// A share of all time that writing results of an unfinished sweep may take: one part in so many.
+const PARTIAL_SHARE: u32 = 20;
 
 /// Runs every combination of an experiment and reports them side by side.
 ///
+/// A combination that fails is left out of the report, which says so; the others go on. After a network the results so far are
+/// written, marked as partial, as often as that takes little time.
+///
 /// - `runs`: folder for results; the experiment's are in a folder of its name
-/// - `announce`: told before each step
+/// - `watch`: told what happens
 ///
 /// # Errors
-/// The first step that fails, with its name; what was finished before stays.
-pub fn run(file: &ExperimentFile, runs: &Path, options: Options, announce: impl Fn(&Step)) -> Result<Outcome> {
+/// If every combination fails, with why, or the folder cannot be written to.
+pub fn run(file: &ExperimentFile, runs: &Path, options: Options, mut watch: impl FnMut(&Event)) -> Result<Outcome> {
     let folder = runs.join(&file.base.name);
-    let mut networks: Vec<AnnRecord> = Vec::new();
-    let mut record_runs = Vec::new();
-    let mut dataset = None;
-    let mut notes = Vec::new();
-    let groups = groups(&file.cells);
-    let of = groups.len() + file.cells.len();
-    let mut number = 0;
-    let mut step = |what: String| {
-        number += 1;
-        announce(&Step { number, of, what });
-    };
-    for cells in groups {
-        let first = &cells[0].experiment;
-        let network = network_label(cells[0]);
-        let network_folder = folder.join(folder_name(&cells[0].network));
-        step(format!("{network}: train {}", first.architecture));
-        let trained = train::run(first, &network_folder, Some(runs), options).with_context(|| network.clone())?;
-        for cell in cells {
-            let label = &cell.run;
-            step(format!("{network}: {label}"));
-            let cell_folder =
-                if file.cells.len() == 1 { network_folder.clone() } else { network_folder.join(folder_name(label)) };
-            let context = || format!("{network}: {label}");
-            let converted =
-                convert::run(&cell.experiment, &trained.path, &cell_folder, options).with_context(context)?;
-            let simulated =
-                simulate::run(&cell.experiment, &network, label, &cell_folder, options).with_context(context)?;
-            notes.extend(
-                converted.notes.into_iter().chain(simulated.notes).map(|note| format!("{network}: {label}: {note}")),
-            );
-            let results = simulated.results;
-            if networks.iter().all(|known| known.label != network) {
-                networks.push(AnnRecord { epochs: trained.history.clone(), ..results.ann });
+    let mut sweep = Sweep::new(file, &folder, options);
+    let groups = sweep.groups();
+    watch(&Event::Begin { n_networks: groups.len(), n_cells: file.cells.len() });
+    let (mut since, mut took) = (Instant::now(), Duration::ZERO);
+    for (idx, group) in groups.iter().enumerate() {
+        let made = sweep.run(group, &mut watch)?;
+        let last = idx + 1 == groups.len();
+        if !last && made && since.elapsed() >= took * PARTIAL_SHARE {
+            let start = Instant::now();
+            if let Some(record) = sweep.record() {
+                outputs::write(&record, &folder)?;
             }
-            dataset.get_or_insert(results.dataset);
-            record_runs.push(results.run);
+            (since, took) = (Instant::now(), start.elapsed());
         }
     }
-    let record = ExperimentRecord {
-        name: file.base.name.clone(),
-        description: file.base.description.clone(),
-        quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
-        config: config_text(file),
-        dataset: dataset.expect("a checked file has at least one combination"),
-        networks,
-        runs: record_runs,
-    };
-    let page = write(&record, &folder)?;
-    Ok(Outcome { record, page, notes })
+    let failures = sweep.failures();
+    let Some(record) = sweep.record() else { bail!("{}", failure_list(&failures)) };
+    let page = outputs::write(&record, &folder)?;
+    Ok(Outcome { record, page, notes: sweep.notes(), failures })
 }
 
-/// Combinations that share a trained network, in the order of the file.
-fn groups(cells: &[Cell]) -> Vec<Vec<&Cell>> {
-    let mut groups: Vec<Vec<&Cell>> = Vec::new();
-    for cell in cells {
-        match groups.iter_mut().find(|group| group[0].network == cell.network) {
-            Some(group) => group.push(cell),
-            None => groups.push(vec![cell]),
+/// Failures for people: combinations that failed for the same reason together, the first few by name.
+pub fn failure_list(failures: &[Failure]) -> String {
+    /// Combinations that are named for one reason.
+    const MOST_NAMED: usize = 12;
+    let mut reasons: Vec<(Stage, &str, Vec<String>)> = Vec::new();
+    for Failure { network, label, stage, error } in failures {
+        let what = format!("{network}: {label}");
+        match reasons.iter_mut().find(|(known, of, _)| known == stage && of == error) {
+            Some((_, _, cells)) => cells.push(what),
+            None => reasons.push((*stage, error, vec![what])),
         }
     }
-    groups
-}
-
-fn network_label(cell: &Cell) -> String {
-    if cell.network.is_empty() { format!("seed {}", cell.experiment.seed) } else { cell.network.clone() }
-}
-
-/// The resolved configuration, with the sweep that it was expanded from.
-fn config_text(file: &ExperimentFile) -> String {
-    let mut text = file.base.to_toml();
-    if !file.axes.is_empty() {
-        text.push_str("\n[sweep]\n");
-        for axis in &file.axes {
-            let values: Vec<String> = axis.values.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "{} = [{}]", axis.path, values.join(", "));
-        }
-    }
-    text
-}
-
-/// A table in Markdown under its title.
-fn with_title(table: &report::Table) -> String {
-    format!("{}\n\n{}", table.title, report::markdown(table))
-}
-
-/// Writes everything that is made of a record; returns the path of the page.
-fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
-    let put = |name: &str, text: &str| write_atomically(&folder.join(name), text.as_bytes());
-    put("experiment.json", &serde_json::to_string(record)?)?;
-    put("results.csv", &report::tidy_csv(record)?)?;
-    put("table.md", &report::markdown(&report::accuracy_table(record)))?;
-    if let Some(differences) = report::difference_table(record) {
-        put("differences.md", &report::markdown(&differences))?;
-    }
-    if let Some(early_exits) = report::early_exit_table(record) {
-        put("early-exit.md", &report::markdown(&early_exits))?;
-    }
-    let faults: Vec<String> = report::fault_tables(record).iter().map(with_title).collect();
-    if !faults.is_empty() {
-        put("faults.md", &faults.join("\n"))?;
-    }
-    if let Some(law) = report::law_markdown(record) {
-        put("law.md", &law)?;
-    }
-    if let Some(loss) = report::loss_markdown(record) {
-        put("loss.md", &loss)?;
-    }
-    let figures = [
-        report::figures(record)?,
-        report::law_figures(record)?,
-        report::loss_figures(record)?,
-        report::fault_figures(record)?,
-    ];
-    for figure in figures.into_iter().flatten() {
-        put(&figure.file_name, &figure.svg)?;
-    }
-    put("report.html", &report::html(record)?)?;
-    Ok(folder.join("report.html"))
+    let text: Vec<String> = reasons
+        .into_iter()
+        .map(|(stage, error, mut cells)| {
+            let more = cells.len().saturating_sub(MOST_NAMED);
+            if more > 0 {
+                cells.truncate(MOST_NAMED);
+                cells.push(format!("{more} more"));
+            }
+            format!("failed to {stage}: {}\n  {}", cells.join("; "), error.replace('\n', "\n  "))
+        })
+        .collect();
+    text.join("\n")
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use datasets::{DatasetName, LabelledImages, Split};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 pub use model::cli::Options;
 use model::config::{Encoding, EngineKind};
 use model::network::{Network, values};
@@ -25,7 +25,7 @@ use model::{Experiment, artefact};
 use rayon::prelude::*;
 use report::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
-    SimulationRecord,
+    SimulationRecord, SweepRecord,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -154,6 +154,7 @@ pub fn experiment_record(experiment: &Experiment, results: &Results) -> Experime
         dataset: results.dataset.clone(),
         networks: vec![results.ann.clone()],
         runs: vec![results.run.clone()],
+        sweep: SweepRecord::default(),
     }
 }
 
@@ -512,7 +513,6 @@ fn samples_per_chunk(network: &SpikingNetwork) -> usize {
 }
 
 fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {
-    let target = if options.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("simulate {wide_bar} {percent}% {elapsed} (left {eta}) {per_sec}");
-    ProgressBar::with_draw_target(Some(n_samples as u64), target).with_style(style.expect("a valid template"))
+    let template = "simulate {wide_bar} {percent}% {elapsed} (left {eta}) {per_sec}";
+    model::progress::bar(n_samples as u64, template, options.progress)
 }

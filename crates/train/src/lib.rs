@@ -117,12 +117,29 @@ impl Data {
     }
 }
 
-/// Everything that the weights depend on.
-fn recipe(experiment: &Experiment, data: &Data) -> Value {
+/// Whether a run's folder holds the experiment's trained network, by its description alone: neither its weights nor the data are
+/// read.
+pub fn seems_trained(experiment: &Experiment, folder: &Path) -> bool {
+    let Ok(Some(AnnMetadata { mut recipe, .. })) = artefact::read_description(&folder.join(FILE_NAME), "") else {
+        return false;
+    };
+    let data = recipe["data"].as_object_mut();
+    let _ = data.map(|data| data.shift_remove("checksum"));
+    recipe == recipe_without_data(experiment)
+}
+
+/// Everything that the weights depend on but the data's contents.
+fn recipe_without_data(experiment: &Experiment) -> Value {
     let mut recipe =
         experiment.excerpt(&["seed", "backend", "data.dataset", "data.validation_samples", "model", "train"]);
-    recipe["data"]["checksum"] = json!(data.checksum);
     recipe["format"] = json!(ann::FORMAT);
+    recipe
+}
+
+/// Everything that the weights depend on.
+fn recipe(experiment: &Experiment, data: &Data) -> Value {
+    let mut recipe = recipe_without_data(experiment);
+    recipe["data"]["checksum"] = json!(data.checksum);
     recipe
 }
 
@@ -140,7 +157,7 @@ fn twin(runs: &Path, experiment: &Experiment, recipe: &Value) -> Option<Outcome>
     let outer = subfolders(runs);
     let inner: Vec<PathBuf> = outer.iter().flat_map(|folder| subfolders(folder)).collect();
     let fits = |path: &PathBuf| {
-        artefact::read_metadata::<AnnMetadata>(path).is_some_and(|metadata| metadata.recipe == *recipe)
+        artefact::read_description::<AnnMetadata>(path, "").is_ok_and(|of| of.is_some_and(|of| of.recipe == *recipe))
     };
     let mut files = outer.into_iter().chain(inner).map(|folder| folder.join(FILE_NAME)).filter(fits);
     files.find_map(|path| reusable(experiment, &path, recipe))
@@ -224,6 +241,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = run_in(folder.path(), &[]);
         assert!(!first.reused);
+        assert!(seems_trained(&experiment(&["simulate.steps=8"]), folder.path()));
+        assert!(!seems_trained(&experiment(&["seed=8"]), folder.path()));
         assert_eq!(run_in(folder.path(), &[]), Outcome { reused: true, ..first.clone() });
         // Keys that the weights do not depend on change nothing.
         assert!(run_in(folder.path(), &["simulate.steps=8", "convert.kappa=0.3"]).reused);

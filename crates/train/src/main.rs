@@ -26,8 +26,8 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match args.read() {
-        Ok(file) => file.base,
+    let experiment = match args.read_base() {
+        Ok(experiment) => experiment,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);

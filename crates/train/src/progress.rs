@@ -1,9 +1,9 @@
 //! How training is shown on the standard error: a bar on a terminal, else one line per epoch, as in a log file.
 
-use std::io::Write as _;
 use std::time::Instant;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar};
+use model::progress;
 use report::record::EpochRecord;
 
 /// Shows how far training is; shows nothing unless it is asked to.
@@ -19,10 +19,8 @@ impl Display {
     ///
     /// - `n_samples`: training samples per epoch
     pub fn new(n_epochs: usize, n_samples: usize, history: &[EpochRecord], shown: bool) -> Self {
-        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let template = "train {bar:12} {percent:>3} %, {eta} left  {wide_msg}";
-        let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸─");
-        let bar = ProgressBar::with_draw_target(Some((n_epochs * n_samples) as u64), target).with_style(style);
+        let bar = progress::bar((n_epochs * n_samples) as u64, template, shown);
         bar.set_position((history.len() * n_samples) as u64);
         bar.reset_eta();
         let display = Self { bar, shown, n_epochs, start: Instant::now() };
@@ -68,8 +66,7 @@ impl Display {
 
     fn write_line(&self, text: &str) {
         if self.shown {
-            // Who closed the standard error wants no lines.
-            _ = writeln!(std::io::stderr(), "train {text}");
+            progress::line(&format!("train {text}"));
         }
     }
 }

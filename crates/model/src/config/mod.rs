@@ -78,6 +78,8 @@ pub struct Experiment {
     pub convert: ConvertConfig,
     /// `[simulate]`
     pub simulate: SimulateConfig,
+    /// `[report]`
+    pub report: ReportConfig,
     resolved: Table,
 }
 
@@ -355,6 +357,13 @@ pub struct SimulateConfig {
     pub faults: FaultsConfig,
 }
 
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReportConfig {
+    /// Label of the conversion that others are compared with; `None` is the first by the L4-norm.
+    pub baseline: Option<String>,
+}
+
 /// A checked file: one experiment, and the combinations of its sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentFile {
@@ -362,6 +371,8 @@ pub struct ExperimentFile {
     pub base: Experiment,
     /// The axes of `[sweep]`; empty without one.
     pub axes: Vec<Axis>,
+    /// Dotted paths of the keys that the sweep sets, [`Cell::values`] being their values.
+    pub columns: Vec<String>,
     /// Every combination, the last axis varying fastest; one without a sweep.
     pub cells: Vec<Cell>,
 }
@@ -375,16 +386,7 @@ impl ExperimentFile {
     /// [`ConfigError`] with every problem: an unreadable file, a syntax error, unknown keys, values out of
     /// range, keys that contradict each other, overrides that match no key.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path, overrides),
-            Err(error) => Err(ConfigError {
-                file: path.to_owned(),
-                problems: vec![Problem::new(
-                    "",
-                    format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"),
-                )],
-            }),
-        }
+        Self::parse(&read_text(path)?, path, overrides)
     }
 
     /// Checks the text of an experiment file; `path` is for messages.
@@ -392,27 +394,86 @@ impl ExperimentFile {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let Raw { mut table, axes, mut problems } = Raw::parse(text, path, overrides)?;
+        let base = experiment(&table, &mut problems);
         let fail = |problems| ConfigError { file: path.to_owned(), problems };
-        let mut raw: Table = match text.parse() {
-            Ok(raw) => raw,
-            Err(error) => {
-                return Err(fail(vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))]));
-            }
-        };
-        let mut problems = Vec::new();
-        for text in overrides {
-            override_key(&mut raw, text, &mut problems);
-        }
-        let axes = sweep::axes(&raw, &mut problems);
-        let base = experiment(&raw, &mut problems);
         let Some(base) = base.filter(|_| problems.is_empty()) else { return Err(fail(problems)) };
-        raw.remove("sweep");
-        let cells = sweep::cells(&raw, &axes, &mut problems);
-        if problems.is_empty() { Ok(Self { base, axes, cells }) } else { Err(fail(problems)) }
+        table.remove("sweep");
+        let columns = sweep::columns(&axes);
+        let cells = sweep::cells(&table, &axes, &columns, &mut problems);
+        if problems.is_empty() {
+            problems.extend(unknown_baseline(&base, &cells));
+        }
+        if problems.is_empty() { Ok(Self { base, axes, columns, cells }) } else { Err(fail(problems)) }
     }
 }
 
+/// The text of an experiment file.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError {
+        file: path.to_owned(),
+        problems: vec![Problem::new(
+            "",
+            format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"),
+        )],
+    })
+}
+
+/// A file with its overrides, before its keys are checked.
+struct Raw {
+    table: Table,
+    axes: Vec<Axis>,
+    problems: Vec<Problem>,
+}
+
+impl Raw {
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut table: Table = text.parse().map_err(|error| ConfigError {
+            file: path.to_owned(),
+            problems: vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))],
+        })?;
+        let mut problems = Vec::new();
+        for text in overrides {
+            override_key(&mut table, text, &mut problems);
+        }
+        let axes = sweep::axes(&table, &mut problems);
+        Ok(Self { table, axes, problems })
+    }
+}
+
+/// A baseline that no combination is called.
+fn unknown_baseline(base: &Experiment, cells: &[Cell]) -> Option<Problem> {
+    let baseline = base.report.baseline.as_ref()?;
+    let mut labels: Vec<&str> = cells.iter().map(|cell| cell.run.as_str()).collect();
+    labels.dedup();
+    if labels.contains(&baseline.as_str()) {
+        return None;
+    }
+    let nearest = labels.iter().min_by_key(|label| strsim::damerau_levenshtein(label, baseline))?;
+    let message = format!("found \"{baseline}\", which no conversion is called; did you mean \"{nearest}\"?");
+    Some(Problem::new("report.baseline", message))
+}
+
 impl Experiment {
+    /// Reads and checks an experiment file for a command that expands no sweep: the combinations are not looked at, so an
+    /// override may make two of them alike, or one impossible.
+    ///
+    /// # Errors
+    /// As [`ExperimentFile::read`].
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::parse(&read_text(path)?, path, overrides)
+    }
+
+    /// Checks the text of an experiment file as [`Self::read`] does; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`ExperimentFile::read`].
+    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let Raw { table, mut problems, .. } = Raw::parse(text, path, overrides)?;
+        let experiment = experiment(&table, &mut problems).filter(|_| problems.is_empty());
+        experiment.ok_or_else(|| ConfigError { file: path.to_owned(), problems })
+    }
+
     /// The resolved configuration: every key with its value, defaults filled in.
     pub fn resolved(&self) -> &Table {
         &self.resolved
@@ -663,6 +724,9 @@ impl Reader<'_> {
             train: self.train(),
             convert: self.convert(),
             simulate: self.simulate(),
+            report: ReportConfig {
+                baseline: schema::lookup(self.0, "report.baseline").and_then(Value::as_str).map(str::to_owned),
+            },
             resolved: self.0.clone(),
         }
     }

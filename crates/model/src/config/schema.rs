@@ -321,6 +321,12 @@ pub const KEYS: &[Key] = &[
         "0.0",
         "fault: probability that a spike is lost behind the neuron, or pixel, that sent it, for all that it would have reached; independent from spike to spike",
     ),
+    key(
+        "report.baseline",
+        Kind::Text,
+        "",
+        "label of the conversion that the others are compared with; default: the first by the L4-norm",
+    ),
 ];
 
 /// Checks every key of a file and fills in the defaults; returns the resolved file, without `[sweep]`.
@@ -527,6 +533,7 @@ pub fn reference() -> String {
     text.push_str(
         "\n[sweep]\nKEY = [VALUES]: lists over any key above; tables over any section, as in\n    \
          convert = [{ method = \"percentile\" }, { method = \"norm\", kappa = 0.3 }]\n    \
+         A table may have a `label`, which names it; a network without one is called by its architecture.\n    \
          `reproduce` runs every combination and reports them side by side.\n",
     );
     let built_in: Vec<_> = Backend::built_in().iter().map(ToString::to_string).collect();

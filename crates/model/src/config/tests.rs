@@ -295,6 +295,119 @@ fn sweeps_over_unknown_keys_bad_values_or_equal_labels_are_refused() {
     assert!(with("name = [\"a\", \"b\"]").contains("cannot be swept"));
 }
 
+/// A sweep over two networks, two seeds and two conversions.
+const NETWORKS: &str = r#"
+[sweep]
+model = [
+  { layers = [{ kind = "flatten" }, { kind = "dense", units = 10 }] },
+  { layers = [{ kind = "flatten" }, { kind = "dense", units = 32 }, { kind = "relu" }, { kind = "dense", units = 10 }] },
+]
+seed = [1, 2]
+convert = [{ method = "max" }, { method = "norm", kappa = "auto" }]
+"#;
+
+#[test]
+fn networks_of_a_sweep_are_called_by_their_architecture_or_a_label() {
+    let file = parse(&format!("{MINIMAL}{NETWORKS}"), &[]).unwrap();
+    let cell = &file.cells[7];
+    assert_eq!((cell.network.as_str(), cell.run.as_str()), ("64-32-10, seed 2", "norm p=4 κ=auto"));
+    assert_eq!((cell.variant.as_str(), cell.replicate.as_str()), ("64-32-10", "seed 2"));
+    assert_eq!(
+        (cell.method().as_str(), folder_name(&cell.network).as_str()),
+        ("64-32-10: norm p=4 κ=auto", "64-32-10-seed-2")
+    );
+    assert_eq!(cell.levels, ["64-32-10", "2", "norm p=4 κ=auto"]);
+
+    let named = NETWORKS.replacen("{ layers", "{ label = \"shallow\", layers", 1);
+    let file = parse(&format!("{MINIMAL}{named}"), &[]).unwrap();
+    assert_eq!(
+        (file.cells[0].network.as_str(), file.cells[7].network.as_str()),
+        ("shallow, seed 1", "64-32-10, seed 2")
+    );
+
+    // The list alone is called by its architecture, too.
+    let layers = "[sweep]\nmodel.layers = [[{ kind = \"flatten\" }, { kind = \"dense\", units = 10 }]]\n";
+    let file = parse(&format!("{MINIMAL}{layers}"), &[]).unwrap();
+    assert_eq!((file.cells[0].network.as_str(), file.cells[0].variant.as_str()), ("64-10", ""));
+}
+
+#[test]
+fn networks_that_look_alike_need_a_label() {
+    let text = format!("{MINIMAL}{NETWORKS}").replace(
+        "units = 32 }, { kind = \"relu\" }, { kind = \"dense\", units = 10 }",
+        "units = 10 }, { kind = \"dropout\", rate = 0.2 }",
+    );
+    let alike = error(&text, &[]);
+    assert!(
+        alike.contains("[sweep] model: two combinations are both called `64-10, seed 1`; give them different `label`s"),
+        "{alike}"
+    );
+    let named = text.replacen("{ layers", "{ label = 3, layers", 1);
+    assert!(error(&named, &[]).contains("[sweep] model: label: found 3; give a text in quotes"));
+}
+
+#[test]
+fn tables_of_a_sweep_are_called_by_their_keys_or_a_label() {
+    let text = "[sweep]\ntrain = [{ epochs = 3, sgd = { momentum = 0.5 } }, { label = \"long\", epochs = 9 }]\nsimulate = [{ steps = 4, encoding = \"constant\" }, { steps = 8 }]\n";
+    let file = parse(&format!("{MINIMAL}{text}"), &[]).unwrap();
+    let names: Vec<_> = file.cells.iter().map(|cell| format!("{}/{}", cell.network, cell.run)).collect();
+    assert_eq!(names[0], "epochs 3, momentum 0.5/steps 4, encoding constant");
+    assert_eq!(names[3], "long/steps 8");
+    assert_eq!(file.cells[3].experiment.train.epochs, 9);
+}
+
+#[test]
+fn a_cell_has_the_value_of_every_swept_key_that_matters_to_it() {
+    let file = parse(&format!("{MINIMAL}{NETWORKS}"), &[]).unwrap();
+    assert_eq!(file.columns, ["model.layers", "seed", "convert.method", "convert.kappa"]);
+    assert_eq!(file.cells[0].values, ["64-10", "1", "max", ""]);
+    assert_eq!(file.cells[7].values, ["64-32-10", "2", "norm", "auto"]);
+    let named = NETWORKS.replacen("{ layers", "{ label = \"shallow\", layers", 1);
+    let file = parse(&format!("{MINIMAL}{named}"), &[]).unwrap();
+    assert_eq!(file.columns[..2], ["model", "model.layers"]);
+    assert_eq!(
+        (&file.cells[0].values[..2], &file.cells[7].values[..2]),
+        (&["shallow", "64-10"].map(str::to_owned)[..], &["64-32-10", "64-32-10"].map(str::to_owned)[..])
+    );
+}
+
+#[test]
+fn a_command_that_expands_no_sweep_looks_at_its_own_experiment_alone() {
+    let text = format!("{MINIMAL}{NETWORKS}");
+    let of = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Experiment::parse(&text, Path::new("x.toml"), &overrides)
+    };
+    // κ = auto would contradict `max` in one combination, and one label make two alike.
+    for overrides in [&["convert.label=mine"][..], &["convert.calibrate=bias", "convert.compensate=true"]] {
+        assert_eq!(of(overrides).unwrap(), parse(MINIMAL, overrides).unwrap().base);
+    }
+    assert!(error(&text, &["convert.label=mine"]).contains("both called `mine`"));
+    // What is wrong with the experiment or the shape of its sweep is still said.
+    assert!(of(&["train.epochs=0"]).unwrap_err().to_string().contains("[train] epochs: found 0"));
+    assert!(Experiment::parse(&text.replace("seed = [1, 2]", "sed = [1, 2]"), Path::new("x.toml"), &[]).is_err());
+}
+
+#[test]
+fn a_baseline_is_the_label_of_a_conversion() {
+    let with = |baseline: &str| format!("{MINIMAL}{NETWORKS}[report]\nbaseline = \"{baseline}\"\n");
+    let file = parse(&with("max"), &[]).unwrap();
+    assert_eq!(file.base.report.baseline.as_deref(), Some("max"));
+    let unknown = error(&with("norm p=4 κ=0.4"), &[]);
+    assert!(unknown.contains("[report] baseline: found \"norm p=4 κ=0.4\", which no conversion is called; did you mean \"norm p=4 κ=auto\"?"), "{unknown}");
+    assert!(error(&format!("{MINIMAL}\n[sweep]\nreport.baseline = [\"max\"]\n"), &[]).contains("cannot be swept"));
+    // Without it the resolved configuration, which artefacts hold, is as it always was.
+    assert!(!parse(MINIMAL, &[]).unwrap().base.to_toml().contains("report"));
+}
+
+#[test]
+fn long_labels_have_short_folders_of_their_own() {
+    let label = |last: char| format!("{}{last}", "norm p=4 κ=0.4, ".repeat(20));
+    let (a, b) = (folder_name(&label('a')), folder_name(&label('b')));
+    assert!(a.len() <= 96 && a != b && a.starts_with("norm-p-4-k-0.4-norm"), "{a} {b}");
+    assert_eq!(folder_name(&label('a')), a);
+}
+
 #[test]
 fn a_network_that_does_not_fit_its_data_says_what_would() {
     let experiment = parse(MINIMAL, &[]).unwrap().base;

@@ -1,17 +1,25 @@
 //! Accuracy against time steps and against synaptic operations.
 
-use maud::html;
+use maud::{Markup, PreEscaped, html};
 
-use super::headline::LOSSES;
-use super::{HALF, Section, figure, findings, method_legend, reading, table};
-use crate::comparison::{Verdict, compare, leader};
+use super::{HALF, Section, THIRD, figure, findings, reading, table};
+use crate::chart::{Chart, line_swatch, swatch};
+use crate::comparison::leader;
 use crate::error::ReportError;
 use crate::figure::{accuracy_charts, cost_charts};
+use crate::finding::{LOSSES, MANY_METHODS, cheapest, n_named, ranking, reached};
 use crate::method::{Method, checkpoints};
-use crate::number::{accuracy_decimals, count, count_summary, fixed, list, percent, percent_summary};
+use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
+use crate::palette::Ink;
+use crate::panel::{Panel, Panels, panels};
 use crate::record::ExperimentRecord;
 use crate::statistic::summarise;
-use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table};
+use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
+
+/// Methods of a ranking.
+const RANKED: usize = 8;
+/// Most panels of one figure that are shown before the others are folded away.
+const MOST_PANELS: usize = 12;
 
 pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     if methods.iter().all(|m| (1..=m.steps()).all(|t| m.accuracy(t).is_none())) {
@@ -29,10 +37,21 @@ pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -
         title: "Accuracy against time steps",
         body: html! {
             (reading("A curve further left needs fewer steps. The full range shows which methods collapse at few steps, the enlarged one what is still lost later."))
-            (figure(&accuracy_charts(record, methods), HALF, "charts two", &method_legend(methods, true), caption)?)
+            (curves(record, methods, &accuracy_charts, caption)?)
             (findings(&step_findings(record, methods)))
-            (table(&accuracy_table(record)))
-            @if let Some(differences) = difference_table(record) { (table(&differences)) }
+            @if methods.len() > MANY_METHODS {
+                @for ranking in &rankings(record, methods) { (table(ranking)) }
+                details { summary { "Every method" small { (methods.len()) " rows" } } (table(&accuracy_table(record))) }
+                @if let Some(differences) = difference_table(record) {
+                    details { summary { "Against the baseline" } (table(&differences)) }
+                }
+            } @else {
+                (table(&accuracy_table(record)))
+                @if let Some(differences) = difference_table(record) { (table(&differences)) }
+            }
+            @if let Some(intervals) = interval_table(record) {
+                details { summary { "Confidence intervals" } (table(&intervals)) }
+            }
             details { summary { "Agreement with the ANN, and latency" } (table(&agreement)) (table(&latency(methods))) }
         },
     }))
@@ -78,7 +97,10 @@ fn step_findings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Strin
         let best = methods[leader.best].label;
         let tied: Vec<&str> = leader.tied.iter().map(|&i| methods[i].label).collect();
         sentences.push(if !tied.is_empty() {
-            format!("At T = {last}, {best} has the highest mean and ties with {}.", list(&tied))
+            format!(
+                "At T = {last}, {best} has the highest mean and ties with {}.",
+                some_of(&tied, n_named(methods.len()))
+            )
         } else if !leader.unknown.is_empty() {
             format!("At T = {last}, {best} has the highest mean; there is no spread to tell it from the others.")
         } else {
@@ -88,28 +110,71 @@ fn step_findings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Strin
     sentences
 }
 
-/// The order in which the methods come within a loss of the ANN.
-fn reached(methods: &[Method<'_>], loss: f64) -> Option<String> {
-    let mut by_step: Vec<(usize, Vec<&str>)> = Vec::new();
-    let mut never = Vec::new();
-    for method in methods {
-        match method.first_step_within(loss) {
-            None => never.push(method.label),
-            Some(t) => match by_step.iter_mut().find(|(step, _)| *step == t) {
-                Some((_, labels)) => labels.push(method.label),
-                None => by_step.push((t, vec![method.label])),
-            },
+/// The best methods at the first, a middle and the last checkpoint.
+fn rankings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Table> {
+    let steps = checkpoints(record);
+    let mut shown: Vec<usize> = [0, steps.len() / 2, steps.len() - 1].iter().map(|&i| steps[i]).collect();
+    shown.dedup();
+    shown
+        .into_iter()
+        .map(|step| Table {
+            title: format!("The best {RANKED} of {} methods at T = {step}", methods.len()),
+            columns: vec![
+                Column::number("rank"),
+                Column::text("method"),
+                Column::number("accuracy, % [95 % interval]"),
+                Column::number("against the first, points [95 % interval]"),
+                Column::text("verdict"),
+                Column::number("syn. ops / sample"),
+            ],
+            rows: ranking(record, methods, step, RANKED),
+        })
+        .collect()
+}
+
+/// The curves of all methods, in as many panels as they need.
+fn curves(
+    record: &ExperimentRecord,
+    methods: &[Method<'_>],
+    charts: &dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2],
+    caption: &str,
+) -> Result<Markup, ReportError> {
+    let Panels { panels, series } = panels(record, methods);
+    let legend = html! {
+        ul.legend {
+            li { (PreEscaped(line_swatch(Ink::Ann, 0))) "ANN" }
+            @for (i, name) in series.iter().enumerate() { li { (PreEscaped(swatch(i, true))) (name) } }
         }
+    };
+    if let [only] = panels.as_slice() {
+        return figure(&charts(record, methods, only), HALF, "charts two", &legend, caption);
     }
-    by_step.sort_by_key(|(step, _)| *step);
-    let mut parts: Vec<String> = by_step.iter().map(|(t, labels)| format!("{} at T = {t}", list(labels))).collect();
-    if !never.is_empty() {
-        parts.push(format!("never: {}", list(&never)));
+    let (mut whole, mut near) = (Vec::new(), Vec::new());
+    for panel in &panels {
+        let [full, zoom] = charts(record, methods, panel);
+        // Where panels have series of their own, each has its own legend.
+        let own = html! {
+            @if series.is_empty() {
+                ul.legend { @for (i, look) in &panel.members { li { (PreEscaped(swatch(*look, true))) (methods[*i].label) } } }
+            }
+        };
+        whole.push(figure(&[full], (THIRD, PANEL_HEIGHT), "charts", &own, "")?);
+        near.push(figure(&[zoom], (THIRD, PANEL_HEIGHT), "charts", &own, "")?);
     }
-    (!parts.is_empty()).then(|| {
-        format!("First step at most {} points below the ANN, on average: {}.", fixed(loss, 1), parts.join("; "))
+    let (first, rest) = whole.split_at(whole.len().min(MOST_PANELS));
+    Ok(html! {
+        (legend)
+        div.panels { @for panel in first { (panel) } }
+        @if !rest.is_empty() {
+            details { summary { (rest.len()) " more panels" } div.panels { @for panel in rest { (panel) } } }
+        }
+        details { summary { "The same near the ANN" } div.panels { @for panel in &near { (panel) } } }
+        p.note { (caption.replace("The second panel enlarges the last points below the ANN.", "One panel for each combination of what else was swept.")) }
     })
 }
+
+/// Height of a panel among many, in pixels.
+const PANEL_HEIGHT: u32 = 250;
 
 pub(super) fn against_cost(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     if methods.iter().all(|m| m.operations(m.steps()).is_none_or(|s| s.mean <= 0.0)) {
@@ -130,35 +195,13 @@ pub(super) fn against_cost(record: &ExperimentRecord, methods: &[Method<'_>]) ->
         title: "Accuracy against synaptic operations",
         body: html! {
             (reading("A synaptic operation is one spike arriving at one neuron: one addition. A method that fires more is faster in steps but pays for it here; a curve further left is cheaper."))
-            (figure(&cost_charts(record, methods), HALF, "charts two", &method_legend(methods, true), caption)?)
+            (curves(record, methods, &cost_charts, caption)?)
             (findings(&sentences))
-            (table(&operations))
+            @if methods.len() > MANY_METHODS {
+                details { summary { "Operations of every method" } (table(&operations)) }
+            } @else {
+                (table(&operations))
+            }
         },
     }))
-}
-
-/// Which method comes within a loss of the ANN with the fewest operations.
-fn cheapest(methods: &[Method<'_>], loss: f64) -> Option<String> {
-    let mut ranked: Vec<(&Method<'_>, usize, f64)> = methods
-        .iter()
-        .filter_map(|m| {
-            let step = m.first_step_within(loss)?;
-            Some((m, step, m.operations(step)?.mean))
-        })
-        .collect();
-    ranked.sort_by(|a, b| a.2.total_cmp(&b.2));
-    let &(best, step, cost) = ranked.first()?;
-    let price = |m: &Method<'_>, t: usize, ops: f64| format!("{} with {} (T = {t})", m.label, count(ops));
-    let head = format!("Fewest operations to come within {} points of the ANN", fixed(loss, 1));
-    let Some(&(second, second_step, second_cost)) = ranked.get(1) else {
-        return Some(format!("{head}: {}; no other method comes that near.", price(best, step, cost)));
-    };
-    let verdict = compare(&best.operations_at(step), &second.operations_at(second_step));
-    let second = price(second, second_step, second_cost);
-    let best = price(best, step, cost);
-    Some(match verdict {
-        Verdict::Different => format!("{head}: {best}, then {second}."),
-        Verdict::Tie => format!("{head}: a tie of {best} and {second}."),
-        Verdict::Unknown => format!("{head}: {best}, then {second}; there is no spread to judge the difference by."),
-    })
 }

@@ -9,6 +9,7 @@ use crate::figure::accuracy_charts;
 use crate::method::{Method, last_step};
 use crate::number::{fixed, percent, significant};
 use crate::palette::Ink;
+use crate::panel::Panel;
 use crate::record::ExperimentRecord;
 use crate::statistic::Summary;
 use crate::table::early_exit_table;
@@ -18,7 +19,7 @@ const RING: f64 = 6.0;
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     let Some(early_exits) = early_exit_table(record) else { return Ok(None) };
-    let [_, near] = accuracy_charts(record, methods);
+    let [_, near] = accuracy_charts(record, methods, &Panel::of_all(methods));
     let charts = [with_stops(near, methods), stopped(record, methods)];
     let caption = "Left: mean accuracy after each time step, all samples alike; a ring stands at the accuracy and the mean \
                    number of steps of samples that stop one by one. Right: share of samples that have stopped (binary logarithmic \

@@ -2,10 +2,10 @@
 
 use maud::html;
 
-use super::headline::LOSSES;
 use super::{HALF, Section, figure, findings, method_legend, reading, table};
 use crate::chart::{Axis, Chart, Mark};
 use crate::error::ReportError;
+use crate::finding::LOSSES;
 use crate::method::{Method, checkpoints, last_step};
 use crate::number::{
     MISSING, accuracy_decimals, energy, fixed, list, percent_summary, significant, significant_or_missing,

@@ -2,15 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::table;
+use super::{findings, table};
 use crate::comparison::leader;
-use crate::method::{Method, ann_accuracy, checkpoints, last_step};
-use crate::number::{MISSING, accuracy_decimals, fixed, integer, list, percent_summary};
+use crate::finding::{LOSSES, MANY_METHODS, failures, how_judged, n_named};
+use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step};
+use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent_summary, some_of};
 use crate::record::ExperimentRecord;
 use crate::table::{Column, Table};
-
-/// Losses, in percentage points, whose first step is reported.
-pub(super) const LOSSES: [f64; 2] = [1.0, 0.5];
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Markup {
     let decimals = accuracy_decimals(record.dataset.n_test);
@@ -27,25 +25,34 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Mark
             div { dt { "Network" } dd { @if let [one] = architectures[..] { (one) } @else { (architectures.len()) " architectures" } small { (record.networks.len()) " trained" } } }
             div { dt { "Simulation" } dd { "T = " (last_step(record)) small { (number_of(methods.len(), "method")) ", " (number_of(seeds.len(), "seed")) } } }
         }
-        @if architectures.len() > 1 {
+        @let failures = failures(record);
+        @if !failures.is_empty() {
+            div.caution {
+                p { (number_of(failures.len(), "combination")) " failed; what follows is of the others. The same command again makes the failed ones and no other." }
+                ul { @for (cell, stage, error) in &failures { li { b { (cell.network) ": " (cell.label) } " – " (stage) ": " (error) } } }
+            }
+        }
+        (findings(&crate::finding::findings(record)))
+        @if architectures.len() > 1 && ann_accuracies(record).len() == 1 {
             p.caution { "The networks differ in more than their seed; means over them mix different architectures. The table of networks lists each." }
         }
         @if !methods.is_empty() {
-            div.pair {
+            @if methods.len() > MANY_METHODS {
                 (table(&leaders(record, methods, decimals)))
-                (table(&first_steps(methods)))
+                details { summary { "How soon each method comes near its ANN" small { (methods.len()) " rows" } } (table(&first_steps(methods))) }
+            } @else {
+                div.pair {
+                    (table(&leaders(record, methods, decimals)))
+                    (table(&first_steps(methods)))
+                }
             }
-            p.note { "± is one standard deviation over networks × simulation seeds. Methods are compared on the same network and seed; a difference whose 95 % interval (Student’s t over " (unit(record)) ", each comparison by itself) holds zero is a tie. The choice of test samples is not part of that interval." }
+            p.note { "± is one standard deviation over networks × simulation seeds. " (how_judged(record)) }
         }
     }
 }
 
 fn number_of(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
-fn unit(record: &ExperimentRecord) -> &'static str {
-    if record.networks.len() > 1 { "networks" } else { "seeds" }
 }
 
 /// The highest mean at each checkpoint, with what cannot be told from it.
@@ -57,7 +64,10 @@ fn leaders(record: &ExperimentRecord, methods: &[Method<'_>], decimals: usize) -
             let label = |i: &usize| methods[*i].label;
             let best = &methods[leader.best];
             let others = if !leader.tied.is_empty() {
-                format!("tie with {}", list(&leader.tied.iter().map(label).collect::<Vec<_>>()))
+                format!(
+                    "tie with {}",
+                    some_of(&leader.tied.iter().map(label).collect::<Vec<_>>(), n_named(methods.len()))
+                )
             } else if !leader.unknown.is_empty() {
                 "no spread to judge by".to_owned()
             } else if methods.len() == 1 {

@@ -24,8 +24,8 @@ pub(super) fn section(methods: &[Method<'_>]) -> Result<Option<Section>, ReportE
         .enumerate()
         .filter_map(|(series, m)| {
             let run = *m.runs.iter().find(|r| !(r.simulation.layers.is_empty() && r.conversion.layers.is_empty()))?;
-            // The accuracy of the run's own network: observations stand in the order of the runs.
-            let ann_accuracy = m.observations.iter().find(|o| o.key.0 == run.network).and_then(|o| o.ann_accuracy);
+            // The accuracy of the run's own network.
+            let ann_accuracy = m.observations.iter().find(|o| o.network == run.network).and_then(|o| o.ann_accuracy);
             Some(Shown { series, label: m.label, run, ann_accuracy })
         })
         .collect();

@@ -21,11 +21,13 @@ mod variance;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart::{Chart, line_swatch, svg, swatch};
+use crate::comparison::leader;
 use crate::error::ReportError;
-use crate::method::{Method, methods};
+use crate::finding::{MANY_METHODS, mean_accuracy};
+use crate::method::{Method, checkpoints, methods};
 use crate::palette::{DARK_COLOURS, Ink, LIGHT_COLOURS, page_rules};
 use crate::record::ExperimentRecord;
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, references};
 
 /// Layout and typography; colours come from [`crate::palette`].
 const STYLE: &str = include_str!("page.css");
@@ -56,19 +58,20 @@ struct Section {
 /// [`ReportError::Draw`] if the plotting library fails.
 pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
     let methods = methods(record);
+    let chosen = chosen(record);
     let sections: Vec<Section> = [
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
         early_exit::section(record, &methods)?,
         faults::section(record)?,
         loss::section(record, &methods)?,
-        variance::section(record, &methods)?,
+        variance::section(record, &chosen)?,
         law::section(record, &methods)?,
-        rates::section(&methods)?,
-        raster::section(record, &methods)?,
-        layers::section(&methods)?,
-        energy::section(record, &methods)?,
-        search::section(&methods)?,
+        rates::section(&chosen)?,
+        raster::section(record, &chosen)?,
+        layers::section(&chosen)?,
+        energy::section(record, &chosen)?,
+        search::section(&chosen)?,
         training::section(record)?,
         Some(provenance::section(record)),
     ]
@@ -97,6 +100,9 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
                     nav aria-label="Contents" {
                         ol { @for s in &sections { li { a href={ "#" (s.id) } { (s.title) } } } }
                     }
+                    @if chosen.len() < methods.len() {
+                        p.note { "Sections on noise, rates, spikes, layers, energy and the search for κ show " (chosen.len()) " of the " (methods.len()) " methods: those that lead at a checkpoint, the baseline, and the best of the others." }
+                    }
                     @for s in &sections {
                         section id=(s.id) aria-labelledby={ (s.id) "-title" } {
                             h2 id={ (s.id) "-title" } { (s.title) }
@@ -109,6 +115,29 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
         }
     };
     Ok(page.into_string())
+}
+
+/// Methods of which details are shown: all where there are few; else those that lead at a checkpoint, the baseline, and the best
+/// of the others half-way through the checkpoints.
+fn chosen(record: &ExperimentRecord) -> Vec<Method<'_>> {
+    let methods = methods(record);
+    if methods.len() <= MANY_METHODS {
+        return methods;
+    }
+    let steps = checkpoints(record);
+    let middle = steps.get(steps.len() / 2).copied().unwrap_or(1);
+    let mut wanted: Vec<usize> = steps.iter().filter_map(|&step| leader(&methods, step)).map(|l| l.best).collect();
+    wanted.extend(references(record, &methods).into_iter().flatten());
+    let mut ranked: Vec<usize> = (0..methods.len()).collect();
+    ranked.sort_by(|&a, &b| mean_accuracy(&methods[b], middle).total_cmp(&mean_accuracy(&methods[a], middle)));
+    wanted.extend(ranked);
+    let mut kept: Vec<usize> = Vec::new();
+    for idx in wanted {
+        if kept.len() < MANY_METHODS && !kept.contains(&idx) {
+            kept.push(idx);
+        }
+    }
+    methods.into_iter().enumerate().filter(|(idx, _)| kept.contains(idx)).map(|(_, method)| method).collect()
 }
 
 fn style_sheet() -> String {

@@ -5,7 +5,7 @@ use report::record::{
     Angle, AnnRecord, Charge, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, EpochRecord,
     ExperimentRecord, Fit, KappaTrial, LayerActivity, LayerConversion, LayerLaw, LayerRaster, LayerVariance,
     LossRecord, NeuronVariance, NormFit, PotentialLaw, Range, RateMatch, RunRecord, SampleRaster, SeedRecord,
-    SimulationRecord,
+    SimulationRecord, SweepRecord,
 };
 
 const STEPS: usize = 32;
@@ -99,6 +99,7 @@ pub(crate) fn experiment() -> ExperimentRecord {
         },
         networks,
         runs,
+        sweep: SweepRecord::default(),
     }
 }
 
