@@ -36,7 +36,7 @@ fn experiment(overrides: &[&str]) -> Experiment {
 /// A folder with the trained network of the tiny experiment.
 fn trained() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = train::run(&experiment(&[]), folder.path(), train::Options::default()).unwrap();
+    let outcome = train::run(&experiment(&[]), folder.path(), None, train::Options::default()).unwrap();
     (folder, outcome.path)
 }
 

@@ -5,11 +5,11 @@
 use crate::chart::{Axis, Chart, Mark, extent};
 use crate::comparison::{Verdict, compare};
 use crate::error::ReportError;
-use crate::sheet::{Figure, sheet};
 use crate::method::{Key, ann_accuracy, last_step};
 use crate::number::{MISSING, accuracy_decimals, integer, list, percent};
 use crate::palette::Ink;
 use crate::record::{ExperimentRecord, FaultsRecord, RunRecord};
+use crate::sheet::{Figure, sheet};
 use crate::statistic::{Summary, half_width, summarise};
 use crate::table::{Column, Table};
 

@@ -453,12 +453,7 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(
-                self.first_device,
-                traces,
-                &images,
-                &RunSettings::new(config, config.seeds[0]),
-            ),
+            variance: measure::variance(self.first_device, traces, &images, &RunSettings::new(config, config.seeds[0])),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)
