@@ -202,6 +202,31 @@ pub(crate) fn variation_table(methods: &[Method<'_>]) -> Table {
     Table { title, columns, rows }
 }
 
+/// Correlation over neurons of the current's σ with each norm, per conversion and layer.
+pub(crate) fn correlation_table(methods: &[Method<'_>]) -> Table {
+    let mut columns: Vec<Column> = ["method", "into layer"].map(Column::text).to_vec();
+    let mut rows = Vec::new();
+    for method in methods {
+        for layer in Layer::of(method) {
+            let orders = layer.variations(Noise::Current);
+            for order in orders.iter().skip(columns.len() - 2) {
+                columns.push(Column::number(format!("p = {}", order.p)));
+            }
+            let cell = |order: &Order<'_>| {
+                let of = |layer: &LayerVariance| layer.norms.iter().find(|fit| fit.p == order.p)?.correlation;
+                interval(layer.mean(|layer, _| of(layer)), 3)
+            };
+            let names = [method.label, layer.name].map(str::to_owned);
+            rows.push(names.into_iter().chain(orders.iter().map(cell)).collect());
+        }
+    }
+    Table {
+        title: format!("Correlation of σ of the current with ‖w‖ₚ over neurons, {}", spread(methods)),
+        columns,
+        rows,
+    }
+}
+
 /// What stands behind it, per conversion and layer.
 pub(crate) fn reason_table(methods: &[Method<'_>]) -> Table {
     let mut columns: Vec<Column> = ["method", "into layer"].map(Column::text).to_vec();
@@ -451,7 +476,7 @@ pub fn law_markdown(record: &ExperimentRecord) -> Option<String> {
     for sentence in sentences(&methods) {
         let _ = writeln!(text, "- {sentence}");
     }
-    for table in [variation_table(&methods), reason_table(&methods)] {
+    for table in [variation_table(&methods), correlation_table(&methods), reason_table(&methods)] {
         let _ = write!(text, "\n{}:\n\n{}", table.title, markdown(&table));
     }
     Some(text)

@@ -294,7 +294,7 @@ pub(crate) fn charts(record: &ExperimentRecord, method: &Method<'_>) -> [Chart; 
         .flat_map(|&t| Part::ALL.iter().map(move |&which| part(method, t, which)).chain([total(method, t)]).flatten());
     let (low, high) = extent(values.map(|(mean, _)| mean * 100.0)).unwrap_or((0.0, 1.0));
     let x = || Axis::steps(last_step(record), "time steps T");
-    let title = "points lost (black: in all)";
+    let title = "points lost (no markers: in all)";
     [
         Chart {
             title: method.label.to_owned(),

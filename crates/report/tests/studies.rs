@@ -39,10 +39,13 @@ fn intervals_of_the_law_are_those_of_students_t_over_networks() {
     let record = of_method("percentile 99.9", |network, run| {
         for fit in &mut run.simulation.variance[0].norms {
             fit.coefficient_of_variation = 0.1 * (network + 1) as f64 + if fit.p == "4" { 0.0 } else { 0.05 };
+            fit.correlation = Some(0.8 + 0.01 * network as f64);
         }
     });
     let text = law_markdown(&record).unwrap();
     assert!(text.contains("| percentile 99.9 | dense 1 | current per step | 0.250 ± 0.248 | 0.250 ± 0.248 | 0.250 ± 0.248 | ★ 0.200 ± 0.248 |"), "{text}");
+    // Correlations of 0.80, 0.81 and 0.82.
+    assert!(text.contains("| percentile 99.9 | dense 1 | 0.810 ± 0.025 | 0.810 ± 0.025 |"), "{text}");
 }
 
 #[test]

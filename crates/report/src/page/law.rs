@@ -5,7 +5,7 @@ use maud::html;
 use super::{HALF, Section, figure, findings, reading, table};
 use crate::chart::swatch;
 use crate::error::ReportError;
-use crate::law::{charts, layer_names, reason_table, sentences, variation_table};
+use crate::law::{charts, correlation_table, layer_names, reason_table, sentences, variation_table};
 use crate::method::Method;
 use crate::record::ExperimentRecord;
 
@@ -31,7 +31,7 @@ pub(super) fn section(_: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Op
             (figure(&charts(methods), HALF, "charts two", &legend, caption)?)
             (findings(&sentences(methods)))
             (table(&reason_table(methods)))
-            details { summary { "Every norm, for the current, the potential and random rates" } (table(&variation_table(methods))) }
+            details { summary { "Every norm, for the current, the potential and random rates" } (table(&variation_table(methods))) (table(&correlation_table(methods))) }
         },
     }))
 }
