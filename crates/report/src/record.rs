@@ -229,8 +229,10 @@ pub struct FaultsRecord {
     pub seed: u64,
     /// Standard deviation of the weights' Gaussian noise.
     pub weight_noise: f64,
-    /// What that is relative to: `largest` (magnitude among the weights of a connection) or `weight` (each one itself).
+    /// What that is relative to: `range` (of the weights) or `weight` (each one itself).
     pub weight_noise_of: String,
+    /// Which weights share a range, the largest magnitude among them: those of a `layer` or of a `channel`.
+    pub weight_range: String,
     /// Bits of a weight, its sign among them; `None` where weights are not rounded to few.
     pub weight_bits: Option<u32>,
     /// Standard deviation of the neurons' thresholds, relative to the nominal one.

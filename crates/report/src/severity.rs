@@ -20,21 +20,32 @@ const NO_FAULTS: &str = "no faults";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     WeightNoise,
+    WeightNoisePerChannel,
     RelativeWeightNoise,
     WeightBits,
+    WeightBitsPerChannel,
     ThresholdMismatch,
     DroppedSpikes,
 }
 
 impl Fault {
-    const ALL: [Self; 5] =
-        [Self::WeightNoise, Self::RelativeWeightNoise, Self::WeightBits, Self::ThresholdMismatch, Self::DroppedSpikes];
+    const ALL: [Self; 7] = [
+        Self::WeightNoise,
+        Self::WeightNoisePerChannel,
+        Self::RelativeWeightNoise,
+        Self::WeightBits,
+        Self::WeightBitsPerChannel,
+        Self::ThresholdMismatch,
+        Self::DroppedSpikes,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::WeightNoise => "weight noise",
+            Self::WeightNoisePerChannel => "weight noise per channel",
             Self::RelativeWeightNoise => "relative weight noise",
             Self::WeightBits => "bits of a weight",
+            Self::WeightBitsPerChannel => "bits of a weight per channel",
             Self::ThresholdMismatch => "threshold mismatch",
             Self::DroppedSpikes => "dropped spikes",
         }
@@ -43,21 +54,32 @@ impl Fault {
     /// What its numbers are.
     fn axis(self) -> &'static str {
         match self {
-            Self::WeightNoise => "standard deviation / largest weight",
+            Self::WeightNoise => "standard deviation / largest weight of the layer",
+            Self::WeightNoisePerChannel => "standard deviation / largest weight of the channel",
             Self::RelativeWeightNoise => "standard deviation / weight",
-            Self::WeightBits => "bits, sign included",
+            Self::WeightBits => "bits up to the largest weight of the layer",
+            Self::WeightBitsPerChannel => "bits up to the largest weight of the channel",
             Self::ThresholdMismatch => "standard deviation / threshold",
             Self::DroppedSpikes => "probability",
         }
     }
 
+    /// Whether its severities are bits, of which fewer are worse.
+    fn is_bits(self) -> bool {
+        matches!(self, Self::WeightBits | Self::WeightBitsPerChannel)
+    }
+
     /// `None` where there is no such fault.
     fn severity(self, faults: &FaultsRecord) -> Option<f64> {
-        let noise = |of: &str| Some(faults.weight_noise).filter(|_| faults.weight_noise_of == of);
+        let of = |range: &str| faults.weight_range == range;
+        let noise = Some(faults.weight_noise);
+        let (is_of_range, bits) = (faults.weight_noise_of == "range", faults.weight_bits.map(f64::from));
         let severity = match self {
-            Self::WeightNoise => noise("largest"),
-            Self::RelativeWeightNoise => noise("weight"),
-            Self::WeightBits => faults.weight_bits.map(f64::from),
+            Self::WeightNoise => noise.filter(|_| is_of_range && of("layer")),
+            Self::WeightNoisePerChannel => noise.filter(|_| is_of_range && of("channel")),
+            Self::RelativeWeightNoise => noise.filter(|_| !is_of_range),
+            Self::WeightBits => bits.filter(|_| of("layer")),
+            Self::WeightBitsPerChannel => bits.filter(|_| of("channel")),
             Self::ThresholdMismatch => Some(faults.threshold_mismatch),
             Self::DroppedSpikes => Some(faults.dropped_spikes),
         };
@@ -68,7 +90,7 @@ impl Fault {
     fn damage(self, severity: Option<f64>) -> f64 {
         match (self, severity) {
             (_, None) => f64::NEG_INFINITY,
-            (Self::WeightBits, Some(bits)) => -bits,
+            (fault, Some(bits)) if fault.is_bits() => -bits,
             (_, Some(severity)) => severity,
         }
     }
@@ -76,7 +98,7 @@ impl Fault {
     /// What stands for a severity in tables.
     fn text(self, severity: Option<f64>) -> String {
         match (self, severity) {
-            (Self::WeightBits, None) => "off".to_owned(),
+            (fault, None) if fault.is_bits() => "off".to_owned(),
             (_, None) => "0".to_owned(),
             (_, Some(severity)) => severity.to_string(),
         }
@@ -229,7 +251,7 @@ impl Sweep<'_> {
     /// Where a severity stands on the axis.
     fn place(&self, severity_idx: usize) -> f64 {
         match (self.fault, self.severities[severity_idx]) {
-            (Fault::WeightBits, _) => severity_idx as f64,
+            (fault, _) if fault.is_bits() => severity_idx as f64,
             (_, severity) => severity.unwrap_or(0.0),
         }
     }
@@ -253,19 +275,18 @@ impl Sweep<'_> {
                 points.push([x, mean]);
                 whiskers.push([x, (mean - half).max(0.0), (mean + half).min(100.0)]);
             }
-            values.extend(points.iter().map(|point| point[1]));
+            values.extend(whiskers.iter().flat_map(|whisker| [whisker[1], whisker[2]]));
             marks.push(Mark::Whiskers { points: whiskers, ink: Ink::Series(series) });
             marks.push(Mark::Line { points: points.clone(), ink: Ink::Series(series), dash: series, width_px: 1.6 });
             marks.push(Mark::Markers { points, series });
         }
         let last = self.place(self.severities.len() - 1);
         let x = Axis::linear(-0.03 * last, 1.03 * last, 5, self.fault.axis());
-        let x = match self.fault {
-            Fault::WeightBits => {
-                let ticks = self.severities.iter().enumerate();
-                x.with_ticks(ticks.map(|(idx, severity)| (idx as f64, self.fault.text(*severity))).collect())
-            }
-            _ => x,
+        let x = if self.fault.is_bits() {
+            let ticks = self.severities.iter().enumerate();
+            x.with_ticks(ticks.map(|(idx, severity)| (idx as f64, self.fault.text(*severity))).collect())
+        } else {
+            x
         };
         let (low, high) = extent(values).unwrap_or((0.0, 100.0));
         let margin = 0.05 * (high - low);

@@ -11,6 +11,7 @@ const NONE: FaultsRecord = FaultsRecord {
     seed: 0,
     weight_noise: 0.0,
     weight_noise_of: String::new(),
+    weight_range: String::new(),
     weight_bits: None,
     threshold_mismatch: 0.0,
     dropped_spikes: 0.0,
@@ -28,11 +29,12 @@ fn with(run: &RunRecord, faults: Option<FaultsRecord>, accuracy: f64) -> RunReco
 
 fn noise(weight_noise: f64) -> FaultsRecord {
     let label = format!("weight noise {weight_noise}");
-    FaultsRecord { label, weight_noise, weight_noise_of: "largest".to_owned(), ..NONE }
+    FaultsRecord { label, weight_noise, weight_noise_of: "range".to_owned(), weight_range: "layer".to_owned(), ..NONE }
 }
 
 fn bits(bits: u32) -> FaultsRecord {
-    FaultsRecord { label: format!("{bits}-bit weights"), weight_bits: Some(bits), ..NONE }
+    let label = format!("{bits}-bit weights");
+    FaultsRecord { label, weight_bits: Some(bits), weight_range: "layer".to_owned(), ..NONE }
 }
 
 /// Two methods on three networks, without faults, at two severities of noise and at two of bits.
@@ -121,7 +123,9 @@ fn a_sweep_over_faults_has_figures_in_both_themes_and_a_section_with_findings() 
     let names: Vec<&str> = figures.iter().map(|figure| figure.file_name.as_str()).collect();
     assert_eq!(names, ["faults-light.svg", "faults-dark.svg"]);
     for figure in &figures {
-        for text in ["Weight noise", "Bits of a weight", "norm p=4 κ=0.4", "standard deviation / largest weight"] {
+        for text in
+            ["Weight noise", "Bits of a weight", "norm p=4 κ=0.4", "standard deviation / largest weight of the layer"]
+        {
             assert!(figure.svg.contains(text), "{text} is not in {}", figure.file_name);
         }
     }

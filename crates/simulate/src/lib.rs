@@ -471,6 +471,7 @@ impl Simulation<'_> {
             seed: faults.seed,
             weight_noise: faults.weight_noise,
             weight_noise_of: faults.weight_noise_of.to_string(),
+            weight_range: faults.weight_range.to_string(),
             weight_bits: faults.weight_bits,
             threshold_mismatch: faults.threshold_mismatch,
             dropped_spikes: faults.dropped_spikes,

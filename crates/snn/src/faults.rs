@@ -5,9 +5,11 @@
 //! [`crate::philox`] under a key made of the simulation seed and the faults' own, and never depends on the network's values: all
 //! conversions meet the same device, and a worse one has the same faults, only larger.
 //!
-//! With ε standard normal, w̃ a weight in thresholds and m the largest |w̃| of its connection:
+//! With ε standard normal, w̃ a weight in thresholds and m the end of its range, the largest |w̃| of its connection (`weight_range`
+//! `layer`: all neurons of a layer have one threshold and one scale) or of its connection and channel (`channel`: each channel,
+//! in a fully connected layer each neuron, has its own, so that neurons with huge weights do not cost the others their precision):
 //!
-//! 1. `weight_bits` b: `w̃ ← Δ · round(w̃ / Δ)`, `Δ = m / (2^(b−1) − 1)`: symmetric and uniform, one step per weight tensor
+//! 1. `weight_bits` b: `w̃ ← Δ · round(w̃ / Δ)`, `Δ = m / (2^(b−1) − 1)`: symmetric and uniform
 //!    (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference").
 //! 2. `weight_noise` σ: `w̃ ← w̃ + σ m ε` (relative to the range, as in Joshi et al. 2020, "Accurate deep neural network inference
 //!    using computational phase-change memory") or `w̃ ← w̃ (1 + σ ε)` (relative to the weight, as in Büchel et al. 2021,
@@ -23,7 +25,7 @@
 
 use std::f64::consts::TAU;
 
-use model::config::{FaultsConfig, NoiseOf};
+use model::config::{FaultsConfig, NoiseOf, WeightRange};
 
 use crate::grid::Precision;
 use crate::network::{ExactLayer, NetworkError, SpikingLayer, SpikingNetwork};
@@ -83,7 +85,7 @@ impl Device<'_> {
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
         let connections = (0..).zip(layer.connections()).map(|(at, connection)| Connection {
             wiring: connection.wiring.clone(),
-            weights: self.weights([at, idx], wide(&connection.weights)),
+            weights: self.weights([at, idx], wide(&connection.weights), connection.wiring.kernel.row_len()),
         });
         let exact = ExactLayer {
             name: layer.name().to_owned(),
@@ -100,22 +102,29 @@ impl Device<'_> {
     }
 
     /// - `of`: index of the connection and of its layer
-    fn weights(&self, of: [u32; 2], mut weights: Vec<f64>) -> Vec<f64> {
-        let FaultsConfig { weight_noise, weight_noise_of, weight_bits, .. } = *self.faults;
-        let largest = weights.iter().fold(0.0_f64, |largest, weight| largest.max(weight.abs()));
-        if let Some(bits) = weight_bits.filter(|_| largest > 0.0) {
-            let n_steps = f64::from((1_u32 << (bits - 1)) - 1);
-            for weight in &mut weights {
-                *weight = (*weight / largest * n_steps).round_ties_even() * largest / n_steps;
+    /// - `row_len`: weights of a channel
+    fn weights(&self, of: [u32; 2], mut weights: Vec<f64>, row_len: usize) -> Vec<f64> {
+        let FaultsConfig { weight_noise, weight_noise_of, weight_range, weight_bits, .. } = *self.faults;
+        let n_sharing = match weight_range {
+            WeightRange::Layer => weights.len(),
+            WeightRange::Channel => row_len,
+        };
+        for (share_idx, weights) in weights.chunks_mut(n_sharing).enumerate() {
+            let largest = weights.iter().fold(0.0_f64, |largest, weight| largest.max(weight.abs()));
+            if let Some(bits) = weight_bits.filter(|_| largest > 0.0) {
+                let n_steps = f64::from((1_u32 << (bits - 1)) - 1);
+                for weight in &mut *weights {
+                    *weight = (*weight / largest * n_steps).round_ties_even() * largest / n_steps;
+                }
             }
-        }
-        if weight_noise > 0.0 {
-            for (idx, weight) in weights.iter_mut().enumerate() {
-                let range = match weight_noise_of {
-                    NoiseOf::Largest => largest,
-                    NoiseOf::Weight => *weight,
-                };
-                *weight += weight_noise * range * self.normal(idx, of, WEIGHT_STREAM);
+            if weight_noise > 0.0 {
+                for (idx, weight) in weights.iter_mut().enumerate() {
+                    let range = match weight_noise_of {
+                        NoiseOf::Range => largest,
+                        NoiseOf::Weight => *weight,
+                    };
+                    *weight += weight_noise * range * self.normal(share_idx * n_sharing + idx, of, WEIGHT_STREAM);
+                }
             }
         }
         weights
@@ -177,7 +186,8 @@ mod tests {
     const NONE: FaultsConfig = FaultsConfig {
         seed: 0,
         weight_noise: 0.0,
-        weight_noise_of: NoiseOf::Largest,
+        weight_noise_of: NoiseOf::Range,
+        weight_range: WeightRange::Layer,
         weight_bits: None,
         threshold_mismatch: 0.0,
         dropped_spikes: 0.0,
@@ -231,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn a_neuron_with_a_range_of_its_own_does_not_cost_the_others_their_precision() {
+        // Three steps either side of zero: of 100 for both neurons, or of 100 and of ¼.
+        let network = dense(vec![300.0, 90.0, 0.75, -0.5], 2);
+        let bits = |weight_range| {
+            let faults = FaultsConfig { weight_bits: Some(3), weight_range, ..NONE };
+            weights(&device(&network, &faults, 0, 32).unwrap()).to_vec()
+        };
+        assert_eq!(bits(WeightRange::Layer), [300.0, 100.0, 0.0, 0.0]);
+        assert_eq!(bits(WeightRange::Channel), [300.0, 100.0, 0.75, -0.5]);
+        let noise = |weight_range| {
+            let faults = FaultsConfig { weight_noise: 0.1, weight_range, ..NONE };
+            let faulty = device(&network, &faults, 0, 32).unwrap();
+            weights(&faulty).iter().zip(weights(&network)).map(|(a, b)| f64::from(a - b)).collect::<Vec<f64>>()
+        };
+        let (layer, channel) = (noise(WeightRange::Layer), noise(WeightRange::Channel));
+        // The same draws, in units of 300 and of 0.75; the grid of large weights is the coarser.
+        assert_eq!(layer[..2], channel[..2]);
+        assert!(
+            layer[2..].iter().zip(&channel[2..]).all(|(a, b)| (a / 300.0 - b / 0.75).abs() < 1e-4),
+            "{layer:?}, {channel:?}"
+        );
+    }
+
+    #[test]
     fn more_bits_err_by_half_a_step_of_theirs_at_most() {
         let network = dense((0..1000).map(|i| 0.3 * (f64::from(i) * 1.7).sin()).collect(), 10);
         let largest = weights(&network).iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
@@ -257,14 +291,14 @@ mod tests {
         let network =
             dense((0..40_000).map(|i| if i % 3 == 0 { 0.0 } else { 0.01 * f64::from(i % 21 - 10) }).collect(), 40);
         let largest = weights(&network).iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
-        for (of, sigma) in [(NoiseOf::Largest, 0.2), (NoiseOf::Weight, 0.3)] {
+        for (of, sigma) in [(NoiseOf::Range, 0.2), (NoiseOf::Weight, 0.3)] {
             let faults = FaultsConfig { weight_noise: sigma, weight_noise_of: of, ..NONE };
             let faulty = device(&network, &faults, 7, 32).unwrap();
             let pairs = weights(&faulty).iter().zip(weights(&network));
             let noise: Vec<f64> = pairs
-                .filter(|(_, before)| of == NoiseOf::Largest || **before != 0.0)
+                .filter(|(_, before)| of == NoiseOf::Range || **before != 0.0)
                 .map(|(after, before)| {
-                    let range = if of == NoiseOf::Largest { largest } else { *before };
+                    let range = if of == NoiseOf::Range { largest } else { *before };
                     f64::from(after - before) / (sigma * f64::from(range))
                 })
                 .collect();

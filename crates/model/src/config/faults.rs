@@ -1,6 +1,6 @@
 //! `[simulate.faults]`: what neuromorphic hardware does to a network.
 
-use super::NoiseOf;
+use super::{NoiseOf, WeightRange};
 
 /// What a run without faults is called where runs with faults stand beside it.
 pub const NO_FAULTS: &str = "no faults";
@@ -14,6 +14,8 @@ pub struct FaultsConfig {
     pub weight_noise: f64,
     /// What that is relative to.
     pub weight_noise_of: NoiseOf,
+    /// Which weights share the range of `weight_bits` and of noise that is relative to it.
+    pub weight_range: WeightRange,
     /// Bits of a weight, its sign among them, at least 2; `None` leaves weights as they are.
     pub weight_bits: Option<u32>,
     /// Standard deviation of the neurons' thresholds, relative to their mean, at least 0.
@@ -35,14 +37,17 @@ impl FaultsConfig {
 
     /// Name for tables and figures: `4-bit weights + weight noise 0.1`.
     pub fn label(&self) -> String {
+        let range = match self.weight_range {
+            WeightRange::Layer => "",
+            WeightRange::Channel => " per channel",
+        };
         let mut parts = Vec::new();
-        parts.extend(self.weight_bits.map(|bits| format!("{bits}-bit weights")));
+        parts.extend(self.weight_bits.map(|bits| format!("{bits}-bit weights{range}")));
         if self.weight_noise > 0.0 {
-            let of = match self.weight_noise_of {
-                NoiseOf::Largest => "",
-                NoiseOf::Weight => "relative ",
-            };
-            parts.push(format!("{of}weight noise {}", self.weight_noise));
+            parts.push(match self.weight_noise_of {
+                NoiseOf::Range => format!("weight noise {}{range}", self.weight_noise),
+                NoiseOf::Weight => format!("relative weight noise {}", self.weight_noise),
+            });
         }
         if self.threshold_mismatch > 0.0 {
             parts.push(format!("threshold mismatch {}", self.threshold_mismatch));

@@ -260,10 +260,20 @@ words! {
 }
 
 words! {
+    /// Which weights share a range, the largest magnitude among them.
+    WeightRange {
+        /// Those of a connection of a layer.
+        Layer = "layer",
+        /// Those of a connection of a channel; in a fully connected layer, of a neuron.
+        Channel = "channel",
+    }
+}
+
+words! {
     /// What the noise of a weight is relative to.
     NoiseOf {
-        /// The largest magnitude among the weights of its connection, alike for all of them.
-        Largest = "largest",
+        /// Its range.
+        Range = "range",
         /// The weight itself.
         Weight = "weight",
     }
@@ -809,6 +819,7 @@ impl Reader<'_> {
                 seed: self.integer("simulate.faults.seed"),
                 weight_noise: self.float("simulate.faults.weight_noise"),
                 weight_noise_of: self.word("simulate.faults.weight_noise_of"),
+                weight_range: self.word("simulate.faults.weight_range"),
                 weight_bits: self.value("simulate.faults.weight_bits").as_integer().map(|bits| bits as u32),
                 threshold_mismatch: self.float("simulate.faults.threshold_mismatch"),
                 dropped_spikes: self.float("simulate.faults.dropped_spikes"),

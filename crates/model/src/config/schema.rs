@@ -299,15 +299,21 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "simulate.faults.weight_noise_of",
-        Kind::Choice(&["largest", "weight"]),
-        "\"largest\"",
-        "what `weight_noise` is relative to: the largest magnitude among its connection's weights (crossbars of memristors; Joshi et al. 2020), or each weight itself (mismatch of mixed-signal synapses; Büchel et al. 2021)",
+        Kind::Choice(&["range", "weight"]),
+        "\"range\"",
+        "what `weight_noise` is relative to: the range of the weights (crossbars of memristors; Joshi et al. 2020), or each weight itself (mismatch of mixed-signal synapses; Büchel et al. 2021)",
+    ),
+    key(
+        "simulate.faults.weight_range",
+        Kind::Choice(&["layer", "channel"]),
+        "\"layer\"",
+        "which weights share a range, the largest magnitude among them: those of a layer, for hardware with one threshold and one scale for all its neurons, or those of each channel (in a fully connected layer, each neuron) that has its own; each connection of a residual sum apart",
     ),
     key(
         "simulate.faults.weight_bits",
         Kind::IntegerOr(2, 16, "off"),
         "\"off\"",
-        "fault: weights of this many bits, sign included: rounded to 2^(bits − 1) − 1 equal steps either side of zero, the outermost at the largest magnitude of the layer's weights (each connection of a residual sum has its own); biases stay",
+        "fault: weights of this many bits, sign included: rounded to 2^(bits − 1) − 1 equal steps either side of zero, the outermost at the end of their range; biases stay",
     ),
     key(
         "simulate.faults.threshold_mismatch",

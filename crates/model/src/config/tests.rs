@@ -203,7 +203,7 @@ fn faults_are_off_by_default_and_within_their_ranges() {
         ("weight_noise=-0.1", "use a number from 0 to 1"),
         ("threshold_mismatch=0.5", "use a number from 0 to 0.3"),
         ("dropped_spikes=1.5", "use a number from 0 to 1"),
-        ("weight_noise_of=layer", "use one of \"largest\", \"weight\""),
+        ("weight_noise_of=layer", "use one of \"range\", \"weight\""),
     ] {
         let message = error(MINIMAL, &[&format!("simulate.faults.{text}")]);
         assert!(message.contains("[simulate.faults]") && message.contains(wanted), "{message}");
@@ -224,11 +224,13 @@ fn sweeps_over_faults_have_labels_that_say_what_is_wrong_after_the_conversion() 
     assert_eq!(
         labels(
             "simulate.faults = [{}, { weight_bits = 4, weight_noise = 0.1, weight_noise_of = \"weight\" }, \
+             { weight_bits = 4, weight_noise = 0.1, weight_range = \"channel\" }, \
              { threshold_mismatch = 0.2, dropped_spikes = 0.1, seed = 2 }]"
         ),
         [
             "norm p=4 κ=0.4, no faults",
             "norm p=4 κ=0.4, 4-bit weights + relative weight noise 0.1",
+            "norm p=4 κ=0.4, 4-bit weights per channel + weight noise 0.1 per channel",
             "norm p=4 κ=0.4, threshold mismatch 0.2 + dropped spikes 0.1 (devices 2)"
         ]
     );

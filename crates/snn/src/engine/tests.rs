@@ -4,7 +4,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use model::Backend;
 use model::backend::{Advanced, SpikingKernels, spiking_kernels};
-use model::config::{FaultsConfig, NoiseOf};
+use model::config::{FaultsConfig, NoiseOf, WeightRange};
 use model::network::values;
 use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
@@ -371,7 +371,8 @@ fn all_faults() -> Vec<FaultsConfig> {
     let none = FaultsConfig {
         seed: 5,
         weight_noise: 0.0,
-        weight_noise_of: NoiseOf::Largest,
+        weight_noise_of: NoiseOf::Range,
+        weight_range: WeightRange::Layer,
         weight_bits: None,
         threshold_mismatch: 0.0,
         dropped_spikes: 0.0,
@@ -379,7 +380,7 @@ fn all_faults() -> Vec<FaultsConfig> {
     vec![
         FaultsConfig { weight_noise: 0.1, ..none },
         FaultsConfig { weight_noise: 0.3, weight_noise_of: NoiseOf::Weight, ..none },
-        FaultsConfig { weight_bits: Some(4), ..none },
+        FaultsConfig { weight_bits: Some(4), weight_range: WeightRange::Channel, ..none },
         FaultsConfig { threshold_mismatch: 0.2, ..none },
         FaultsConfig { dropped_spikes: 0.2, ..none },
         FaultsConfig {
