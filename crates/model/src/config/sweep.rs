@@ -190,10 +190,13 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
             }
             network.push(text);
         }
-        let before = problems.len();
-        let experiment = super::experiment(&table, problems);
-        for problem in &mut problems[before..] {
-            problem.message = format!("in a combination of [sweep]: {}", problem.message);
+        let mut own = Vec::new();
+        let experiment = super::experiment(&table, &mut own);
+        for Problem { path, message } in own {
+            let problem = Problem { path, message: format!("in a combination of [sweep]: {message}") };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
         }
         let Some(experiment) = experiment else { continue };
         if converts || run.is_empty() {
