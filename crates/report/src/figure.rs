@@ -6,12 +6,12 @@ use plotters::element::{PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::canvas::{UNIT, fill, style};
-use crate::chart::{Axis, Chart, Mark, count_label, draw, draw_marker, draw_svg, extent, words};
+use crate::chart::{Area, Axis, Chart, Failure, Mark, count_label, draw, draw_marker, draw_svg, extent, words};
 use crate::error::ReportError;
 use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step, methods};
 use crate::number::{accuracy_decimals, percent};
 use crate::palette::{Colours, DARK_COLOURS, Ink, LIGHT_COLOURS};
-use crate::panel::{Panel, Panels, panels};
+use crate::panel::{Group, Panel, panels};
 use crate::record::ExperimentRecord;
 
 /// Height of the window of the zoomed panels below the ANN's accuracy, in percentage points: wide enough for what
@@ -72,41 +72,18 @@ fn both_themes(
     charts: Charts<'_>,
 ) -> Result<Vec<Figure>, ReportError> {
     let label = format!("{}: accuracy of the spiking network against {against}, per method", record.name);
-    let Panels { panels, series } = panels(record, methods);
-    // A row of two panels each; where there are many, three to a row and the whole range only.
-    let n_columns = if panels.len() > FEW_PANELS { 3 } else { 2 };
-    let charts: Vec<Chart> = panels
-        .iter()
-        .flat_map(|panel| charts(record, methods, panel).into_iter().take(if n_columns == 2 { 2 } else { 1 }))
-        .collect();
-    // In panels with series of their own the legend would differ from one to the next: their markers are named by the page.
-    let legend_rows = series.len().div_ceil(LEGEND_COLUMNS) as i32;
-    let rows = charts.len().div_ceil(n_columns).max(1) as i32;
-    let (width, height, legend) = (880, if n_columns == 2 { 320 } else { 250 }, 14 + 20 * legend_rows);
-    let size = ((width * UNIT) as u32, ((height * rows + legend + 24) * UNIT) as u32);
+    let groups: Vec<Drawn> =
+        panels(record, methods).into_iter().map(|group| Drawn::new(record, methods, group, charts)).collect();
+    let width = 880;
+    let height: i32 = groups.iter().map(Drawn::height).sum();
+    let size = ((width * UNIT) as u32, ((height + 24) * UNIT) as u32);
     let body = draw_svg(size, &label, |area| {
         area.draw(&Rectangle::new([(0, 0), (size.0 as i32, size.1 as i32)], fill(Ink::Ground)))?;
-        let inner = area.margin(12 * UNIT, 12 * UNIT, 16 * UNIT, 8 * UNIT);
-        let (top, bottom) = inner.split_vertically(height * rows * UNIT);
-        if let ([full, zoom], 2) = (charts.as_slice(), n_columns) {
-            let (left, right) = top.split_horizontally(width / 2 * UNIT - 12 * UNIT);
-            draw(full, &left.margin(0, 0, 0, 8 * UNIT))?;
-            draw(zoom, &right.margin(0, 0, 8 * UNIT, 0))?;
-        } else {
-            for (chart, place) in charts.iter().zip(top.split_evenly((rows as usize, n_columns))) {
-                draw(chart, &place.margin(0, 6 * UNIT, 4 * UNIT, 8 * UNIT))?;
-            }
-        }
-        for (i, name) in series.iter().enumerate() {
-            let column = (width - 24) / LEGEND_COLUMNS as i32;
-            let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
-            let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
-            let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
-            stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
-            bottom.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
-            draw_marker(&bottom, (x + 13 * UNIT, y), i)?;
-            let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
-            bottom.draw(&Text::new(shorten(name, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
+        let mut rest = area.margin(12 * UNIT, 12 * UNIT, 16 * UNIT, 8 * UNIT);
+        for group in &groups {
+            let (own, below) = rest.split_vertically(group.height() * UNIT);
+            group.draw(&own, width)?;
+            rest = below;
         }
         Ok(())
     })?;
@@ -122,6 +99,68 @@ fn both_themes(
 
 /// Panels of a standalone figure that are each drawn twice, whole and enlarged.
 const FEW_PANELS: usize = 4;
+
+/// Panels of a standalone figure with the legend below them.
+struct Drawn {
+    title: String,
+    charts: Vec<Chart>,
+    /// Charts to a row: each panel whole and enlarged; or, where they are many, three panels whole.
+    n_columns: usize,
+    series: Vec<String>,
+}
+
+impl Drawn {
+    fn new(record: &ExperimentRecord, methods: &[Method<'_>], group: Group, charts: Charts<'_>) -> Self {
+        let n_columns = if group.panels.len() > FEW_PANELS || !group.title.is_empty() { 3 } else { 2 };
+        let n_charts = if n_columns == 2 { 2 } else { 1 };
+        let charts = group.panels.iter().flat_map(|panel| charts(record, methods, panel).into_iter().take(n_charts));
+        Self { title: group.title, charts: charts.collect(), n_columns, series: group.series }
+    }
+
+    fn panels_height(&self) -> i32 {
+        let rows = self.charts.len().div_ceil(self.n_columns).max(1) as i32;
+        self.heading() + rows * if self.n_columns == 2 { 320 } else { 250 }
+    }
+
+    fn heading(&self) -> i32 {
+        if self.title.is_empty() { 0 } else { 24 }
+    }
+
+    /// In pixels of the figure's natural size.
+    fn height(&self) -> i32 {
+        self.panels_height() + 14 + 20 * self.series.len().div_ceil(LEGEND_COLUMNS) as i32
+    }
+
+    fn draw(&self, area: &Area<'_, '_>, width: i32) -> Result<(), Failure> {
+        let (top, bottom) = area.split_vertically(self.panels_height() * UNIT);
+        let (heading, top) = top.split_vertically(self.heading() * UNIT);
+        if !self.title.is_empty() {
+            heading.draw(&Text::new(self.title.clone(), (0, 4 * UNIT), words(Ink::Text, true)))?;
+        }
+        if let ([full, zoom], 2) = (self.charts.as_slice(), self.n_columns) {
+            let (left, right) = top.split_horizontally(width / 2 * UNIT - 12 * UNIT);
+            draw(full, &left.margin(0, 0, 0, 8 * UNIT))?;
+            draw(zoom, &right.margin(0, 0, 8 * UNIT, 0))?;
+        } else {
+            let rows = self.charts.len().div_ceil(self.n_columns).max(1);
+            for (chart, place) in self.charts.iter().zip(top.split_evenly((rows, self.n_columns))) {
+                draw(chart, &place.margin(0, 6 * UNIT, 4 * UNIT, 8 * UNIT))?;
+            }
+        }
+        for (i, name) in self.series.iter().enumerate() {
+            let column = (width - 24) / LEGEND_COLUMNS as i32;
+            let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
+            let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
+            let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
+            stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
+            bottom.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
+            draw_marker(&bottom, (x + 13 * UNIT, y), i)?;
+            let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
+            bottom.draw(&Text::new(shorten(name, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
+        }
+        Ok(())
+    }
+}
 
 /// Columns of a standalone figure's legend, and the characters of a label that fit one.
 const LEGEND_COLUMNS: usize = 4;

@@ -201,11 +201,16 @@ pub(crate) fn reached(methods: &[Method<'_>], loss: f64) -> Option<String> {
         }
     }
     by_step.sort_by_key(|(step, _)| *step);
-    let most = if methods.len() > MANY_METHODS { n_named(methods.len()) } else { methods.len() };
-    let mut parts: Vec<String> =
-        by_step.iter().map(|(t, labels)| format!("{} at T = {t}", some_of(labels, most))).collect();
+    let named = |labels: &[&str]| {
+        if methods.len() > MANY_METHODS && labels.len() > 1 {
+            format!("{} methods", labels.len())
+        } else {
+            list(labels)
+        }
+    };
+    let mut parts: Vec<String> = by_step.iter().map(|(t, labels)| format!("{} at T = {t}", named(labels))).collect();
     if !never.is_empty() {
-        parts.push(format!("never: {}", some_of(&never, most)));
+        parts.push(format!("never: {}", named(&never)));
     }
     (!parts.is_empty()).then(|| {
         format!("First step at most {} points below the ANN, on average: {}.", fixed(loss, 1), parts.join("; "))
