@@ -61,7 +61,7 @@ pub fn figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
 }
 
 /// Draws the panels of some methods: the whole range, and the last points below the ANN.
-type Charts<'f> = &'f dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2];
+pub(crate) type Charts<'f> = &'f dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2];
 
 /// One figure for a light and for a dark ground.
 fn both_themes(
@@ -104,14 +104,18 @@ const FEW_PANELS: usize = 4;
 struct Drawn {
     title: String,
     charts: Vec<Chart>,
-    /// Charts to a row: each panel whole and enlarged; or, where they are many, three panels whole.
+    /// Charts to a row: each panel whole and enlarged; or, where they are many, three or four panels whole.
     n_columns: usize,
     series: Vec<String>,
 }
 
 impl Drawn {
     fn new(record: &ExperimentRecord, methods: &[Method<'_>], group: Group, charts: Charts<'_>) -> Self {
-        let n_columns = if group.panels.len() > FEW_PANELS || !group.title.is_empty() { 3 } else { 2 };
+        let n_columns = match group.panels.len() {
+            n if n <= FEW_PANELS && group.title.is_empty() => 2,
+            n if n.is_multiple_of(4) => 4,
+            _ => 3,
+        };
         let n_charts = if n_columns == 2 { 2 } else { 1 };
         let charts = group.panels.iter().flat_map(|panel| charts(record, methods, panel).into_iter().take(n_charts));
         Self { title: group.title, charts: charts.collect(), n_columns, series: group.series }
@@ -122,13 +126,19 @@ impl Drawn {
         self.heading() + rows * if self.n_columns == 2 { 320 } else { 250 }
     }
 
+    /// Columns of the legend, and the characters that fit one.
+    fn legend(&self) -> (usize, usize) {
+        let longest = self.series.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        LEGENDS.into_iter().find(|(_, fit)| longest <= *fit).unwrap_or(LEGENDS[2])
+    }
+
     fn heading(&self) -> i32 {
         if self.title.is_empty() { 0 } else { 24 }
     }
 
     /// In pixels of the figure's natural size.
     fn height(&self) -> i32 {
-        self.panels_height() + 14 + 20 * self.series.len().div_ceil(LEGEND_COLUMNS) as i32
+        self.panels_height() + 14 + 20 * self.series.len().div_ceil(self.legend().0) as i32
     }
 
     fn draw(&self, area: &Area<'_, '_>, width: i32) -> Result<(), Failure> {
@@ -147,24 +157,24 @@ impl Drawn {
                 draw(chart, &place.margin(0, 6 * UNIT, 4 * UNIT, 8 * UNIT))?;
             }
         }
+        let (n_columns, n_characters) = self.legend();
         for (i, name) in self.series.iter().enumerate() {
-            let column = (width - 24) / LEGEND_COLUMNS as i32;
-            let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
-            let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
+            let column = (width - 24) / n_columns as i32;
+            let x = (i % n_columns) as i32 * column * UNIT;
+            let y = (18 + 20 * (i / n_columns) as i32) * UNIT;
             let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
             stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
             bottom.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
             draw_marker(&bottom, (x + 13 * UNIT, y), i)?;
             let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
-            bottom.draw(&Text::new(shorten(name, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
+            bottom.draw(&Text::new(shorten(name, n_characters), (x + 33 * UNIT, y), text))?;
         }
         Ok(())
     }
 }
 
-/// Columns of a standalone figure's legend, and the characters of a label that fit one.
-const LEGEND_COLUMNS: usize = 4;
-const LEGEND_CHARACTERS: usize = 28;
+/// Columns of a standalone figure's legend, and the characters of a label that fit one: as many columns as hold the longest label.
+const LEGENDS: [(usize, usize); 3] = [(4, 28), (3, 40), (2, 64)];
 
 /// Gives a figure its size and its colours.
 fn standalone(svg: &str, (width, height): (u32, u32), colours: &Colours) -> String {

@@ -375,6 +375,10 @@ fn kinds_of_networks_are_kept_apart() {
     let rows: Vec<&str> = differences.rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(rows, ["784-10: B, encoding poisson", "784-64-10: B, encoding poisson"]);
     assert!(findings(&record)[0].starts_with("Before conversion: 784-10 95.00 "), "{:?}", findings(&record));
+    let page = Html::parse_document(&html(&record).unwrap());
+    let fact = Selector::parse(".facts dd").unwrap();
+    let fact: String = page.select(&fact).next().unwrap().text().collect();
+    assert_eq!(fact, "95.00 to 95.00means of 2 kinds of network");
     // 4.0 and 4.1 points: 4.05 with a half width of t(0.975, 1) · 0.0707 / √2 = 0.635.
     let effect =
         "T = 2: model matters most, 4.05 [3.41, 4.69] points (784-64-10 best, 784-10 worst); then convert with 1.00 ";

@@ -6,12 +6,12 @@ use super::{HALF, Section, THIRD, figure, findings, reading, table};
 use crate::chart::{Chart, line_swatch, swatch};
 use crate::comparison::leader;
 use crate::error::ReportError;
-use crate::figure::{accuracy_charts, cost_charts};
+use crate::figure::{Charts, accuracy_charts, cost_charts};
 use crate::finding::{LOSSES, MANY_METHODS, cheapest, n_named, ranking, reached};
 use crate::method::{Method, checkpoints};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
-use crate::panel::{Group, Panel, panels};
+use crate::panel::{Group, panels};
 use crate::record::ExperimentRecord;
 use crate::statistic::summarise;
 use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
@@ -136,7 +136,7 @@ fn rankings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Table> {
 fn curves(
     record: &ExperimentRecord,
     methods: &[Method<'_>],
-    charts: &dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2],
+    charts: Charts<'_>,
     caption: &str,
 ) -> Result<Markup, ReportError> {
     let groups = panels(record, methods);
