@@ -26,7 +26,9 @@ const MARKER_SIZE: f64 = 3.4;
 /// Height of one row of text above the plot, in pixels.
 const TITLE_ROW: i32 = 18;
 
+/// A surface that is drawn on.
 pub(crate) type Area<'a, 'b> = DrawingArea<Canvas<'b>, Shift>;
+/// What the plotting library may fail with.
 pub(crate) type Failure = DrawingAreaErrorKind<Infallible>;
 
 /// How values are placed on an axis.

@@ -1,7 +1,7 @@
 //! Which method is ahead, and when nobody can say.
 //!
-//! Two methods are compared on the same networks and simulation seeds. The unit of replication is the network
-//! when there are several (its seeds are averaged first), else the seed. A difference is called only if the 95 %
+//! Two methods are compared on the same networks. The unit of replication is the network when there are several (its
+//! simulation seeds are averaged first), else the seed. A difference is called only if the 95 %
 //! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where one method is compared with
 //! several at once, Holm's correction keeps the chance of any false call at 5 %. The choice of test images is not part of that.
 
@@ -48,23 +48,39 @@ pub(crate) fn verdicts(differences: &[Option<Summary>]) -> Vec<Verdict> {
         .collect()
 }
 
-/// Mean and spread of `a − b` over the units of replication, from common keys; `None` without any.
+/// Mean and spread of `a − b` over the units of replication; `None` if none is common to both.
+///
+/// With several networks in common, the difference of a network is that of the means over the seeds that each method has: one
+/// seed is all that a deterministic input coding has. With a single one, differences are those at common seeds.
 pub(crate) fn paired(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Option<Summary> {
-    let differences: Vec<(Key<'_>, f64)> =
-        a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| (*key, x - y))).collect();
-    summarise(units(&differences))
+    let (of_a, of_b) = (by_network(a), by_network(b));
+    let common: Vec<f64> = of_a
+        .iter()
+        .filter_map(|(network, mean)| of_b.iter().find(|(other, _)| other == network).map(|(_, other)| mean - other))
+        .collect();
+    if common.len() > 1 {
+        return summarise(common);
+    }
+    let at_seeds = a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| x - y));
+    summarise(at_seeds)
+}
+
+/// Mean over the seeds of each network, sorted by network.
+fn by_network<'a>(values: &[(Key<'a>, f64)]) -> Vec<(&'a str, f64)> {
+    let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    let mean = |n: &str| summarise(values.iter().filter(|(key, _)| key.0 == n).map(|(_, x)| *x)).map(|s| s.mean);
+    networks.into_iter().filter_map(|n| Some((n, mean(n)?))).collect()
 }
 
 /// One value per unit of replication: the means of the networks if there are several, else the values as they are.
 pub(crate) fn units(values: &[(Key<'_>, f64)]) -> Vec<f64> {
-    let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
-    networks.sort_unstable();
-    networks.dedup();
+    let networks = by_network(values);
     if networks.len() < 2 {
         return values.iter().map(|(_, x)| *x).collect();
     }
-    let mean = |n: &&str| summarise(values.iter().filter(|(key, _)| key.0 == *n).map(|(_, x)| *x)).map(|s| s.mean);
-    networks.iter().filter_map(mean).collect()
+    networks.into_iter().map(|(_, mean)| mean).collect()
 }
 
 /// The method with the highest mean accuracy at a step, and how sure that is.
@@ -118,6 +134,17 @@ mod tests {
         assert!((difference.mean - 0.02).abs() < 1e-12 && verdict(&difference) == Verdict::Tie, "{difference:?}");
         assert_eq!(difference.n, 2, "two networks, whatever the number of seeds");
         assert_eq!(paired(&a, &[]), None);
+    }
+
+    #[test]
+    fn a_method_with_one_seed_is_compared_with_the_mean_over_the_seeds_of_another() {
+        // Seed 1 is unlucky in both networks; the method of one seed does not depend on it.
+        let random = observed(&[("a", 1, 0.90), ("a", 2, 0.94), ("b", 1, 0.91), ("b", 2, 0.95)]);
+        let steady = observed(&[("a", 1, 0.92), ("b", 1, 0.93)]);
+        let difference = paired(&random, &steady).unwrap();
+        assert!(difference.mean.abs() < 1e-12 && difference.n == 2, "{difference:?}");
+        // In a single network nothing tells a seed's luck from the method.
+        assert_eq!(compare(&random[..2], &steady[..1]), Verdict::Unknown);
     }
 
     #[test]

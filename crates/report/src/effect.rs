@@ -75,10 +75,17 @@ impl<'a> Place<'a> {
     }
 }
 
+/// What was measured at one combination of all other factors.
+struct Block<'a, 'p> {
+    others: Vec<&'a str>,
+    /// Each with the level of the factor that is looked at.
+    members: Vec<(&'a str, &'p Place<'a>)>,
+}
+
 fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]) -> Option<Effect<'a>> {
     let mut levels: Vec<&'a str> = Vec::new();
     // Combinations of all other factors, each with the places of its levels.
-    let mut blocks: Vec<(Vec<&'a str>, Vec<(&'a str, &Place<'a>)>)> = Vec::new();
+    let mut blocks: Vec<Block<'a, '_>> = Vec::new();
     for place in places {
         let level = *place.levels.get(axis)?;
         if !levels.contains(&level) {
@@ -91,9 +98,9 @@ fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]
             .filter(|(idx, _)| *idx != axis && !skipped.contains(idx))
             .map(|(_, level)| *level)
             .collect();
-        match blocks.iter_mut().find(|(known, _)| *known == others) {
-            Some((_, members)) => members.push((level, place)),
-            None => blocks.push((others, vec![(level, place)])),
+        match blocks.iter_mut().find(|block| block.others == others) {
+            Some(block) => block.members.push((level, place)),
+            None => blocks.push(Block { others, members: vec![(level, place)] }),
         }
     }
     if levels.len() < 2 {
@@ -109,8 +116,9 @@ fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]
         .filter_map(|unit| {
             let complete: Vec<Vec<f64>> = blocks
                 .iter()
-                .filter_map(|(_, members)| {
-                    let value = |level: &&str| members.iter().find(|(of, _)| of == level).and_then(|(_, p)| p.at(unit));
+                .filter_map(|block| {
+                    let value =
+                        |level: &&str| block.members.iter().find(|(of, _)| of == level).and_then(|(_, p)| p.at(unit));
                     levels.iter().map(value).collect()
                 })
                 .collect();

@@ -7,9 +7,9 @@ use crate::error::ReportError;
 use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step, methods};
 use crate::number::{accuracy_decimals, percent};
 use crate::palette::Ink;
-use crate::panel::{Panel, Panels, panels};
+use crate::panel::{Panel, panels};
 use crate::record::ExperimentRecord;
-use crate::sheet::{Figure, sheet};
+use crate::sheet::{Figure, Group, sheet};
 
 /// Height of the window of the zoomed panels below the ANN's accuracy, in percentage points: wide enough for what
 /// still counts as a loss, narrow enough to show tenths.
@@ -41,7 +41,7 @@ pub fn figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError> {
 const FEW_PANELS: usize = 4;
 
 /// Draws the panels of some methods: the whole range, and the last points below the ANN.
-type Charts<'f> = &'f dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2];
+pub(crate) type Charts<'f> = &'f dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2];
 
 /// One figure for a light and for a dark ground.
 fn both_themes(
@@ -52,16 +52,18 @@ fn both_themes(
     charts: Charts<'_>,
 ) -> Result<Vec<Figure>, ReportError> {
     let label = format!("{}: accuracy of the spiking network against {against}, per method", record.name);
-    let Panels { panels, series } = panels(record, methods);
-    // A row of two panels each; where there are many, three to a row and the whole range only.
-    let n_columns = if panels.len() > FEW_PANELS { 3 } else { 2 };
-    let charts: Vec<Chart> = panels
-        .iter()
-        .flat_map(|panel| charts(record, methods, panel).into_iter().take(if n_columns == 2 { 2 } else { 1 }))
-        .collect();
-    // In panels with series of their own the legend would differ from one to the next: their markers are named by the page.
-    let legend: Vec<&str> = series.iter().map(String::as_str).collect();
-    sheet(name, &label, &charts, n_columns, &legend)
+    let groups = panels(record, methods).into_iter().map(|group| {
+        // Each panel whole and enlarged; or, where they are many, three or four panels whole.
+        let n_columns = match group.panels.len() {
+            n if n <= FEW_PANELS && group.title.is_empty() => 2,
+            n if n.is_multiple_of(4) => 4,
+            _ => 3,
+        };
+        let n_charts = if n_columns == 2 { 2 } else { 1 };
+        let charts = group.panels.iter().flat_map(|panel| charts(record, methods, panel).into_iter().take(n_charts));
+        Group { title: group.title, charts: charts.collect(), n_columns, legend: group.series }
+    });
+    sheet(name, &label, &groups.collect::<Vec<_>>())
 }
 
 /// Accuracy against time steps: the whole range, and the last points below the ANN.

@@ -61,7 +61,7 @@ pub(crate) fn how_judged(record: &ExperimentRecord) -> String {
     let methods = methods(record);
     format!(
         "Brackets are 95 % confidence intervals of the mean (Student’s t over {}; simulation seeds of a network are averaged \
-         first). Methods are compared on the same networks and seeds. A tie is a difference that Holm’s correction for all \
+         first). Methods are compared on the same networks. A tie is a difference that Holm’s correction for all \
          comparisons at the step cannot tell from zero. The effect of a factor is its best level against its worst, averaged over \
          all other factors, with an interval that holds for any pair of its levels (Bonferroni). The choice of test samples is \
          not part of any interval.",
@@ -201,11 +201,16 @@ pub(crate) fn reached(methods: &[Method<'_>], loss: f64) -> Option<String> {
         }
     }
     by_step.sort_by_key(|(step, _)| *step);
-    let most = if methods.len() > MANY_METHODS { n_named(methods.len()) } else { methods.len() };
-    let mut parts: Vec<String> =
-        by_step.iter().map(|(t, labels)| format!("{} at T = {t}", some_of(labels, most))).collect();
+    let named = |labels: &[&str]| {
+        if methods.len() > MANY_METHODS && labels.len() > 1 {
+            format!("{} methods", labels.len())
+        } else {
+            list(labels)
+        }
+    };
+    let mut parts: Vec<String> = by_step.iter().map(|(t, labels)| format!("{} at T = {t}", named(labels))).collect();
     if !never.is_empty() {
-        parts.push(format!("never: {}", some_of(&never, most)));
+        parts.push(format!("never: {}", named(&never)));
     }
     (!parts.is_empty()).then(|| {
         format!("First step at most {} points below the ANN, on average: {}.", fixed(loss, 1), parts.join("; "))

@@ -11,7 +11,7 @@ use crate::method::{Key, Method, methods};
 use crate::number::{MISSING, fixed, list};
 use crate::palette::Ink;
 use crate::record::{ExperimentRecord, LayerLaw, LayerVariance, NormFit};
-use crate::sheet::{Figure, sheet};
+use crate::sheet::{Figure, Group, sheet};
 use crate::statistic::over_networks;
 use crate::table::{Column, Table, markdown};
 
@@ -492,6 +492,6 @@ pub fn law_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError
         return Ok(Vec::new());
     }
     let label = format!("{}: how well each norm of the weights predicts the noise, per layer", record.name);
-    let charts = charts(&methods);
-    sheet("law", &label, &charts, charts.len(), &layer_names(&methods))
+    let (charts, legend) = (charts(&methods), layer_names(&methods).into_iter().map(str::to_owned).collect());
+    sheet("law", &label, &[Group { title: String::new(), n_columns: charts.len(), charts, legend }])
 }

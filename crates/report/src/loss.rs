@@ -12,7 +12,7 @@ use crate::method::{Key, Method, checkpoints, last_step, methods};
 use crate::number::{MISSING, accuracy_decimals, fixed, list, percent};
 use crate::palette::Ink;
 use crate::record::{ExperimentRecord, LossRecord, N_MODELS};
-use crate::sheet::{Figure, sheet};
+use crate::sheet::{Figure, Group, sheet};
 use crate::statistic::over_networks;
 use crate::table::{Column, Table, markdown};
 
@@ -346,7 +346,8 @@ pub fn loss_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportErro
     let mut panels = charts(record, first).to_vec();
     panels.extend(by_norm.map(|method| charts(record, method)[1].clone()));
     let label = format!("{}: points of accuracy lost to each effect against time steps", record.name);
-    sheet("loss", &label, &panels, panels.len(), &legend())
+    let legend = legend().into_iter().map(str::to_owned).collect();
+    sheet("loss", &label, &[Group { title: String::new(), n_columns: panels.len(), charts: panels, legend }])
 }
 
 #[cfg(test)]

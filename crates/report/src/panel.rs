@@ -28,21 +28,23 @@ impl Panel {
     }
 }
 
-/// Panels, and what their series are.
+/// Panels that share a legend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Panels {
-    /// At least one.
-    pub panels: Vec<Panel>,
+pub(crate) struct Group {
+    /// The method of conversion, where curves are parted by it; else empty.
+    pub title: String,
     /// Name of each series.
     pub series: Vec<String>,
+    /// At least one.
+    pub panels: Vec<Panel>,
 }
 
 /// Parts the methods into panels: one if they are few, else one for each combination of the factors that the sweep varies beside
-/// conversions; where there are still too many curves, by method of conversion.
-pub(crate) fn panels(record: &ExperimentRecord, methods: &[Method<'_>]) -> Panels {
-    let together = || Panels {
-        panels: vec![Panel::of_all(methods)],
-        series: methods.iter().map(|m| m.label.to_owned()).collect(),
+/// conversions; where there are still too many curves, these for each method of conversion.
+pub(crate) fn panels(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Group> {
+    let together = || {
+        let series = methods.iter().map(|m| m.label.to_owned()).collect();
+        vec![Group { title: String::new(), series, panels: vec![Panel::of_all(methods)] }]
     };
     if methods.len() <= FEW_CURVES {
         return together();
@@ -73,44 +75,36 @@ pub(crate) fn panels(record: &ExperimentRecord, methods: &[Method<'_>]) -> Panel
     let name = |m: &Method<'_>| series_axis.map_or_else(|| m.label.to_owned(), |axis| level(m, axis));
     let titles: Vec<String> = methods.iter().map(title).collect();
     let names: Vec<String> = methods.iter().map(name).collect();
-    let mut series = distinct(names.iter().cloned());
-    let by_conversion = series.len() > MOST_CURVES;
+    let by_conversion = distinct(names.iter().cloned()).len() > MOST_CURVES;
     if !by_conversion && titles.iter().all(|t| *t == titles[0]) {
         return together();
     }
-    // Within a method of conversion its variants are few: they have the first looks, in each panel anew.
-    let group = |i: usize| methods[i].runs[0].conversion.method.as_str();
-    let mut panels: Vec<Panel> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for (i, m) in methods.iter().enumerate() {
-        let title = match (by_conversion, titles[i].as_str()) {
-            (false, title) => title.to_owned(),
-            (true, "") => group(i).to_owned(),
-            (true, title) => format!("{title}: {}", group(i)),
-        };
-        let idx = panels.iter().position(|panel| panel.title == title).unwrap_or_else(|| {
-            panels.push(Panel { title, variant: m.variant().to_owned(), members: Vec::new() });
-            panels.len() - 1
-        });
-        panels[idx].members.push((i, series.iter().position(|s| *s == names[i]).expect("it is among them")));
+        let of = if by_conversion { m.runs[0].conversion.method.as_str() } else { "" };
+        let group = position_or_push(
+            &mut groups,
+            |group| group.title == of,
+            || Group { title: of.to_owned(), series: Vec::new(), panels: Vec::new() },
+        );
+        let Group { series, panels, .. } = &mut groups[group];
+        let look = position_or_push(series, |name| *name == names[i], || names[i].clone());
+        let panel = position_or_push(
+            panels,
+            |panel| panel.title == titles[i],
+            || Panel { title: titles[i].clone(), variant: m.variant().to_owned(), members: Vec::new() },
+        );
+        panels[panel].members.push((i, look));
     }
-    if by_conversion {
-        // Series are numbered within their method of conversion; the legend of a panel names them.
-        let numbered: Vec<(String, usize)> = series
-            .iter()
-            .enumerate()
-            .map(|(idx, name)| {
-                let of = |name: &String| names.iter().position(|n| n == name).map(group);
-                (name.clone(), series[..idx].iter().filter(|other| of(other) == of(name)).count())
-            })
-            .collect();
-        for panel in &mut panels {
-            for member in &mut panel.members {
-                member.1 = numbered[member.1].1;
-            }
-        }
-        series.clear();
-    }
-    Panels { panels, series }
+    groups
+}
+
+/// Place of what is looked for; it is put at the end if it is not there.
+fn position_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> usize {
+    items.iter().position(is).unwrap_or_else(|| {
+        items.push(make());
+        items.len() - 1
+    })
 }
 
 /// Each value once, in the order of its first appearance.

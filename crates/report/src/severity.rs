@@ -9,7 +9,7 @@ use crate::method::{Key, ann_accuracy, last_step};
 use crate::number::{MISSING, accuracy_decimals, integer, list, percent};
 use crate::palette::Ink;
 use crate::record::{ExperimentRecord, FaultsRecord, RunRecord};
-use crate::sheet::{Figure, sheet};
+use crate::sheet::{Figure, Group, sheet};
 use crate::statistic::{Summary, half_width, summarise};
 use crate::table::{Column, Table};
 
@@ -364,8 +364,9 @@ pub fn fault_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportErr
     }
     let labels = labels(&sweeps);
     let charts: Vec<Chart> = sweeps.iter().map(|sweep| sweep.chart(record, &labels)).collect();
+    let legend = labels.into_iter().map(str::to_owned).collect();
     let label = format!("{}: accuracy of the spiking network against faults of its hardware, per method", record.name);
-    sheet("faults", &label, &charts, 2, &labels)
+    sheet("faults", &label, &[Group { title: String::new(), charts, n_columns: 2, legend }])
 }
 
 /// The different faults of a record's runs, in their order.

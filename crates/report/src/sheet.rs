@@ -6,7 +6,7 @@ use plotters::element::{PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::canvas::{UNIT, fill, style};
-use crate::chart::{Chart, draw, draw_marker, draw_svg, words};
+use crate::chart::{Area, Chart, Failure, draw, draw_marker, draw_svg, words};
 use crate::error::ReportError;
 use crate::palette::{Colours, DARK_COLOURS, Ink, LIGHT_COLOURS};
 
@@ -30,50 +30,92 @@ pub struct Figure {
     pub svg: String,
 }
 
-/// Columns of a legend, and the characters of a label that fit one.
-const LEGEND_COLUMNS: usize = 4;
-const LEGEND_CHARACTERS: usize = 28;
+/// Columns of a legend, and the characters of a label that fit one: as many columns as hold the longest label.
+const LEGENDS: [(usize, usize); 3] = [(4, 28), (3, 40), (2, 64)];
+
+/// Width of a figure, in pixels.
+const WIDTH: i32 = 880;
 
 /// Half of the room between two charts, in pixels.
 const GAP: i32 = 8;
 
-/// Charts row by row, over a legend of the series that they share.
-///
-/// - `name`: of the files: `NAME-light.svg`
-/// - `label`: what they show, for those who cannot see it
-/// - `n_columns`: charts of a row
-/// - `legend`: name of each series
-pub(crate) fn sheet(
-    name: &str,
-    label: &str,
-    charts: &[Chart],
-    n_columns: usize,
-    legend: &[&str],
-) -> Result<Vec<Figure>, ReportError> {
-    let n_rows = charts.len().div_ceil(n_columns).max(1);
-    let (width, height) = (880, if n_columns > 2 { 250 } else { 320 });
-    let legend_rows = legend.len().div_ceil(LEGEND_COLUMNS) as i32;
-    let panels = height * n_rows as i32;
-    let size = ((width * UNIT) as u32, ((panels + 14 + 20 * legend_rows + 24) * UNIT) as u32);
-    let body = draw_svg(size, label, |area| {
-        area.draw(&Rectangle::new([(0, 0), (size.0 as i32, size.1 as i32)], fill(Ink::Ground)))?;
-        let inner = area.margin(12 * UNIT, 12 * UNIT, 16 * UNIT, 8 * UNIT);
-        let (top, bottom) = inner.split_vertically(panels * UNIT);
-        for (i, (chart, panel)) in charts.iter().zip(top.split_evenly((n_rows, n_columns))).enumerate() {
+/// Charts row by row over a legend of the series that they share.
+pub(crate) struct Group {
+    /// Heading; may be empty.
+    pub title: String,
+    /// The charts.
+    pub charts: Vec<Chart>,
+    /// Charts of a row.
+    pub n_columns: usize,
+    /// Name of each series.
+    pub legend: Vec<String>,
+}
+
+impl Group {
+    fn n_rows(&self) -> usize {
+        self.charts.len().div_ceil(self.n_columns).max(1)
+    }
+
+    fn heading(&self) -> i32 {
+        if self.title.is_empty() { 0 } else { 24 }
+    }
+
+    fn panels_height(&self) -> i32 {
+        self.heading() + self.n_rows() as i32 * if self.n_columns > 2 { 250 } else { 320 }
+    }
+
+    fn legend_columns(&self) -> (usize, usize) {
+        let longest = self.legend.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        LEGENDS.into_iter().find(|(_, fit)| longest <= *fit).unwrap_or(LEGENDS[2])
+    }
+
+    /// In pixels of the figure's natural size.
+    fn height(&self) -> i32 {
+        self.panels_height() + 14 + 20 * self.legend.len().div_ceil(self.legend_columns().0) as i32
+    }
+
+    fn draw(&self, area: &Area<'_, '_>) -> Result<(), Failure> {
+        let (top, bottom) = area.split_vertically(self.panels_height() * UNIT);
+        let (heading, top) = top.split_vertically(self.heading() * UNIT);
+        if !self.title.is_empty() {
+            heading.draw(&Text::new(self.title.clone(), (0, 4 * UNIT), words(Ink::Text, true)))?;
+        }
+        let (n_rows, n_columns) = (self.n_rows(), self.n_columns);
+        for (i, (chart, panel)) in self.charts.iter().zip(top.split_evenly((n_rows, n_columns))).enumerate() {
             let gap = |inner: bool| if inner { GAP * UNIT } else { 0 };
             let below = gap(i / n_columns + 1 < n_rows);
             draw(chart, &panel.margin(0, below, gap(i % n_columns > 0), gap((i + 1) % n_columns > 0)))?;
         }
-        for (i, name) in legend.iter().enumerate() {
-            let column = (width - 24) / LEGEND_COLUMNS as i32;
-            let x = (i % LEGEND_COLUMNS) as i32 * column * UNIT;
-            let y = (18 + 20 * (i / LEGEND_COLUMNS) as i32) * UNIT;
+        let (n_columns, n_characters) = self.legend_columns();
+        for (i, name) in self.legend.iter().enumerate() {
+            let column = (WIDTH - 24) / n_columns as i32;
+            let x = (i % n_columns) as i32 * column * UNIT;
+            let y = (18 + 20 * (i / n_columns) as i32) * UNIT;
             let mut stroke = style(Ink::Series(i), 2 * UNIT as u32);
             stroke.color = crate::canvas::colour(Ink::Series(i), i, 1.0);
             bottom.draw(&PathElement::new(vec![(x, y), (x + 26 * UNIT, y)], stroke))?;
             draw_marker(&bottom, (x + 13 * UNIT, y), i)?;
             let text = words(Ink::Text, false).pos(Pos::new(HPos::Left, VPos::Center));
-            bottom.draw(&Text::new(shorten(name, LEGEND_CHARACTERS), (x + 33 * UNIT, y), text))?;
+            bottom.draw(&Text::new(shorten(name, n_characters), (x + 33 * UNIT, y), text))?;
+        }
+        Ok(())
+    }
+}
+
+/// Groups of charts, one below the other.
+///
+/// - `name`: of the files: `NAME-light.svg`
+/// - `label`: what they show, for those who cannot see it
+pub(crate) fn sheet(name: &str, label: &str, groups: &[Group]) -> Result<Vec<Figure>, ReportError> {
+    let height: i32 = groups.iter().map(Group::height).sum();
+    let size = ((WIDTH * UNIT) as u32, ((height + 24) * UNIT) as u32);
+    let body = draw_svg(size, label, |area| {
+        area.draw(&Rectangle::new([(0, 0), (size.0 as i32, size.1 as i32)], fill(Ink::Ground)))?;
+        let mut rest = area.margin(12 * UNIT, 12 * UNIT, 16 * UNIT, 8 * UNIT);
+        for group in groups {
+            let (own, below) = rest.split_vertically(group.height() * UNIT);
+            group.draw(&own)?;
+            rest = below;
         }
         Ok(())
     })?;

@@ -115,6 +115,10 @@ fn two_sided(t: f64, degrees: usize) -> f64 {
 ///
 /// Source: NIST Digital Library of Mathematical Functions, 8.17.22.
 fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+    /// Keeps quotients finite.
+    const TINY: f64 = 1e-300;
+    /// Terms until the fraction stands still; some √max(a, b) are needed.
+    const MOST_TERMS: usize = 10_000;
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
     }
@@ -122,10 +126,6 @@ fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
         return 1.0 - incomplete_beta(1.0 - x, b, a);
     }
     let front = (a * x.ln() + b * (-x).ln_1p() + ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b)).exp() / a;
-    /// Keeps quotients finite.
-    const TINY: f64 = 1e-300;
-    /// Terms until the fraction stands still; some √max(a, b) are needed.
-    const MOST_TERMS: usize = 10_000;
     let away_from_zero = |v: f64| if v.abs() < TINY { TINY } else { v };
     let (mut c, mut d) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
     let mut fraction = d;

@@ -306,8 +306,16 @@ fn many_curves_are_parted_by_what_else_is_swept_and_then_by_method_of_conversion
     assert_eq!(panels(&many(&few)), near(&["encoding poisson", "encoding systematic", "encoding constant"]));
     let lots: Vec<_> = (0..20).map(|i| (format!("c{i}"), if i < 10 { "norm" } else { "std" })).collect();
     let titles = panels(&many(&lots));
-    assert_eq!(titles.len(), 12, "{titles:?}");
-    assert_eq!(titles[..2], ["encoding poisson: norm", "encoding systematic: norm"]);
+    // The same panels for each of two methods of conversion, under a heading of its own.
+    let three = near(&["encoding poisson", "encoding systematic", "encoding constant"]);
+    assert_eq!(titles, [three.clone(), three].concat());
+    let page = Html::parse_document(&html(&many(&lots)).unwrap());
+    let [heading, legend] = ["#steps > h3", "#steps > .legend"].map(|css| Selector::parse(css).unwrap());
+    let headings: Vec<String> = page.select(&heading).map(|e| e.text().collect()).collect();
+    assert_eq!(headings, ["norm", "std"]);
+    let items = Selector::parse("li").unwrap();
+    // Ten conversions each, and the ANN.
+    assert_eq!(page.select(&legend).map(|l| l.select(&items).count()).collect::<Vec<_>>(), [11, 11]);
     // Two methods in one panel need none of this.
     assert!(panels(&many(&few[..2])).is_empty());
 
@@ -367,6 +375,10 @@ fn kinds_of_networks_are_kept_apart() {
     let rows: Vec<&str> = differences.rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(rows, ["784-10: B, encoding poisson", "784-64-10: B, encoding poisson"]);
     assert!(findings(&record)[0].starts_with("Before conversion: 784-10 95.00 "), "{:?}", findings(&record));
+    let page = Html::parse_document(&html(&record).unwrap());
+    let fact = Selector::parse(".facts dd").unwrap();
+    let fact: String = page.select(&fact).next().unwrap().text().collect();
+    assert_eq!(fact, "95.00 to 95.00means of 2 kinds of network");
     // 4.0 and 4.1 points: 4.05 with a half width of t(0.975, 1) · 0.0707 / √2 = 0.635.
     let effect =
         "T = 2: model matters most, 4.05 [3.41, 4.69] points (784-64-10 best, 784-10 worst); then convert with 1.00 ";

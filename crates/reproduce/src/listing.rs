@@ -291,23 +291,23 @@ impl Speeds {
     }
 }
 
-/// A network of dense layers of the usual size.
+/// A network of dense layers, large enough that what goes with each batch and sample does not count.
 const DENSE: &str = r#"
 name = "calibration"
 data.dataset = "digits"
-train = { epochs = 2, batch_size = 128 }
+train = { epochs = 1, batch_size = 128 }
 simulate = { steps = 16, probe_samples = 10, raster_samples = 0 }
 [model]
 input = [1, 8, 8]
 layers = [
   { kind = "flatten" },
-  { kind = "dense", units = 512 }, { kind = "relu" },
-  { kind = "dense", units = 512 }, { kind = "relu" },
+  { kind = "dense", units = 1024 }, { kind = "relu" },
+  { kind = "dense", units = 1024 }, { kind = "relu" },
   { kind = "dense", units = 10 },
 ]
 "#;
 
-/// A convolutional network, with images as large as those embedded are.
+/// The same of convolutions, with images as large as those embedded are.
 const CONVOLUTIONAL: &str = r#"
 name = "calibration"
 data.dataset = "digits"
@@ -316,8 +316,9 @@ simulate = { steps = 16, samples = 500, probe_samples = 10, raster_samples = 0 }
 [model]
 input = [1, 8, 8]
 layers = [
-  { kind = "conv2d", channels = 16, kernel = 3, padding = 1 }, { kind = "relu" },
   { kind = "conv2d", channels = 32, kernel = 3, padding = 1 }, { kind = "relu" },
+  { kind = "conv2d", channels = 64, kernel = 3, padding = 1 }, { kind = "relu" },
+  { kind = "conv2d", channels = 64, kernel = 3, padding = 1 }, { kind = "relu" },
   { kind = "avg-pool", kernel = 2 },
   { kind = "flatten" },
   { kind = "dense", units = 10 },

@@ -15,6 +15,8 @@ pub struct Display {
     n_networks: usize,
     n_cells: usize,
     tally: Tally,
+    /// What is being done.
+    current: String,
 }
 
 /// What has been done, and how long it took.
@@ -49,7 +51,14 @@ impl Tally {
 impl Display {
     /// Begins to show a sweep; what is shown follows from its events.
     pub fn new() -> Self {
-        Self { bar: ProgressBar::hidden(), start: Instant::now(), n_networks: 0, n_cells: 0, tally: Tally::default() }
+        Self {
+            bar: ProgressBar::hidden(),
+            start: Instant::now(),
+            n_networks: 0,
+            n_cells: 0,
+            tally: Tally::default(),
+            current: String::new(),
+        }
     }
 
     /// Shows an event.
@@ -94,7 +103,7 @@ impl Display {
                 progress::line(&format!("[{done}/{n_cells}] {network}: {label}: failed to {stage}: {error}"));
             }
         }
-        self.draw("");
+        self.draw();
     }
 
     /// Ends with a line that stays.
@@ -111,7 +120,7 @@ impl Display {
     }
 
     fn enter(&mut self, what: &str, stage: Stage) {
-        self.draw(&format!("  {stage} {what}"));
+        self.current = format!("  {stage} {what}");
         // Training is long, and its own lines say nothing of which network it is.
         if stage == Stage::Train && self.bar.is_hidden() {
             self.unchanged();
@@ -133,11 +142,11 @@ impl Display {
         self.tally.left(self.n_networks, self.n_cells).filter(|left| !left.is_zero()).map(HumanDuration)
     }
 
-    fn draw(&self, current: &str) {
+    fn draw(&self) {
         self.bar.set_position(self.tally.done() as u64);
         let failed = if self.tally.failed > 0 { format!(", {} failed", self.tally.failed) } else { String::new() };
         let left = self.left().map(|left| format!(", {left} left")).unwrap_or_default();
-        self.bar.set_message(format!("{failed}{left}{current}"));
+        self.bar.set_message(format!("{failed}{left}{}", self.current));
     }
 
     /// A line, unless there is a bar that shows it.

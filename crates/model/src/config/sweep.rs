@@ -15,6 +15,9 @@ const MAX_CELLS: usize = 10_000;
 /// Longest name of a cell's folder, in bytes; a longer label is cut and told apart by its checksum.
 const LONGEST_FOLDER: usize = 96;
 
+/// Bytes of a label's checksum in a folder's name: 48 bits, and labels that share what stands before them are few.
+const TOLD_APART: usize = 6;
+
 /// What names a value of a sweep over a section other than `[convert]`, which has a key of that name.
 const LABEL: &str = "label";
 
@@ -144,7 +147,9 @@ pub(super) fn columns(axes: &[Axis]) -> Vec<String> {
                     if given_label(axis, section).is_some() {
                         add(axis.path.clone());
                     }
-                    leaves(section, &axis.path).into_iter().for_each(|(path, _)| add(path));
+                    for (path, _) in leaves(section, &axis.path) {
+                        add(path);
+                    }
                 }
                 _ => add(axis.path.clone()),
             }
@@ -180,10 +185,12 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
             let text = if named { level.clone() } else { format!("{last} {level}") };
             if METHOD_KEYS.contains(&axis.path.as_str()) {
                 continue;
-            } else if axis.path.starts_with("simulate.faults") {
+            }
+            if axis.path.starts_with("simulate.faults") {
                 faults = true;
                 continue;
-            } else if !axis.is_of_network() {
+            }
+            if !axis.is_of_network() {
                 run.push(text);
                 continue;
             }
@@ -194,10 +201,13 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
             }
             network.push(text);
         }
-        let before = problems.len();
-        let experiment = super::experiment(&table, problems);
-        for problem in &mut problems[before..] {
-            problem.message = format!("in a combination of [sweep]: {}", problem.message);
+        let mut own = Vec::new();
+        let experiment = super::experiment(&table, &mut own);
+        for Problem { path, message } in own {
+            let problem = Problem { path, message: format!("in a combination of [sweep]: {message}") };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
         }
         let Some(experiment) = experiment else { continue };
         if converts || faults || run.is_empty() {
@@ -230,7 +240,9 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
     }
     // What all networks have in common tells none of them apart.
     if cells.iter().all(|cell| cell.variant == cells[0].variant) {
-        cells.iter_mut().for_each(|cell| cell.variant.clear());
+        for cell in &mut cells {
+            cell.variant.clear();
+        }
     }
     cells
 }
@@ -390,8 +402,6 @@ pub fn folder_name(label: &str) -> String {
     if name.len() <= LONGEST_FOLDER {
         return name.to_owned();
     }
-    /// Bytes of the checksum that are kept: 48 bits, and names that share 80 bytes before it are few.
-    const TOLD_APART: usize = 6;
     let mut short = name[..LONGEST_FOLDER - 2 * TOLD_APART - 1].trim_end_matches('-').to_owned();
     short.push('-');
     for byte in &Sha256::digest(label.as_bytes())[..TOLD_APART] {

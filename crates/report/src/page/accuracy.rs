@@ -6,12 +6,12 @@ use super::{HALF, Section, THIRD, figure, findings, reading, table};
 use crate::chart::{Chart, line_swatch, swatch};
 use crate::comparison::leader;
 use crate::error::ReportError;
-use crate::figure::{accuracy_charts, cost_charts};
+use crate::figure::{Charts, accuracy_charts, cost_charts};
 use crate::finding::{LOSSES, MANY_METHODS, cheapest, n_named, ranking, reached};
 use crate::method::{Method, checkpoints};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
-use crate::panel::{Panel, Panels, panels};
+use crate::panel::{Group, panels};
 use crate::record::ExperimentRecord;
 use crate::statistic::summarise;
 use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
@@ -136,40 +136,49 @@ fn rankings(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<Table> {
 fn curves(
     record: &ExperimentRecord,
     methods: &[Method<'_>],
-    charts: &dyn Fn(&ExperimentRecord, &[Method<'_>], &Panel) -> [Chart; 2],
+    charts: Charts<'_>,
     caption: &str,
 ) -> Result<Markup, ReportError> {
-    let Panels { panels, series } = panels(record, methods);
-    let legend = html! {
-        ul.legend {
-            li { (PreEscaped(line_swatch(Ink::Ann, 0))) "ANN" }
-            @for (i, name) in series.iter().enumerate() { li { (PreEscaped(swatch(i, true))) (name) } }
+    let groups = panels(record, methods);
+    let legend = |group: &Group| {
+        html! {
+            ul.legend {
+                li { (PreEscaped(line_swatch(Ink::Ann, 0))) "ANN" }
+                @for (i, name) in group.series.iter().enumerate() { li { (PreEscaped(swatch(i, true))) (name) } }
+            }
         }
     };
-    if let [only] = panels.as_slice() {
-        return figure(&charts(record, methods, only), HALF, "charts two", &legend, caption);
+    if let [group @ Group { panels, .. }] = groups.as_slice()
+        && let [only] = panels.as_slice()
+    {
+        return figure(&charts(record, methods, only), HALF, "charts two", &legend(group), caption);
     }
-    let (mut whole, mut near) = (Vec::new(), Vec::new());
-    for panel in &panels {
-        let [full, zoom] = charts(record, methods, panel);
-        // Where panels have series of their own, each has its own legend.
-        let own = html! {
-            @if series.is_empty() {
-                ul.legend { @for (i, look) in &panel.members { li { (PreEscaped(swatch(*look, true))) (methods[*i].label) } } }
+    let parts = groups
+        .iter()
+        .map(|group| {
+            let pairs: Vec<[Chart; 2]> = group.panels.iter().map(|panel| charts(record, methods, panel)).collect();
+            let (mut whole, mut near) = (Vec::new(), Vec::new());
+            for [full, zoom] in pairs {
+                whole.push(figure(&[full], (THIRD, PANEL_HEIGHT), "charts", &html! {}, "")?);
+                near.push(figure(&[zoom], (THIRD, PANEL_HEIGHT), "charts", &html! {}, "")?);
             }
-        };
-        whole.push(figure(&[full], (THIRD, PANEL_HEIGHT), "charts", &own, "")?);
-        near.push(figure(&[zoom], (THIRD, PANEL_HEIGHT), "charts", &own, "")?);
-    }
-    let (first, rest) = whole.split_at(whole.len().min(MOST_PANELS));
+            let (first, rest) = whole.split_at(whole.len().min(MOST_PANELS));
+            Ok(html! {
+                @if !group.title.is_empty() { h3 { (group.title) } }
+                (legend(group))
+                div.panels { @for panel in first { (panel) } }
+                @if !rest.is_empty() {
+                    details { summary { (rest.len()) " more panels" } div.panels { @for panel in rest { (panel) } } }
+                }
+                details { summary { "The same near the ANN" } div.panels { @for panel in &near { (panel) } } }
+            })
+        })
+        .collect::<Result<Vec<Markup>, ReportError>>()?;
+    let second = "The second panel enlarges the last points below the ANN.";
+    let caption = caption.replace(second, "One panel for each combination of what else was swept.");
     Ok(html! {
-        (legend)
-        div.panels { @for panel in first { (panel) } }
-        @if !rest.is_empty() {
-            details { summary { (rest.len()) " more panels" } div.panels { @for panel in rest { (panel) } } }
-        }
-        details { summary { "The same near the ANN" } div.panels { @for panel in &near { (panel) } } }
-        p.note { (caption.replace("The second panel enlarges the last points below the ANN.", "One panel for each combination of what else was swept.")) }
+        @for part in &parts { (part) }
+        p.note { (caption) }
     })
 }
 

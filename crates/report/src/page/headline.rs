@@ -3,10 +3,11 @@
 use maud::{Markup, html};
 
 use super::{findings, table};
+use crate::chart::extent;
 use crate::comparison::leader;
 use crate::finding::{LOSSES, MANY_METHODS, failures, how_judged, n_named};
 use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step};
-use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent_summary, some_of};
+use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent, percent_summary, some_of};
 use crate::record::ExperimentRecord;
 use crate::table::{Column, Table};
 
@@ -20,7 +21,12 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Mark
     architectures.dedup();
     html! {
         dl.facts {
-            div { dt { "ANN accuracy, %" } dd { (percent_summary(ann_accuracy(record), decimals)) } }
+            @let kinds = ann_accuracies(record);
+            @if let (true, Some((low, high))) = (kinds.len() > 1, extent(kinds.iter().map(|(_, accuracy)| accuracy.mean))) {
+                div { dt { "ANN accuracy, %" } dd { (percent(low, decimals)) " to " (percent(high, decimals)) small { "means of " (kinds.len()) " kinds of network" } } }
+            } @else {
+                div { dt { "ANN accuracy, %" } dd { (percent_summary(ann_accuracy(record), decimals)) } }
+            }
             div { dt { "Data set" } dd { (record.dataset.name) small { (integer(record.dataset.n_test as u64)) " test samples" } } }
             div { dt { "Network" } dd { @if let [one] = architectures[..] { (one) } @else { (architectures.len()) " architectures" } small { (record.networks.len()) " trained" } } }
             div { dt { "Simulation" } dd { "T = " (last_step(record)) small { (number_of(methods.len(), "method")) ", " (number_of(seeds.len(), "seed")) } } }
