@@ -7,9 +7,11 @@
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
 //! - [`search`]: `kappa = "auto"`
 //! - [`summary`]: what was done to each layer
+//! - [`mod@export`]: the converted network in formats of others
 
 pub mod activation;
 pub mod calibrate;
+pub mod export;
 pub mod layer;
 pub mod rescale;
 pub mod search;

@@ -12,6 +12,47 @@ pub mod nir;
 pub mod npy;
 pub mod plain;
 
+use std::fmt;
+use std::str::FromStr;
+
+/// A format that converted networks are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// [`nir`].
+    Nir,
+    /// [`plain`].
+    Plain,
+}
+
+impl Format {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Nir, Self::Plain];
+
+    /// The word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nir => "nir",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|format| format.name() == word);
+        found.ok_or_else(|| format!("`{word}` is no format of networks; use one of {known}"))
+    }
+}
+
 /// Where an exported network comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {

@@ -154,6 +154,7 @@ fn listed(found: &[(Deviation, Vec<String>)]) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     root: Group,
+    n_nodes: usize,
     notes: Vec<String>,
 }
 
@@ -193,6 +194,7 @@ impl Graph {
             builder.layer(network, idx, run)?;
         }
         let Builder { nodes, edges, .. } = builder;
+        let n_nodes = nodes.len();
         let metadata = Item::group([
             ("creator", Item::text(format!("Quartic {}", provenance.quartic_version))),
             ("dt", Item::floats(&[], vec![1.0])),
@@ -211,12 +213,17 @@ impl Graph {
             ("metadata", metadata),
         ]);
         let root = Group::from([("version".to_owned(), Item::text(VERSION)), ("node".to_owned(), graph)]);
-        Ok(Self { root, notes })
+        Ok(Self { root, n_nodes, notes })
     }
 
     /// The contents of the file: `version` and `node`.
     pub fn root(&self) -> &Group {
         &self.root
+    }
+
+    /// Number of nodes, input and output among them.
+    pub fn n_nodes(&self) -> usize {
+        self.n_nodes
     }
 
     /// What whoever runs the graph has to know, one sentence each.

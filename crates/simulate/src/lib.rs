@@ -2,8 +2,10 @@
 //!
 //! - [`score`]: accuracy, agreement, cost and activity over all samples, run to T and stopped early
 //! - [`measure`]: noise, rates and rasters of a few
+//! - [`record`]: spikes, rates and potentials of a few as NumPy arrays
 
 pub mod measure;
+pub mod record;
 pub mod score;
 
 use std::path::{Path, PathBuf};
