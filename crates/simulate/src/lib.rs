@@ -3,6 +3,17 @@
 //! - [`score`]: accuracy, agreement, cost and activity over all samples, run to T and stopped early
 //! - [`measure`]: noise, rates and rasters of a few
 //! - [`record`]: spikes, rates and potentials of a few as NumPy arrays
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let experiment = model::config::ExperimentFile::read("configs/quickstart.toml".as_ref(), &[])?.base;
+//! let folder = std::path::Path::new("runs/quickstart");
+//! let label = experiment.convert.label();
+//! let outcome = simulate::run(&experiment, "network", &label, folder, simulate::Options::default())?;
+//! println!("after 4 steps {:.1} %", 100.0 * outcome.results.run.simulation.seeds[0].accuracy[3]);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod measure;
 pub mod record;
