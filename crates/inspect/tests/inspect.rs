@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use snn::RunSettings;
 use tempfile::TempDir;
 
-/// A residual network with average pools and groups, converted by the norm with p = 4 and κ = 0.5.
+/// A residual network with average pools and groups, converted by the norm with p = 4 and κ = 0.8.
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/tests/fixtures/residual-subtract.safetensors")
 }
@@ -44,8 +44,8 @@ fn exported() -> (TempDir, PathBuf, PathBuf) {
 fn a_converted_network_is_told_with_its_layers_and_where_it_is_from() {
     let found = json_of(&fixture());
     assert_eq!(found["kind"], "spiking network");
-    assert_eq!(found["architecture"], "1×8×8-4c3-ap2-[4c3g2-4c3]-gap-10");
-    assert_eq!((&found["method"], &found["p"], &found["kappa"]), (&json!("norm"), &json!(4.0), &json!(0.5)));
+    assert_eq!(found["architecture"], "1×8×8-8c3-ap2-[8c3g2-8c3]-gap-10");
+    assert_eq!((&found["method"], &found["p"], &found["kappa"]), (&json!("norm"), &json!(4.0), &json!(0.8)));
     assert_eq!(found["sha256"], json!(artefact::file_checksum(&fixture())));
     let snn = snn::artefact::read::<Value, Value>(&fixture()).unwrap();
     assert_eq!(found["parent_sha256"], json!(snn.metadata.parent));
@@ -58,13 +58,13 @@ fn a_converted_network_is_told_with_its_layers_and_where_it_is_from() {
     }
     let skip = &found["connections"][3];
     assert_eq!((&skip["from"], &skip["to"]), (&json!("conv 1"), &json!("residual 3")));
-    assert_eq!((&skip["pools"], &skip["weights"]), (&json!("mean 2×2 / 2×2"), &json!(4)));
+    assert_eq!((&skip["pools"], &skip["weights"]), (&json!("mean 2×2 / 2×2"), &json!(8)));
 }
 
 #[test]
 fn the_text_has_the_same_for_people() {
     let text = inspect::inspect(&fixture()).unwrap().text();
-    for part in ["residual-subtract.safetensors: spiking network\n", "architecture     1×8×8-4c3-ap2", "residual 3   4×4×4", "fully connected"] {
+    for part in ["residual-subtract.safetensors: spiking network\n", "architecture     1×8×8-8c3-ap2", "residual 3   8×4×4", "fully connected"] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
 }
