@@ -28,12 +28,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// If the network cannot be read, a format cannot hold it, or the folder cannot be written to. Formats before that one are written.
-pub fn write(
-    experiment: &Experiment,
-    path: &Path,
-    formats: &[Format],
-    allowed: &[Deviation],
-) -> Result<Vec<Exported>> {
+pub fn write(experiment: &Experiment, path: &Path, formats: &[Format], allowed: &[Deviation]) -> Result<Vec<Exported>> {
     if formats.is_empty() {
         return Ok(Vec::new());
     }

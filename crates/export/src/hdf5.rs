@@ -618,7 +618,9 @@ mod tests {
                         "edges",
                         Item::Dataset(Dataset {
                             shape: vec![2, 2],
-                            values: Values::Text(["a", "", "schön", "a text longer than eight bytes"].map(str::to_owned).into()),
+                            values: Values::Text(
+                                ["a", "", "schön", "a text longer than eight bytes"].map(str::to_owned).into(),
+                            ),
                         }),
                     ),
                 ]),
@@ -645,7 +647,8 @@ mod tests {
     fn more_texts_than_one_heap_holds_are_read_back() {
         let texts: Vec<String> = (0..HEAP_TEXTS + 3).map(|i| i.to_string()).collect();
         let root: Group =
-            [("texts".to_owned(), Item::Dataset(Dataset { shape: vec![texts.len()], values: Values::Text(texts) }))].into();
+            [("texts".to_owned(), Item::Dataset(Dataset { shape: vec![texts.len()], values: Values::Text(texts) }))]
+                .into();
         let file = bytes(&root);
         let heaps = file.windows(4).filter(|window| window == b"GCOL").count();
         assert_eq!(heaps, 2);

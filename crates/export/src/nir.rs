@@ -205,7 +205,8 @@ impl Graph {
             ("source_sha256", Item::text(&provenance.parent)),
             ("steps", Item::integer(run.n_steps as i64)),
         ]);
-        let edges = Dataset { shape: vec![edges.len(), 2], values: Values::Text(edges.into_iter().flatten().collect()) };
+        let edges =
+            Dataset { shape: vec![edges.len(), 2], values: Values::Text(edges.into_iter().flatten().collect()) };
         let graph = Item::group([
             ("type", Item::text("NIRGraph")),
             ("nodes", Item::Group(nodes)),
@@ -249,7 +250,9 @@ fn deviations(network: &SpikingNetwork, run: &RunSettings) -> Vec<(Deviation, Ve
     let has = |deviation: Deviation, idx: usize, layer: &SpikingLayer| match deviation {
         Deviation::ResetBySubtraction => run.reset == Reset::Subtract && fires(network, idx, run),
         Deviation::InitialPotential => layer.initial_potentials().iter().any(|&potential| potential != 0.0),
-        Deviation::MaxPool => layer.connections().iter().any(|connection| connection.wiring.max_pools().next().is_some()),
+        Deviation::MaxPool => {
+            layer.connections().iter().any(|connection| connection.wiring.max_pools().next().is_some())
+        }
         Deviation::Saturation => layer.potential_limits(run.n_steps).is_some(),
     };
     let layers_with = |deviation| -> Vec<String> {

@@ -158,7 +158,8 @@ pub fn write(
         describe(layer, idx, fires, run.n_steps, &mut tensors)
     });
     let layers = layers.collect();
-    let tensors_sha256 = artefact::write(&folder.join(TENSORS_FILE_NAME), &tensors, &serde_json::json!({ "described_in": FILE_NAME }))?;
+    let tensors_sha256 =
+        artefact::write(&folder.join(TENSORS_FILE_NAME), &tensors, &serde_json::json!({ "described_in": FILE_NAME }))?;
     let description = Description {
         plain_format: FORMAT,
         quartic_version: provenance.quartic_version.clone(),

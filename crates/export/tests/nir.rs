@@ -24,8 +24,12 @@ fn provenance() -> Provenance {
 /// A value of a node, whatever its type.
 fn numbers<'a>(node: &'a Group, field: &str) -> (&'a [usize], Vec<f64>) {
     match &node[field] {
-        Item::Dataset(Dataset { shape, values: Values::F32(values) }) => (shape, values.iter().map(|&v| f64::from(v)).collect()),
-        Item::Dataset(Dataset { shape, values: Values::I64(values) }) => (shape, values.iter().map(|&v| v as f64).collect()),
+        Item::Dataset(Dataset { shape, values: Values::F32(values) }) => {
+            (shape, values.iter().map(|&v| f64::from(v)).collect())
+        }
+        Item::Dataset(Dataset { shape, values: Values::I64(values) }) => {
+            (shape, values.iter().map(|&v| v as f64).collect())
+        }
         other => panic!("{field} is {other:?}"),
     }
 }
@@ -72,7 +76,9 @@ fn step(node: &Group, shape: &[usize], x: &[f64], potentials: &mut Vec<f64>) -> 
             let value = |channel: usize, position: usize| {
                 let area = size[2] * size[3];
                 let kernels = weights[channel * size[1] * area..][..size[1] * area].chunks_exact(area);
-                let of_inputs = kernels.enumerate().map(|(c, kernel)| kernel.iter().zip(&seen[c * n + position]).map(|(w, x)| w * x).sum::<f64>());
+                let of_inputs = kernels
+                    .enumerate()
+                    .map(|(c, kernel)| kernel.iter().zip(&seen[c * n + position]).map(|(w, x)| w * x).sum::<f64>());
                 of_inputs.sum::<f64>() + biases[channel]
             };
             let values = (0..size[0]).flat_map(|channel| (0..n).map(move |position| (channel, position)));
@@ -86,7 +92,10 @@ fn step(node: &Group, shape: &[usize], x: &[f64], potentials: &mut Vec<f64>) -> 
         "Threshold" => {
             let (size, thresholds) = numbers(node, "threshold");
             assert_eq!(size, shape);
-            (shape.to_vec(), x.iter().zip(thresholds).map(|(x, threshold)| f64::from(u8::from(*x > threshold))).collect())
+            (
+                shape.to_vec(),
+                x.iter().zip(thresholds).map(|(x, threshold)| f64::from(u8::from(*x > threshold))).collect(),
+            )
         }
         "IF" => {
             let fields = ["r", "v_threshold", "v_reset"].map(|field| {
@@ -117,12 +126,18 @@ fn simulate(root: &Group, inputs: &[Vec<f64>]) -> BTreeMap<String, Vec<Vec<f64>>
     for input in inputs {
         let mut out: BTreeMap<&String, (Vec<usize>, Vec<f64>)> = BTreeMap::new();
         while out.len() < nodes.len() {
-            let sources = |name: &String| -> Vec<&String> { edges.iter().filter(|edge| edge[1] == *name).map(|edge| &edge[0]).collect() };
-            let ready = nodes.keys().find(|name| !out.contains_key(*name) && sources(name).iter().all(|source| out.contains_key(*source)));
+            let sources = |name: &String| -> Vec<&String> {
+                edges.iter().filter(|edge| edge[1] == *name).map(|edge| &edge[0]).collect()
+            };
+            let ready = nodes
+                .keys()
+                .find(|name| !out.contains_key(*name) && sources(name).iter().all(|source| out.contains_key(*source)));
             let name = ready.expect("every node can be reached");
             let (shape, mut x) = match sources(name).first() {
                 Some(first) => (out[*first].0.clone(), vec![0.0; out[*first].1.len()]),
-                None => (numbers(group(nodes, name), "shape").1.iter().map(|&size| size as usize).collect(), input.clone()),
+                None => {
+                    (numbers(group(nodes, name), "shape").1.iter().map(|&size| size as usize).collect(), input.clone())
+                }
             };
             for source in sources(name) {
                 assert_eq!(out[source].0, shape, "what flows into {name}");
@@ -147,9 +162,16 @@ fn both(network: &SpikingNetwork, run: &RunSettings, allowed: &[Deviation]) -> [
         (0..N_STEPS).map(step).collect()
     };
     let mut ours: Vec<_> = trace.spikes[1..].iter().map(of).collect();
-    ours.push(trace.readout.chunks_exact(network.n_classes()).map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect());
+    ours.push(
+        trace
+            .readout
+            .chunks_exact(network.n_classes())
+            .map(|row| row.iter().map(|&v| f64::from(v)).collect())
+            .collect(),
+    );
     let found = simulate(&root, &of(&trace.spikes[0]));
-    let mut theirs: Vec<_> = found.iter().filter(|(name, _)| name.ends_with("_if")).map(|(_, values)| values.clone()).collect();
+    let mut theirs: Vec<_> =
+        found.iter().filter(|(name, _)| name.ends_with("_if")).map(|(_, values)| values.clone()).collect();
     let mut sums = vec![0.0; network.n_classes()];
     let potentials = found["output"].iter().map(|currents| {
         sums.iter_mut().zip(currents).for_each(|(sum, current)| *sum += current);
@@ -180,7 +202,8 @@ fn max_pools_pass_more_spikes_in_a_graph_than_they_should_and_only_if_that_is_al
 
 #[test]
 fn everything_that_nir_cannot_say_is_refused_at_once_with_what_to_do() {
-    let error = Graph::new(&network(PoolKind::Max, 0.5), &run(Reset::Subtract), &[Deviation::MaxPool], &provenance()).unwrap_err();
+    let error = Graph::new(&network(PoolKind::Max, 0.5), &run(Reset::Subtract), &[Deviation::MaxPool], &provenance())
+        .unwrap_err();
     let text = error.to_string();
     for part in [
         "reset-by-subtraction (conv 1, residual 2, dense 3): ",
@@ -218,7 +241,10 @@ fn a_spike_at_the_threshold_is_one_in_a_graph_too() {
         initial_potentials: vec![0.0],
         thresholds: vec![1.0],
     };
-    let layers = ["dense 1", "dense 2"].iter().enumerate().map(|(idx, name)| SpikingLayer::round(&exact(name, idx), N_STEPS).unwrap());
+    let layers = ["dense 1", "dense 2"]
+        .iter()
+        .enumerate()
+        .map(|(idx, name)| SpikingLayer::round(&exact(name, idx), N_STEPS).unwrap());
     let network = SpikingNetwork::new([1, 1, 1], layers.collect()).unwrap();
     let graph = Graph::new(&network, &run(Reset::Zero), &[], &provenance()).unwrap();
     let found = simulate(graph.root(), &vec![vec![1.0]; N_STEPS]);
@@ -231,5 +257,10 @@ fn words_of_the_command_line_are_those_that_errors_name() {
     for deviation in Deviation::ALL {
         assert_eq!(deviation.name().parse(), Ok(deviation));
     }
-    assert!("leak".parse::<Deviation>().unwrap_err().contains("reset-by-subtraction, initial-potential, max-pool, saturation"));
+    assert!(
+        "leak"
+            .parse::<Deviation>()
+            .unwrap_err()
+            .contains("reset-by-subtraction, initial-potential, max-pool, saturation")
+    );
 }

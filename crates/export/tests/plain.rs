@@ -74,7 +74,10 @@ impl Plain {
             let first = channel / out_group * in_group;
             kernels.map(|(c, kernel)| dot(kernel, &seen[(first + c) * n + position])).sum()
         };
-        (0..size[0]).flat_map(|channel| (0..n).map(move |position| (channel, position))).map(|(c, p)| current(c, p)).collect()
+        (0..size[0])
+            .flat_map(|channel| (0..n).map(move |position| (channel, position)))
+            .map(|(c, p)| current(c, p))
+            .collect()
     }
 
     /// Spikes of each layer and potentials of the last after each step.
@@ -130,7 +133,10 @@ fn compare(network: &SpikingNetwork, run: &RunSettings) {
     };
     let inputs = match run.encoding {
         Encoding::Constant => vec![pixels.iter().map(|&pixel| f64::from(pixel)).collect(); run.n_steps],
-        _ => of(&trace.spikes[0]).iter().map(|step| step.iter().map(|&spike| f64::from(u8::from(spike))).collect()).collect(),
+        _ => of(&trace.spikes[0])
+            .iter()
+            .map(|step| step.iter().map(|&spike| f64::from(u8::from(spike))).collect())
+            .collect(),
     };
     let (spikes, readout) = plain.run(&inputs);
     for (source, train) in trace.spikes.iter().enumerate().skip(1) {
@@ -138,8 +144,11 @@ fn compare(network: &SpikingNetwork, run: &RunSettings) {
         assert_eq!(spikes[source - 1], of(train), "layer {source}: {run:?}");
     }
     if run.readout == Readout::Potential {
-        let ours: Vec<Vec<f64>> =
-            trace.readout.chunks_exact(network.n_classes()).map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect();
+        let ours: Vec<Vec<f64>> = trace
+            .readout
+            .chunks_exact(network.n_classes())
+            .map(|row| row.iter().map(|&v| f64::from(v)).collect())
+            .collect();
         assert_eq!(readout, ours, "{run:?}");
     }
 }

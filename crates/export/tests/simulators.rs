@@ -73,7 +73,8 @@ fn every_neuron_spikes_as_often_as_in_spikingjelly_and_norse() {
         assert!(fixture.counts.iter().all(spikes), "{name}: a silent layer shows nothing");
         for (sample, trace) in traces.iter().enumerate() {
             let input = &trace.spikes[0];
-            let of_step = |step| (0..input.n_neurons()).map(|pixel| if input.get(step, pixel) { '1' } else { '0' }).collect();
+            let of_step =
+                |step| (0..input.n_neurons()).map(|pixel| if input.get(step, pixel) { '1' } else { '0' }).collect();
             let input: Vec<String> = (0..fixture.steps).map(of_step).collect();
             assert_eq!(input, fixture.input_spikes[sample], "{name}, sample {sample}: what went into the simulators");
             let counts: Vec<Vec<u32>> = trace.spikes[1..].iter().map(snn::SpikeTrain::counts).collect();

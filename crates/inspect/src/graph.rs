@@ -9,7 +9,9 @@ use crate::{Found, Refusal, add, range, row};
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Found, Refusal> {
     let root = hdf5::read(bytes).map_err(|error| {
         let remedy = match error {
-            Hdf5Error::Unknown(_) => "read it with the HDF5 library's tools; here the graphs of `convert --export nir` are",
+            Hdf5Error::Unknown(_) => {
+                "read it with the HDF5 library's tools; here the graphs of `convert --export nir` are"
+            }
             Hdf5Error::Foreign | Hdf5Error::Damaged(_) => "export it again: `convert CONFIG --export nir`",
         };
         (error.to_string(), remedy)
@@ -62,7 +64,13 @@ fn node(name: &str, node: &Group, edges: &[String]) -> Map<String, Value> {
     let first = ["weight", "v_threshold", "threshold"].into_iter().find_map(floats);
     let integers = |field: &str| node.get(field).map_or(Value::Null, |item| fact(Some(item)));
     let shape = first.map_or_else(
-        || ["shape", "kernel_size", "input_type"].map(integers).into_iter().find(|shape| !shape.is_null()).unwrap_or_default(),
+        || {
+            ["shape", "kernel_size", "input_type"]
+                .map(integers)
+                .into_iter()
+                .find(|shape| !shape.is_null())
+                .unwrap_or_default()
+        },
         |(shape, _)| json!(shape),
     );
     let from: Vec<&str> = edges.chunks_exact(2).filter(|edge| edge[1] == name).map(|edge| edge[0].as_str()).collect();
@@ -70,7 +78,10 @@ fn node(name: &str, node: &Group, edges: &[String]) -> Map<String, Value> {
         ("node", json!(name)),
         ("type", fact(node.get("type"))),
         ("shape", shape),
-        ("weights_or_threshold", first.map_or(Value::Null, |(_, values)| range(values.iter().map(|&value| f64::from(value))))),
+        (
+            "weights_or_threshold",
+            first.map_or(Value::Null, |(_, values)| range(values.iter().map(|&value| f64::from(value)))),
+        ),
         ("from", json!(from.join(", "))),
     ])
 }

@@ -206,7 +206,8 @@ pub(crate) fn configuration(facts: &mut Map<String, Value>, config: &Value) {
     match model::config::ExperimentFile::parse(text, Path::new("config"), &[]) {
         Ok(file) => {
             let (experiment, run) = (&file.base, &file.base.simulate);
-            let run = format!("{} input, reset {}, readout {}, T = {}", run.encoding, run.reset, run.readout, run.steps);
+            let run =
+                format!("{} input, reset {}, readout {}, T = {}", run.encoding, run.reset, run.readout, run.steps);
             add(
                 facts,
                 [

@@ -56,7 +56,8 @@ fn run(run: &RunRecord) -> Map<String, Value> {
         ("seeds", json!(simulation.seeds.len())),
     ]);
     for &step in &simulation.checkpoints {
-        let accuracy = |seed: usize| simulation.seeds[seed].accuracy.get(step - 1).map_or(f64::NAN, |share| 100.0 * share);
+        let accuracy =
+            |seed: usize| simulation.seeds[seed].accuracy.get(step - 1).map_or(f64::NAN, |share| 100.0 * share);
         cells.insert(format!("T={step}"), at(&accuracy));
     }
     let operations = |seed: usize| simulation.seeds[seed].synaptic_operations.last().copied().unwrap_or(f64::NAN);
@@ -136,7 +137,8 @@ fn plain_network(whole: Value, path: &Path) -> Result<Found, Refusal> {
         ],
     );
     let of = |name: &str| {
-        let tensor = tensors.get(name).ok_or_else(|| (format!("tensor `{name}` is missing in {}", net.tensors), remedy))?;
+        let tensor =
+            tensors.get(name).ok_or_else(|| (format!("tensor `{name}` is missing in {}", net.tensors), remedy))?;
         Ok(range(tensor.values.iter().map(|&value| f64::from(value))))
     };
     let layer = |layer: &plain::Layer| -> Result<_, Refusal> {
@@ -145,7 +147,10 @@ fn plain_network(whole: Value, path: &Path) -> Result<Found, Refusal> {
             ("layer", json!(layer.name)),
             ("shape", json!(layer.shape)),
             ("fires", json!(layer.fires)),
-            ("sources", json!(layer.connections.iter().map(|connection| connection.source.to_string()).collect::<Vec<_>>())),
+            (
+                "sources",
+                json!(layer.connections.iter().map(|connection| connection.source.to_string()).collect::<Vec<_>>()),
+            ),
             ("weight", weights.iter().map(|name| of(name)).collect::<Result<_, Refusal>>().map(Value::Array)?),
             ("bias", of(&layer.bias)?),
             ("initial_potential", of(&layer.initial_potential)?),
@@ -162,9 +167,8 @@ fn recording(whole: &Value) -> Found {
         add(&mut found.facts, [(key, whole[key].clone())]);
     }
     add(&mut found.facts, [("snn_sha256", whole["snn"].clone())]);
-    let source = |source: &Value| {
-        row(["source", "name", "shape", "spikes", "rates"].map(|key| (key, source[key].clone())))
-    };
+    let source =
+        |source: &Value| row(["source", "name", "shape", "spikes", "rates"].map(|key| (key, source[key].clone())));
     found.tables.push(("sources", whole["sources"].as_array().into_iter().flatten().map(source).collect()));
     found
 }

@@ -21,7 +21,8 @@ pub(crate) fn inspect(bytes: &[u8], path: &Path) -> Result<Found, InspectError> 
         remedy: "name a file of Quartic's (ann.safetensors, snn.safetensors, results.json, experiment.json, snn.nir, snn-plain.json, \
                  recording.json) or a safetensors file",
     };
-    let file = SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("not a whole safetensors file ({error})")))?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("not a whole safetensors file ({error})")))?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| refuse(format!("damaged header ({error})")))?;
     let metadata = header.metadata().as_ref();
     let own: Value = match metadata.and_then(|map| map.get(METADATA_KEY)) {

@@ -64,7 +64,12 @@ fn a_converted_network_is_told_with_its_layers_and_where_it_is_from() {
 #[test]
 fn the_text_has_the_same_for_people() {
     let text = inspect::inspect(&fixture()).unwrap().text();
-    for part in ["residual-subtract.safetensors: spiking network\n", "architecture     1×8×8-8c3-ap2", "residual 3   8×4×4", "fully connected"] {
+    for part in [
+        "residual-subtract.safetensors: spiking network\n",
+        "architecture     1×8×8-8c3-ap2",
+        "residual 3   8×4×4",
+        "fully connected",
+    ] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
 }
@@ -109,9 +114,16 @@ fn other_peoples_tensors_are_listed_with_types_shapes_and_ranges() {
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     fs::write(&path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
     let found = json_of(&path);
-    assert_eq!((&found["kind"], &found["format"], &found["values_in_all"]), (&json!("tensors"), &json!("pt"), &json!(6)));
-    let rows: Vec<(&Value, &Value, &Value, &Value)> =
-        found["tensors"].as_array().unwrap().iter().map(|row| (&row["tensor"], &row["type"], &row["shape"], &row["values"])).collect();
+    assert_eq!(
+        (&found["kind"], &found["format"], &found["values_in_all"]),
+        (&json!("tensors"), &json!("pt"), &json!(6))
+    );
+    let rows: Vec<(&Value, &Value, &Value, &Value)> = found["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["tensor"], &row["type"], &row["shape"], &row["values"]))
+        .collect();
     assert_eq!(rows[0], (&json!("2.weight"), &json!("F16"), &json!([2, 1]), &json!({"min": -2.0, "max": 1.0})));
     assert_eq!(rows[1], (&json!("10.weight"), &json!("F32"), &json!([3]), &json!({"min": -2.0, "max": 1.5})));
     assert_eq!(rows[2].3, &json!({"min": "NaN", "max": "NaN"}));

@@ -65,7 +65,10 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     let state = if outcome.reused { " (unchanged)" } else { "" };
     println!("{}: results{state}\n{}: report", outcome.path.display(), page.display());
     if let Some(n) = record {
-        println!("{}: spikes, rates and potentials of {n} samples", simulate::record::record(experiment, folder, n)?.display());
+        println!(
+            "{}: spikes, rates and potentials of {n} samples",
+            simulate::record::record(experiment, folder, n)?.display()
+        );
     }
     Ok(())
 }

@@ -33,7 +33,10 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
     check_readout(experiment, &snn, folder)?;
     let test = load(experiment)?;
     if n == 0 || n > test.samples.len() {
-        bail!("--record {n}: there are {} test samples; record at least one and at most all of them", test.samples.len());
+        bail!(
+            "--record {n}: there are {} test samples; record at least one and at most all of them",
+            test.samples.len()
+        );
     }
     let samples = test.samples.take(n);
     let images: Vec<Vec<f32>> = (0..n).map(|sample| samples.image(sample)).collect();
@@ -45,7 +48,12 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
     array(&folder, "pixels.npy", &[n, channels, height, width], images.iter().flatten().copied())?;
     array(&folder, "labels.npy", &[n], samples.labels().iter().copied())?;
     let (n_steps, n_classes) = (settings.n_steps, snn.network.n_classes());
-    array(&folder, "readout.npy", &[n, n_steps, n_classes], traces.iter().flat_map(|trace| trace.readout.iter().copied()))?;
+    array(
+        &folder,
+        "readout.npy",
+        &[n, n_steps, n_classes],
+        traces.iter().flat_map(|trace| trace.readout.iter().copied()),
+    )?;
     let names = std::iter::once("input").chain(snn.network.layers().iter().map(SpikingLayer::name));
     let mut sources = Vec::new();
     for (source, name) in names.enumerate().take(traces[0].spikes.len()) {
@@ -80,8 +88,10 @@ fn array<V: npy::Value>(folder: &Path, name: &str, shape: &[usize], values: impl
 /// - `names`: of the files of spikes and of rates
 fn spikes(folder: &Path, names: [&str; 2], traces: &[SampleTrace], source: usize) -> Result<()> {
     let trains = || traces.iter().map(|trace| &trace.spikes[source]);
-    let (n, n_steps, n_neurons) = (traces.len(), traces[0].spikes[source].n_steps(), traces[0].spikes[source].n_neurons());
-    let of_step = |train: &'_ SpikeTrain, step| (0..n_neurons).map(move |neuron| train.get(step, neuron)).collect::<Vec<_>>();
+    let (n, n_steps, n_neurons) =
+        (traces.len(), traces[0].spikes[source].n_steps(), traces[0].spikes[source].n_neurons());
+    let of_step =
+        |train: &'_ SpikeTrain, step| (0..n_neurons).map(move |neuron| train.get(step, neuron)).collect::<Vec<_>>();
     let of_train = |train| (0..n_steps).flat_map(move |step| of_step(train, step));
     array(folder, names[0], &[n, n_steps, n_neurons], trains().flat_map(of_train))?;
     let rates = trains().flat_map(SpikeTrain::counts).map(|count| count as f32 / n_steps as f32);

@@ -18,7 +18,10 @@ fn layer(name: &str, wirings: &[Wiring], initial_potential: f64, seed: u64) -> S
     let connections = wirings.iter().zip(seed..).map(|(wiring, seed)| {
         let n_inputs = (wiring.kernel.row_len() * wiring.multiplicity()) as f64;
         let weights = uniform(seed, n_channels * wiring.kernel.row_len()).into_iter();
-        Connection { wiring: wiring.clone(), weights: weights.map(|weight| 0.2 + weight * 2.0 / n_inputs.sqrt()).collect() }
+        Connection {
+            wiring: wiring.clone(),
+            weights: weights.map(|weight| 0.2 + weight * 2.0 / n_inputs.sqrt()).collect(),
+        }
     });
     let exact = ExactLayer {
         name: name.to_owned(),
@@ -33,7 +36,8 @@ fn layer(name: &str, wirings: &[Wiring], initial_potential: f64, seed: u64) -> S
 /// A convolution in groups, a residual sum with a skip connection behind a pool, a dense layer, a dense readout.
 pub fn network(kind: PoolKind, initial_potential: f64) -> SpikingNetwork {
     let pool = Pool { kind, kernel: [2, 2], stride: [2, 2] };
-    let kernel = |input, channels, size, stride, groups| Kernel { input, channels, size, stride, padding: size / 2, groups };
+    let kernel =
+        |input, channels, size, stride, groups| Kernel { input, channels, size, stride, padding: size / 2, groups };
     let plain = |source, source_shape, kernel| Wiring { source, source_shape, pools: Vec::new(), kernel };
     let (input, image, small) = ([2, 6, 5], [4, 6, 5], [4, 3, 2]);
     let body = Wiring { pools: vec![pool], ..plain(1, image, kernel(small, 4, 3, 1, 1)) };
@@ -48,7 +52,13 @@ pub fn network(kind: PoolKind, initial_potential: f64) -> SpikingNetwork {
 }
 
 /// Windows of an image `[C, H, W]`, as the values of each under a kernel (`None` beyond the border).
-pub fn windows(shape: &[usize], x: &[f64], size: [usize; 2], stride: [usize; 2], padding: usize) -> (Vec<usize>, Vec<Vec<f64>>) {
+pub fn windows(
+    shape: &[usize],
+    x: &[f64],
+    size: [usize; 2],
+    stride: [usize; 2],
+    padding: usize,
+) -> (Vec<usize>, Vec<Vec<f64>>) {
     let out = [0, 1].map(|d| (shape[d + 1] + 2 * padding - size[d]) / stride[d] + 1);
     let mut found = Vec::new();
     for c in 0..shape[0] {
@@ -56,9 +66,13 @@ pub fn windows(shape: &[usize], x: &[f64], size: [usize; 2], stride: [usize; 2],
             let at = |ky: usize, kx: usize| {
                 let (y, x_at) = (row * stride[0] + ky, column * stride[1] + kx);
                 let inside = y.checked_sub(padding).zip(x_at.checked_sub(padding));
-                inside.filter(|&(y, x_at)| y < shape[1] && x_at < shape[2]).map_or(0.0, |(y, x_at)| x[(c * shape[1] + y) * shape[2] + x_at])
+                inside
+                    .filter(|&(y, x_at)| y < shape[1] && x_at < shape[2])
+                    .map_or(0.0, |(y, x_at)| x[(c * shape[1] + y) * shape[2] + x_at])
             };
-            found.push((0..size[0]).flat_map(|ky| (0..size[1]).map(move |kx| (ky, kx))).map(|(ky, kx)| at(ky, kx)).collect());
+            found.push(
+                (0..size[0]).flat_map(|ky| (0..size[1]).map(move |kx| (ky, kx))).map(|(ky, kx)| at(ky, kx)).collect(),
+            );
         }
     }
     (vec![shape[0], out[0], out[1]], found)
