@@ -8,6 +8,7 @@
 //! write HDF5 are months old, change weekly and are a hundred thousand lines each, for a file of a few dozen arrays.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use thiserror::Error;
 
@@ -514,10 +515,11 @@ fn text<'a>(file: &'a [u8], heaps: &mut Heaps<'a>, mut reference: Cursor<'_>) ->
     if length == 0 {
         return Ok(String::new());
     }
-    if !heaps.contains_key(&address) {
-        heaps.insert(address, heap(file, address)?);
-    }
-    let found = heaps[&address].get(&index).ok_or_else(|| damaged("a text that is in no heap"))?;
+    let heap = match heaps.entry(address) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(heap(file, address)?),
+    };
+    let found = heap.get(&index).ok_or_else(|| damaged("a text that is in no heap"))?;
     let text = found.get(..length as usize).ok_or_else(|| damaged("a text shorter than it should be"))?;
     String::from_utf8(text.to_vec()).map_err(|_| damaged("a text that is not UTF-8"))
 }

@@ -15,7 +15,8 @@
 //!
 //! What NIR cannot say is a [`Deviation`], which the user has to allow. A spike at `v > v_threshold`, which is NIR's, is one at
 //! `v ≥ 1` if the threshold is the largest 32-bit float below 1: so it is written where neurons are reset to zero. Reset by subtraction
-//! takes the threshold off, so there it is 1.
+//! takes the threshold off, so there it is 1. Until version 1.0.5 the reference package defined `IF` by reset by subtraction and knew no
+//! `v_reset`; neurons that are so reset are written without it, which all versions read (since 1.0.6 as `v_reset = 0`).
 //!
 //! Source: Pedersen et al., *Neuromorphic intermediate representation*, Nature Communications 15, 8122 (2024); files as those of
 //! `nir` 1.0.8.
@@ -74,7 +75,8 @@ impl Deviation {
     const fn explanation(self) -> &'static str {
         match self {
             Self::ResetBySubtraction => {
-                "a spike takes one threshold off the potential; NIR's IF sets it to v_reset. Tell the simulator (metadata `reset`)"
+                "a spike, at v ≥ v_threshold, takes one threshold off the potential; NIR's IF does so until version 1.0.5 and sets it to v_reset \
+                 since, at v > v_threshold. Tell the simulator (metadata `reset`)"
             }
             Self::InitialPotential => {
                 "potentials start as the metadata `initial_potential` of their nodes say; NIR's start at zero. Tell the simulator"
@@ -348,11 +350,11 @@ impl Builder {
         let to = if fires(network, idx, run) {
             let name = names.next("if");
             let all = |value| Item::floats(&shape, vec![value; layer.n_out()]);
-            let threshold = match run.reset {
-                Reset::Subtract => 1.0,
-                Reset::Zero => JUST_BELOW_ONE,
+            let (threshold, v_reset) = match run.reset {
+                Reset::Subtract => (1.0, None),
+                Reset::Zero => (JUST_BELOW_ONE, Some(("v_reset", all(0.0)))),
             };
-            let fields = [("r", all(1.0)), ("v_threshold", all(threshold)), ("v_reset", all(0.0)), metadata];
+            let fields = [("r", all(1.0)), ("v_threshold", all(threshold)), metadata].into_iter().chain(v_reset);
             self.node(&name, "IF", fields);
             self.sources.push(Flow { node: name.clone(), shape: shape.clone() });
             if last {

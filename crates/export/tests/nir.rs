@@ -225,6 +225,7 @@ fn what_is_allowed_stands_in_the_graphs_metadata() {
     let whole = group(graph.root(), "node");
     assert_eq!(texts(group(whole, "metadata"), "reset"), ["subtract"]);
     assert_eq!(texts(group(whole, "metadata"), "notes")[0], graph.notes().join("\n"));
+    assert!(!group(group(whole, "nodes"), "layer_1_1_if").contains_key("v_reset"), "NIR's older definition has none");
     let neurons = group(group(whole, "nodes"), "layer_1_1_if");
     assert_eq!(numbers(neurons, "v_threshold"), (&[4, 6, 5][..], vec![1.0; 120]), "what a spike takes off");
     assert_eq!(numbers(group(neurons, "metadata"), "initial_potential"), (&[4, 6, 5][..], vec![0.5; 120]));
