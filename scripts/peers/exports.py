@@ -137,7 +137,7 @@ def check_nir(run: Path, fixture: Path | None) -> bool:
     nir.write(rewritten, graph)
     again = nir.read(rewritten)
     assert graph.nodes.keys() == again.nodes.keys() and sorted(graph.edges) == sorted(again.edges)
-    start = graph.nodes["output"].metadata.get("initial_potential", np.float32(0))
+    start = graph.metadata.get("output_initial_potential", np.float32(0))
     counts: dict[str, list[np.ndarray]] = {}
     simulators: dict[str, Callable] = {f"SpikingJelly {version('spikingjelly')}": spiking_jelly}
     plain_chain = all(sum(target == name for _, target in graph.edges) <= 1 for name in graph.nodes)

@@ -79,7 +79,8 @@ impl Deviation {
                  since, at v > v_threshold. Tell the simulator (metadata `reset`)"
             }
             Self::InitialPotential => {
-                "potentials start as the metadata `initial_potential` of their nodes say; NIR's start at zero. Tell the simulator"
+                "potentials start as the metadata `initial_potential` of their nodes say (the readout's: the graph's `output_initial_potential`); \
+                 NIR's start at zero. Tell the simulator"
             }
             Self::MaxPool => {
                 "a max pool lets a spike through if it raises the largest spike count of its window; in the graph it lets one \
@@ -195,9 +196,10 @@ impl Graph {
         for idx in 0..network.layers().len() {
             builder.layer(network, idx, run)?;
         }
-        let Builder { nodes, edges, .. } = builder;
+        let Builder { nodes, edges, of_output, .. } = builder;
         let n_nodes = nodes.len();
-        let metadata = Item::group([
+        let mut metadata = of_output;
+        let of_graph = [
             ("creator", Item::text(format!("Quartic {}", provenance.quartic_version))),
             ("dt", Item::floats(&[], vec![1.0])),
             ("encoding", Item::text(run.encoding.name())),
@@ -206,14 +208,15 @@ impl Graph {
             ("reset", Item::text(run.reset.name())),
             ("source_sha256", Item::text(&provenance.parent)),
             ("steps", Item::integer(run.n_steps as i64)),
-        ]);
+        ];
+        metadata.extend(of_graph.map(|(name, item)| (name.to_owned(), item)));
         let edges =
             Dataset { shape: vec![edges.len(), 2], values: Values::Text(edges.into_iter().flatten().collect()) };
         let graph = Item::group([
             ("type", Item::text("NIRGraph")),
             ("nodes", Item::Group(nodes)),
             ("edges", Item::Dataset(edges)),
-            ("metadata", metadata),
+            ("metadata", Item::Group(metadata)),
         ]);
         let root = Group::from([("version".to_owned(), Item::text(VERSION)), ("node".to_owned(), graph)]);
         Ok(Self { root, n_nodes, notes })
@@ -277,6 +280,8 @@ struct Builder {
     edges: Vec<[String; 2]>,
     /// The input, then each layer that fires.
     sources: Vec<Flow>,
+    /// What is to be known of an output of currents, for the graph's metadata: versions of `nir` until 1.0.5 have none for `Output`.
+    of_output: Group,
     /// Digits of a layer's number: simulators go through nodes in the order of their names.
     width: usize,
 }
@@ -301,6 +306,7 @@ impl Builder {
             nodes: Group::new(),
             edges: Vec::new(),
             sources: Vec::new(),
+            of_output: Group::new(),
             width: network.layers().len().to_string().len(),
         };
         let fields = [("shape", Item::integers(shape.iter().copied()))];
@@ -345,7 +351,6 @@ impl Builder {
             let potentials = layer.for_neurons(layer.initial_potentials());
             metadata.push(("initial_potential", Item::floats(&shape, potentials)));
         }
-        let metadata = ("metadata", Item::group(metadata));
         let last = idx + 1 == network.layers().len();
         let to = if fires(network, idx, run) {
             let name = names.next("if");
@@ -354,6 +359,7 @@ impl Builder {
                 Reset::Subtract => (1.0, None),
                 Reset::Zero => (JUST_BELOW_ONE, Some(("v_reset", all(0.0)))),
             };
+            let metadata = ("metadata", Item::group(metadata));
             let fields = [("r", all(1.0)), ("v_threshold", all(threshold)), metadata].into_iter().chain(v_reset);
             self.node(&name, "IF", fields);
             self.sources.push(Flow { node: name.clone(), shape: shape.clone() });
@@ -363,7 +369,8 @@ impl Builder {
             }
             name
         } else {
-            self.node("output", "Output", [("shape", Item::integers(shape)), metadata]);
+            self.node("output", "Output", [("shape", Item::integers(shape))]);
+            self.of_output = metadata.into_iter().map(|(name, item)| (format!("output_{name}"), item)).collect();
             "output".to_owned()
         };
         self.edges.extend(ends.into_iter().map(|end| [end.node, to.clone()]));
