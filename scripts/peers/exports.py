@@ -2,6 +2,7 @@
 
     python exports.py nir RUN        RUN/snn.nir in the simulators, on the input spikes of RUN/recording
     python exports.py plain RUN      RUN/snn-plain.json with NumPy alone, on the pixels of RUN/recording
+    python exports.py sinabs RUN     as `nir`, in sinabs, which is held to `nir` 1.0.4: to be found before the newer one
     python exports.py fixture RUN FILE      as `nir`, and writes the spike counts that the simulators gave to FILE
 
 How the simulators deviate from NIR, and what is done about it:
@@ -11,7 +12,10 @@ How the simulators deviate from NIR, and what is done about it:
   and initial potentials, which NIR has no word for, are set by hand from the metadata.
 - Norse spikes at `>`, but has no IF neuron that is reset by subtraction, so it is asked for reset to zero alone. It does not add one to the
   dimensions of `Flatten` for the batch: samples go in one by one. Its importer does not run a graph with a skip connection to its end.
-- Both pool by `LPPool2d`: the mean times the window's area, exact for windows of 2 × 2 and 4 × 4.
+- sinabs reads `nir` until 1.0.4, whose IF neurons are reset by subtraction: graphs for reset to zero are refused by that package. Its
+  importer sets a lower limit of potentials at minus the threshold, lets a neuron spike several times a step and starts at zero; these
+  three are set right by hand. It spikes at `v >= v_threshold`, and does not run a graph with a skip connection to its end.
+- SpikingJelly and Norse pool by `LPPool2d`: the mean times the window's area, exact for windows of 2 × 2 and 4 × 4.
 
 RUN is a run's folder after `convert --export nir,plain` and `simulate --record N`. Prints a row per simulator; fails if any spike of any
 neuron at any step differs from Quartic's.
@@ -77,6 +81,31 @@ def spiking_jelly(path: Path, recording: Recording) -> tuple[list[np.ndarray], n
     return [np.stack(trains[name], 1) for name in names], np.cumsum(np.stack(outputs, 1), 1)
 
 
+def sinabs(path: Path, recording: Recording) -> tuple[list[np.ndarray], np.ndarray]:
+    """The same of sinabs, all samples and steps at once."""
+    import nir
+    import sinabs.layers
+    import torch
+    from sinabs.activation import SingleSpike
+    from sinabs.nir import from_nir
+
+    graph = nir.read(path)
+    n, steps = recording.about["samples"], recording.about["steps"]
+    model = from_nir(graph, batch_size=n)
+    names = sorted(name for name, node in graph.nodes.items() if isinstance(node, nir.IF))
+    trains: dict[str, np.ndarray] = {}
+    for name in names:
+        node, module = graph.nodes[name], getattr(model, name)
+        assert isinstance(module, sinabs.layers.IAFSqueeze)
+        module.min_v_mem, module.spike_fn = None, SingleSpike
+        shape = node.v_threshold.shape
+        module.v_mem = torch.tensor(np.broadcast_to(node.metadata.get("initial_potential", np.zeros(shape)), (n, *shape)).astype(np.float32))
+        module.register_forward_hook(lambda _m, _i, out, name=name: trains.update({name: out.reshape(n, steps, -1).numpy() > 0}))
+    with torch.no_grad():
+        outputs, _ = model(torch.tensor(recording.spikes[0]).float().reshape(n * steps, *graph.nodes["input"].input_type["input"]))
+    return [trains[name] for name in names], np.cumsum(outputs.reshape(n, steps, -1).numpy(), 1)
+
+
 def norse(path: Path, recording: Recording) -> tuple[list[np.ndarray], np.ndarray]:
     """The same of Norse, sample by sample: its `Flatten` would take the batch along."""
     import nir
@@ -125,6 +154,15 @@ def structure(path: Path) -> dict:
         edges = [[end.decode() for end in edge] for edge in file["node/edges"][()]]
         creator = file["node/metadata/creator"][()].decode()
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "creator": creator, "types": types, "shapes": nodes, "edges": edges}
+
+
+def check_sinabs(run: Path) -> bool:
+    import nir
+
+    path, recording = run / "snn.nir", Recording(run / "recording")
+    start = nir.read(path).metadata.get("output_initial_potential", np.float32(0))
+    spikes, potentials = sinabs(path, recording)
+    return report(run, f"sinabs {version('sinabs')}", recording, spikes, potentials + start)
 
 
 def check_nir(run: Path, fixture: Path | None) -> bool:
@@ -185,12 +223,13 @@ def check_plain(run: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["nir", "plain", "fixture"])
+    parser.add_argument("what", choices=["nir", "sinabs", "plain", "fixture"])
     parser.add_argument("run", type=Path)
     parser.add_argument("file", type=Path, nargs="?")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
-    same = check_plain(args.run) if args.what == "plain" else check_nir(args.run, args.file)
+    checks = {"plain": check_plain, "sinabs": check_sinabs}
+    same = checks[args.what](args.run) if args.what in checks else check_nir(args.run, args.file)
     sys.exit(0 if same else 1)
 
 
