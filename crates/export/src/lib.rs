@@ -5,6 +5,25 @@
 //! - [`npy`]: spike trains and rates for NumPy
 //! - [`hdf5`]: what a graph is written in
 //!
+//! ```no_run
+//! use export::nir::{Deviation, Graph};
+//! use model::config::{Encoding, Readout, Reset};
+//! use serde_json::Value;
+//!
+//! let converted = snn::artefact::read::<Value, Value>("runs/quickstart/snn.safetensors".as_ref())?;
+//! let run = snn::RunSettings {
+//!     encoding: Encoding::Poisson,
+//!     reset: Reset::Subtract,
+//!     readout: Readout::Potential,
+//!     n_steps: 32,
+//!     seed: 0,
+//! };
+//! let provenance = export::Provenance { quartic_version: "0.1.0".to_owned(), parent: converted.checksum };
+//! let graph = Graph::new(&converted.network, &run, &[Deviation::ResetBySubtraction], &provenance)?;
+//! graph.write("runs/quickstart/snn.nir".as_ref())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Never prints, never exits.
 
 pub mod hdf5;

@@ -217,6 +217,18 @@ fn everything_that_nir_cannot_say_is_refused_at_once_with_what_to_do() {
 }
 
 #[test]
+fn a_run_so_long_that_potentials_saturate_is_one_of_the_things_to_be_allowed() {
+    let network = network(PoolKind::Mean, 0.0);
+    let long = RunSettings { n_steps: 1_000_000_000, ..run(Reset::Zero) };
+    let Err(NirError::Unsayable(found)) = Graph::new(&network, &long, &[], &provenance()) else {
+        panic!("it is refused")
+    };
+    let all = ["conv 1", "residual 2", "dense 3", "dense 4"].map(str::to_owned).into();
+    assert_eq!(found, [(Deviation::Saturation, all)]);
+    assert!(Graph::new(&network, &long, &[Deviation::Saturation], &provenance()).is_ok());
+}
+
+#[test]
 fn what_is_allowed_stands_in_the_graphs_metadata() {
     let network = network(PoolKind::Mean, 0.5);
     let allowed = [Deviation::ResetBySubtraction, Deviation::InitialPotential];

@@ -6,6 +6,12 @@
 //!
 //! A file's kind is told from its contents, not from its name. An [`Inspection`] is facts and tables, for people or for programs. Never prints,
 //! never exits.
+//!
+//! ```no_run
+//! let found = inspect::inspect("runs/quickstart/snn.safetensors".as_ref())?.json();
+//! println!("{}: κ = {}", found["kind"], found["kappa"]);
+//! # Ok::<(), inspect::InspectError>(())
+//! ```
 
 pub mod graph;
 pub mod records;
