@@ -50,6 +50,8 @@ fn main() -> ExitCode {
 }
 
 fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, options: Options) -> Result<()> {
+    // First, because it is short and may be refused.
+    let recording = record.map(|n| simulate::record::record(experiment, folder, n)).transpose()?;
     let network = format!("seed {}", experiment.seed);
     let outcome = simulate::run(experiment, &network, &experiment.convert.label(), folder, options)?;
     let results = simulate::experiment_record(experiment, &outcome.results);
@@ -64,11 +66,8 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     }
     let state = if outcome.reused { " (unchanged)" } else { "" };
     println!("{}: results{state}\n{}: report", outcome.path.display(), page.display());
-    if let Some(n) = record {
-        println!(
-            "{}: spikes, rates and potentials of {n} samples",
-            simulate::record::record(experiment, folder, n)?.display()
-        );
+    if let Some(path) = recording {
+        println!("{}: spikes, rates and potentials of single samples", path.display());
     }
     Ok(())
 }
