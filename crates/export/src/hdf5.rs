@@ -1,8 +1,8 @@
 //! The part of HDF5 that a NIR graph needs: groups, and datasets of 32-bit floats, 64-bit integers and UTF-8 text.
 //!
-//! Files of the format that HDF5 1.8 brought in, which every reader since then knows: a superblock of version 2, object headers of
-//! version 2 with the links in them, contiguous data, texts of variable length in global heaps. No chunks, compression or
-//! attributes. [`read`] understands what [`bytes`] writes and says what it meets otherwise.
+//! Files of the format that HDF5 1.8 brought in, which every reader since then knows: a superblock of version 2, object
+//! headers of version 2 with the links in them, contiguous data, texts of variable length in global heaps. No chunks,
+//! compression or attributes. [`read`] understands what [`bytes`] writes and says what it meets otherwise.
 //!
 //! Source: *HDF5 File Format Specification Version 3.0*, The HDF Group; the sections are named below. The pure-Rust crates that
 //! write HDF5 are months old, change weekly and are a hundred thousand lines each, for a file of a few dozen arrays.

@@ -1,7 +1,8 @@
 //! NIR graphs: converted networks for other simulators and for neuromorphic hardware.
 //!
-//! The file is what `nir.read` of the reference Python package reads, its type checks included: HDF5, a node per operation, an edge
-//! per flow. Values stay those of the exact grid, thresholds are 1, and one time step is one unit of time: `r = 1`, `dt = 1`.
+//! The file is what `nir.read` of the reference Python package reads, its type checks included: HDF5, a node per operation,
+//! an edge per flow. Values stay those of the exact grid, thresholds are 1, and one time step is one unit of time: `r = 1`,
+//! `dt = 1`.
 //!
 //! | in the network | in the graph |
 //! |---|---|
@@ -13,10 +14,11 @@
 //! | neurons | `IF` with one value for each neuron |
 //! | readout from potentials | `Output` of currents: their sum over time is the potential |
 //!
-//! What NIR cannot say is a [`Deviation`], which the user has to allow. A spike at `v > v_threshold`, which is NIR's, is one at
-//! `v ≥ 1` if the threshold is the largest 32-bit float below 1: so it is written where neurons are reset to zero. Reset by subtraction
-//! takes the threshold off, so there it is 1. Until version 1.0.5 the reference package defined `IF` by reset by subtraction and knew no
-//! `v_reset`; neurons that are so reset are written without it, which all versions read (since 1.0.6 as `v_reset = 0`).
+//! What NIR cannot say is a [`Deviation`], which the user has to allow. A spike at `v > v_threshold`, which is NIR's, is one
+//! at `v ≥ 1` if the threshold is the largest 32-bit float below 1: so it is written where neurons are reset to zero. Reset
+//! by subtraction takes the threshold off, so there it is 1. Until version 1.0.5 the reference package defined `IF` by reset
+//! by subtraction and knew no `v_reset`; neurons that are so reset are written without it, which all versions read (since
+//! 1.0.6 as `v_reset = 0`).
 //!
 //! Source: Pedersen et al., *Neuromorphic intermediate representation*, Nature Communications 15, 8122 (2024); files as those of
 //! `nir` 1.0.8.
@@ -168,8 +170,8 @@ impl Graph {
     /// - `allowed`: what may be lost
     ///
     /// # Errors
-    /// [`NirError`] if the graph would compute something else than the network and that is not allowed, or there are no nodes for a
-    /// part of it.
+    /// [`NirError`] if the graph would compute something else than the network and that is not allowed, or there are no nodes
+    /// for a part of it.
     pub fn new(
         network: &SpikingNetwork,
         run: &RunSettings,
@@ -280,7 +282,8 @@ struct Builder {
     edges: Vec<[String; 2]>,
     /// The input, then each layer that fires.
     sources: Vec<Flow>,
-    /// What is to be known of an output of currents, for the graph's metadata: versions of `nir` until 1.0.5 have none for `Output`.
+    /// What is to be known of an output of currents, for the graph's metadata: versions of `nir` until 1.0.5 have none for
+    /// `Output`.
     of_output: Group,
     /// Digits of a layer's number: simulators go through nodes in the order of their names.
     width: usize,

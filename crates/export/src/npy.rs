@@ -1,7 +1,7 @@
 //! NumPy's array files, `.npy`, written value by value.
 //!
-//! Source: `numpy.lib.format`, version 1.0 of the format: a magic string, the header's length, the header as a Python literal padded
-//! with spaces so that data begin at a multiple of 64 bytes, the data row-major.
+//! Source: `numpy.lib.format`, version 1.0 of the format: a magic string, the header's length, the header as a Python literal
+//! padded with spaces so that data begin at a multiple of 64 bytes, the data row-major.
 
 use std::io::{self, Write};
 

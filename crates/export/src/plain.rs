@@ -2,19 +2,22 @@
 //!
 //! Two files. `snn-plain.safetensors` holds 32-bit floats; `snn-plain.json` says what to do with them, layer by layer:
 //!
-//! - `input`: `shape` `[C, H, W]` and `encoding`; `steps`, `reset`, `readout`, `threshold` (1): how the network is meant to be run
-//! - `layers`, in the order of computation. Each has a `name`, a `shape` `[C, H, W]` (`[n, 1, 1]` for n neurons without an image),
-//!   `fires`, and names of tensors `[C]`, one value per channel: `bias`, added at each step; `initial_potential`;
-//!   `activation_threshold`, λ in units of the trained network's activations, for whoever wants rates in those; `grid_step`, of which
-//!   all its values are multiples; and, where a run of so many steps needs it, `potential_limit`: potentials are kept within ± this
-//! - `connections` of a layer, whose currents add: `source` (0 is the input, k the k-th layer, from 1), `max_pools` and `sum_pools` on the way
-//!   (`kernel` and `stride`, `[rows, columns]` each, no padding), and the tensor `weight`: either `[n_out, n_in]` for what comes out of
-//!   the pools, flattened, or, with `convolution` (`stride`, `padding`, `groups`), `[C_out, C_in/groups, k, k]`
+//! - `input`: `shape` `[C, H, W]` and `encoding`; `steps`, `reset`, `readout`, `threshold` (1): how the network is meant to
+//!   be run
+//! - `layers`, in the order of computation. Each has a `name`, a `shape` `[C, H, W]` (`[n, 1, 1]` for n neurons without an
+//!   image), `fires`, and names of tensors `[C]`, one value per channel: `bias`, added at each step; `initial_potential`;
+//!   `activation_threshold`, λ in units of the trained network's activations, for whoever wants rates in those; `grid_step`,
+//!   of which all its values are multiples; and, where a run of so many steps needs it, `potential_limit`: potentials are
+//!   kept within ± this
+//! - `connections` of a layer, whose currents add: `source` (0 is the input, k the k-th layer, from 1), `max_pools` and
+//!   `sum_pools` on the way (`kernel` and `stride`, `[rows, columns]` each, no padding), and the tensor `weight`: either
+//!   `[n_out, n_in]` for what comes out of the pools, flattened, or, with `convolution` (`stride`, `padding`, `groups`),
+//!   `[C_out, C_in/groups, k, k]`
 //!
-//! A step of a layer: `u = v + currents + bias`, a spike where `u ≥ threshold`, and there `v = u − threshold` (`reset` is `subtract`) or
-//! `v = 0` (`zero`). The last layer of readout `potential` only adds up. An average pool's 1/k² is in the weights. With `constant` input the
-//! first layer's current, its bias included, is computed once in double precision and rounded to multiples of `grid_step`, halves to even;
-//! all other sums are exact in 32-bit floats, in any order.
+//! A step of a layer: `u = v + currents + bias`, a spike where `u ≥ threshold`, and there `v = u − threshold` (`reset` is
+//! `subtract`) or `v = 0` (`zero`). The last layer of readout `potential` only adds up. An average pool's 1/k² is in the
+//! weights. With `constant` input the first layer's current, its bias included, is computed once in double precision and
+//! rounded to multiples of `grid_step`, halves to even; all other sums are exact in 32-bit floats, in any order.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,16 @@ pub const TENSORS_FILE_NAME: &str = "snn-plain.safetensors";
 /// Format of the description; raised when its meaning changes.
 pub const FORMAT: u32 = 1;
 
+/// For whoever has the files and nothing else.
+const HOW_TO_RUN: &str = "At each step, layer by layer: u = v + bias + the currents of all connections; a neuron of a layer that fires \
+    spikes where u >= threshold, and then keeps v = u - threshold (reset subtract) or v = 0 (reset zero); elsewhere v = u; v starts at \
+    initial_potential. Tensors [C] hold a value per channel of a layer's shape [C, H, W]; potential_limit, where given, keeps v within \
+    +- it. A connection takes the spikes of its source (0: the input; k: the k-th layer, from 1) through max_pools (a spike passes if it \
+    raises the largest spike count of its window so far), then sum_pools (spikes of a window are added; the 1/k^2 of an average is in the \
+    weights), then a convolution [C_out, C_in/groups, k, k] with zero padding, or, without `convolution`, flattened, a matrix \
+    [n_out, n_in]. Constant input: pixels in place of spikes, bias and currents of the input summed in double precision and rounded to \
+    multiples of grid_step. Readout potential: v of the last layer; spikes: its counts; the decision is the largest.";
+
 /// What `snn-plain.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +63,8 @@ pub struct Description {
     pub tensors: String,
     /// SHA-256 of the tensors' file.
     pub tensors_sha256: String,
+    /// What a program has to do, in words.
+    pub how_to_run: String,
     /// What goes in.
     pub input: Input,
     /// Number of steps that the network was converted for.
@@ -138,8 +153,8 @@ pub struct Convolution {
     pub groups: usize,
 }
 
-/// Writes both files into a folder and returns the path of the description. The tensors come first: a description names the checksum of
-/// the tensors that it is for.
+/// Writes both files into a folder and returns the path of the description. The tensors come first: a description names the
+/// checksum of the tensors that it is for.
 ///
 /// - `run`: how the network is meant to be run
 ///
@@ -166,6 +181,7 @@ pub fn write(
         parent: provenance.parent.clone(),
         tensors: TENSORS_FILE_NAME.to_owned(),
         tensors_sha256,
+        how_to_run: HOW_TO_RUN.to_owned(),
         input: Input { shape: network.input(), encoding: run.encoding },
         steps: run.n_steps,
         reset: run.reset,

@@ -1,4 +1,5 @@
-//! Plain exports against their own description: a naive simulator that knows the two files alone, in f64, gives the spikes of the engine.
+//! Plain exports against their own description: a naive simulator that knows the two files alone, in f64, gives the spikes of
+//! the engine.
 
 mod networks;
 

@@ -1,5 +1,6 @@
-//! Quartic against other simulators, without them: the spike counts that SpikingJelly and Norse gave for exported graphs, and what the HDF5
-//! library found in the files. `scripts/verify-exports fixtures` makes the fixtures; versions are named in them.
+//! Quartic against other simulators, without them: the spike counts that SpikingJelly and Norse gave for exported graphs, and
+//! what the HDF5 library found in the files. `scripts/verify-exports fixtures` makes the fixtures; versions are named in
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,8 @@
 //! - [`records`]: JSON files
 //! - [`graph`]: NIR graphs
 //!
-//! A file's kind is told from its contents, not from its name. An [`Inspection`] is facts and tables, for people or for programs. Never prints,
-//! never exits.
+//! A file's kind is told from its contents, not from its name. An [`Inspection`] is facts and tables, for people or for
+//! programs. Never prints, never exits.
 //!
 //! ```no_run
 //! let found = inspect::inspect("runs/quickstart/snn.safetensors".as_ref())?.json();

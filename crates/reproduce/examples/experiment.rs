@@ -1,4 +1,5 @@
-//! Trains, converts and simulates a network from Rust, as the commands do: `cargo run --release -p reproduce --example experiment [FOLDER]`
+//! Trains, converts and simulates a network from Rust, as the commands do: `cargo run --release -p reproduce --example
+//! experiment [FOLDER]`
 
 use std::path::PathBuf;
 

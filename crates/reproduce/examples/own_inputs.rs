@@ -1,4 +1,5 @@
-//! Runs a converted network on inputs of one's own: `cargo run --release -p reproduce --example own_inputs -- runs/example/snn.safetensors`
+//! Runs a converted network on inputs of one's own: `cargo run --release -p reproduce --example own_inputs --
+//! runs/example/snn.safetensors`
 
 use anyhow::Context as _;
 use model::config::{Encoding, Readout, Reset};

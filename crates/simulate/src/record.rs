@@ -1,9 +1,9 @@
 //! What a network did with single samples, as NumPy arrays.
 //!
-//! Into `recording/` beside the network: `pixels.npy` `[N, C, H, W]` and `labels.npy` `[N]`; for source k (0 the input, k the k-th layer that
-//! fires) `spikes-k.npy` `[N, T, neurons]` and `rates-k.npy` `[N, neurons]`, spikes per step; `readout.npy` `[N, T, classes]`, membrane
-//! potentials or spikes so far, after each step. Neurons are numbered channel by channel, row by row: `reshape(N, T, C, H, W)` gives images.
-//! `recording.json` names them and is written last.
+//! Into `recording/` beside the network: `pixels.npy` `[N, C, H, W]` and `labels.npy` `[N]`; for source k (0 the input, k the
+//! k-th layer that fires) `spikes-k.npy` `[N, T, neurons]` and `rates-k.npy` `[N, neurons]`, spikes per step; `readout.npy`
+//! `[N, T, classes]`, membrane potentials or spikes so far, after each step. Neurons are numbered channel by channel, row by
+//! row: `reshape(N, T, C, H, W)` gives images. `recording.json` names them and is written last.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,8 @@ pub const FOLDER: &str = "recording";
 /// - returns the path of `recording.json`
 ///
 /// # Errors
-/// If the network or the data cannot be read or do not fit each other, there are fewer samples, or the folder cannot be written to.
+/// If the network or the data cannot be read or do not fit each other, there are fewer samples, or the folder cannot be
+/// written to.
 pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBuf> {
     let snn = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
     check_readout(experiment, &snn, folder)?;
