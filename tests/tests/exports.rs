@@ -1,4 +1,4 @@
-//! What `convert --export` and `simulate --record` write, through the commands' libraries.
+//! What `convert --export` and `simulate --record` write and what `inspect` tells, through the commands' libraries.
 
 use std::fs;
 use std::path::Path;
@@ -121,4 +121,33 @@ fn more_samples_than_there_are_cannot_be_recorded_and_constant_input_has_no_spik
     assert!(!folder.path().join("recording").exists());
     let path = simulate::record::record(&experiment, folder.path(), 40).unwrap();
     assert!(!path.with_file_name("spikes-0.npy").exists() && path.with_file_name("spikes-1.npy").exists());
+}
+
+#[test]
+fn results_and_whole_experiments_are_told_with_their_accuracies() {
+    let experiment = experiment(&["simulate.seeds=[3, 4]", "simulate.checkpoints=[1, 8]"]);
+    let (folder, snn) = converted(&experiment);
+    let outcome = simulate::run(&experiment, "seed 7", "norm", folder.path(), simulate::Options::default()).unwrap();
+    let seeds = &outcome.results.run.simulation.seeds;
+    let accuracy = 100.0 * (seeds[0].accuracy[7] + seeds[1].accuracy[7]) / 2.0;
+
+    let found = inspect::inspect(&outcome.path).unwrap().json();
+    assert_eq!((&found["kind"], &found["experiment"]), (&"results of one spiking network".into(), &"tiny".into()));
+    assert_eq!(found["snn_sha256"], Value::from(snn.checksum));
+    let row = &found["accuracy_percent"][0];
+    assert_eq!((&row["run"], &row["seeds"]), (&"norm".into(), &2.into()));
+    let told = row["T=8"].as_f64().unwrap();
+    // Two orders of the same sum.
+    assert!((told - accuracy).abs() < 1e-9 && row.get("T=1").is_some() && row.get("T=2").is_none(), "{row}");
+
+    let whole = folder.path().join("experiment.json");
+    let record = simulate::experiment_record(&experiment, &outcome.results);
+    fs::write(&whole, serde_json::to_vec(&record).unwrap()).unwrap();
+    let found = inspect::inspect(&whole).unwrap();
+    assert_eq!(found.json()["accuracy_percent"][0]["T=8"], row["T=8"]);
+    assert_eq!(found.json()["networks"][0]["architecture"], Value::from(experiment.architecture.to_string()));
+    assert!(found.text().contains("a whole experiment"), "{}", found.text());
+
+    let found = inspect::inspect(&folder.path().join("ann.safetensors")).unwrap().json();
+    assert_eq!((&found["kind"], &found["epochs"]), (&"trained network".into(), &2.into()));
 }

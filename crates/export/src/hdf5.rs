@@ -291,7 +291,7 @@ impl Writer {
         address
     }
 
-    /// The superblock of version 2 (section II.B).
+    /// The superblock of version 2 (section II.A).
     fn superblock(&mut self, root: u64) {
         let end = self.file.len() as u64;
         let mut superblock = SIGNATURE.to_vec();
