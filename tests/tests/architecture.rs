@@ -7,16 +7,21 @@ use std::process::Command;
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 /// Which crates of the workspace each crate may depend on, tests and build scripts included.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("datasets", &[]),
     ("report", &[]),
     ("snn", &["model"]),
+    ("export", &["model", "snn"]),
     ("train", &["model", "datasets", "snn", "report"]),
-    ("convert", &["model", "datasets", "snn", "report"]),
-    ("simulate", &["model", "datasets", "snn", "report"]),
-    ("reproduce", &["model", "datasets", "snn", "report", "train", "convert", "simulate"]),
-    ("system-tests", &["model", "datasets", "snn", "report", "train", "convert", "simulate", "reproduce"]),
+    ("convert", &["model", "datasets", "snn", "export", "report"]),
+    ("simulate", &["model", "datasets", "snn", "export", "report"]),
+    ("inspect", &["model", "snn", "export", "report"]),
+    ("reproduce", &["model", "datasets", "snn", "export", "report", "train", "convert", "simulate"]),
+    (
+        "system-tests",
+        &["model", "datasets", "snn", "export", "report", "train", "convert", "simulate", "inspect", "reproduce"],
+    ),
 ];
 
 /// The only folder whose sources may name a concrete burn backend.

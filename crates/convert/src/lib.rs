@@ -7,9 +7,23 @@
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
 //! - [`search`]: `kappa = "auto"` and `scale = "auto"`
 //! - [`summary`]: what was done to each layer
+//! - [`mod@export`]: the converted network in formats of others
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let experiment = model::config::ExperimentFile::read("configs/quickstart.toml".as_ref(), &[])?.base;
+//! let folder = std::path::Path::new("runs/quickstart");
+//! let snn = convert::run(&experiment, &folder.join("ann.safetensors"), folder, convert::Options::default())?;
+//! for layer in &snn.conversion.layers {
+//!     println!("{}: λ from {} to {}", layer.name, layer.lambda.min, layer.lambda.max);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod activation;
 pub mod calibrate;
+pub mod export;
 pub mod layer;
 pub mod rescale;
 pub mod search;

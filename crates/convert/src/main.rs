@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use export::Format;
+use export::nir::Deviation;
 use model::cli::ExperimentArgs;
 
 /// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
@@ -22,10 +24,16 @@ struct Args {
     /// Trained weights: any safetensors file that fits the model [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Also write the network for others, as nir (snn.nir) or plain (snn-plain.json, snn-plain.safetensors); several with commas
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
+    export: Vec<Format>,
+    /// What a NIR graph may lose: reset-by-subtraction, initial-potential, max-pool, saturation; several with commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', requires = "export")]
+    allow: Vec<Deviation>,
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights } = Args::parse();
+    let Args { experiment: args, weights, export, allow } = Args::parse();
     if args.keys {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
@@ -47,7 +55,21 @@ fn main() -> ExitCode {
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());
-            ExitCode::SUCCESS
+            match convert::export::write(&experiment, &outcome.path, &export, &allow) {
+                Ok(written) => {
+                    for note in written.iter().flat_map(|exported| &exported.notes) {
+                        eprintln!("note: {note}");
+                    }
+                    for exported in &written {
+                        println!("{}: {}", exported.path.display(), exported.what);
+                    }
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(error) => {
             eprintln!("{error:#}");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -50,7 +50,7 @@ pub enum ArtefactError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        cause: std::io::Error,
+        cause: io::Error,
         /// What to do.
         remedy: &'static str,
     },
@@ -79,6 +79,19 @@ pub enum ArtefactError {
 /// # Errors
 /// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> {
+    write_atomically_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes what does not have to be in memory as a whole, as [`write_atomically`] does.
+///
+/// - `write`: is given the temporary file, buffered
+///
+/// # Errors
+/// [`ArtefactError::Io`] if the system or `write` refuses; an existing file is then left as it was.
+pub fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>,
+) -> Result<(), ArtefactError> {
     let io_error = |cause| ArtefactError::Io {
         path: path.to_owned(),
         cause,
@@ -90,7 +103,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> 
     };
     fs::create_dir_all(folder).map_err(io_error)?;
     let mut file = tempfile::Builder::new().prefix(".quartic-").tempfile_in(folder).map_err(io_error)?;
-    file.write_all(bytes).map_err(io_error)?;
+    let mut buffered = BufWriter::new(file.as_file_mut());
+    write(&mut buffered).and_then(|()| buffered.flush()).map_err(io_error)?;
+    drop(buffered);
     // Readable like any other result, not by its owner alone as temporary files are.
     #[cfg(unix)]
     {

@@ -11,6 +11,25 @@
 //! - [`cli`]: arguments that every command takes
 //! - [`progress`]: bars of several commands on one terminal
 //!
+//! ```
+//! use model::config::ExperimentFile;
+//!
+//! let text = r#"
+//! name = "tiny"
+//! data = { dataset = "digits" }
+//! model = { input = [1, 8, 8], layers = [{ kind = "flatten" }, { kind = "dense", units = 20 }, { kind = "relu" }, { kind = "dense", units = 10 }] }
+//! "#;
+//! // Everything that is not given has a default; overrides are those of `--set`.
+//! let experiment = ExperimentFile::parse(text, "tiny.toml".as_ref(), &["train.epochs=3".to_owned()])?.base;
+//! assert_eq!(experiment.architecture.to_string(), "64-20-10");
+//! assert_eq!(experiment.train.epochs, 3);
+//!
+//! // All problems at once, each with its key and what to write instead.
+//! let error = ExperimentFile::parse(text, "tiny.toml".as_ref(), &["train.epoch=3".to_owned()]).unwrap_err();
+//! assert!(error.to_string().contains("train.epochs"));
+//! # Ok::<(), model::ConfigError>(())
+//! ```
+//!
 //! Prints progress only, and never exits.
 
 pub mod ann;

@@ -4,10 +4,23 @@
 //! - [`measure`]: noise, rates and rasters of a few
 //! - [`law`]: why that noise follows one norm of the weights or another
 //! - [`decompose`]: where accuracy is lost
+//! - [`record`]: spikes, rates and potentials of a few as NumPy arrays
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let experiment = model::config::ExperimentFile::read("configs/quickstart.toml".as_ref(), &[])?.base;
+//! let folder = std::path::Path::new("runs/quickstart");
+//! let label = experiment.convert.label();
+//! let outcome = simulate::run(&experiment, "network", &label, folder, simulate::Options::default())?;
+//! println!("after 4 steps {:.1} %", 100.0 * outcome.results.run.simulation.seeds[0].accuracy[3]);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod decompose;
 pub mod law;
 pub mod measure;
+pub mod record;
 pub mod score;
 
 use std::borrow::Cow;

@@ -22,10 +22,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
+    /// Also write spikes, rates and potentials of the first N test samples as NumPy arrays into RUNS/NAME/recording
+    #[arg(long, value_name = "N")]
+    record: Option<usize>,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse().experiment;
+    let Args { experiment: args, record } = Args::parse();
     if args.keys {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match simulate(&experiment, &args.runs.join(&experiment.name), args.options()) {
+    match simulate(&experiment, &args.runs.join(&experiment.name), record, args.options()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -46,14 +49,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn simulate(experiment: &Experiment, folder: &Path, options: Options) -> Result<()> {
+fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, options: Options) -> Result<()> {
+    // First, because it is short and may be refused.
+    let recording = record.map(|n| simulate::record::record(experiment, folder, n)).transpose()?;
     let network = format!("seed {}", experiment.seed);
     let outcome = simulate::run(experiment, &network, &experiment.convert.label(), folder, options)?;
-    let record = simulate::experiment_record(experiment, &outcome.results);
+    let results = simulate::experiment_record(experiment, &outcome.results);
     let page = folder.join("report.html");
-    artefact::write_atomically(&page, report::html(&record)?.as_bytes())?;
-    print!("{}", report::terminal(&report::accuracy_table(&record)));
-    if let Some(table) = report::early_exit_table(&record) {
+    artefact::write_atomically(&page, report::html(&results)?.as_bytes())?;
+    print!("{}", report::terminal(&report::accuracy_table(&results)));
+    if let Some(table) = report::early_exit_table(&results) {
         print!("\n{}", report::terminal(&table));
     }
     for note in &outcome.notes {
@@ -61,5 +66,8 @@ fn simulate(experiment: &Experiment, folder: &Path, options: Options) -> Result<
     }
     let state = if outcome.reused { " (unchanged)" } else { "" };
     println!("{}: results{state}\n{}: report", outcome.path.display(), page.display());
+    if let Some(path) = recording {
+        println!("{}: spikes, rates and potentials of single samples", path.display());
+    }
     Ok(())
 }

@@ -21,6 +21,43 @@
 //! `u = v + W̃ s + b̃`, a spike if `u ≥ 1`, then `v = u − 1` (reset by subtraction) or `v = 0` (reset to zero).
 //!
 //! The last layer integrates and never fires (readout `potential`) or fires like the others (readout `spikes`).
+//! ```
+//! use model::config::{Encoding, Readout, Reset};
+//! use snn::network::ExactLayer;
+//! use snn::{Connection, Engine, EventEngine, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
+//!
+//! // Two inputs onto one neuron that starts half-way to its threshold, and a readout of it.
+//! let layer = |name: &str, wiring: Wiring, weights: Vec<f64>, start: f64| {
+//!     let exact = ExactLayer {
+//!         name: name.to_owned(),
+//!         connections: vec![Connection { wiring, weights }],
+//!         biases: vec![0.0],
+//!         initial_potentials: vec![start],
+//!         thresholds: vec![1.0],
+//!     };
+//!     SpikingLayer::round(&exact, 4)
+//! };
+//! let layers = vec![
+//!     layer("dense 1", Wiring::dense(0, [2, 1, 1], 1), vec![0.5, -0.25], 0.5)?,
+//!     layer("dense 2", Wiring::dense(1, [1, 1, 1], 1), vec![2.0], 0.0)?,
+//! ];
+//! let network = SpikingNetwork::new([2, 1, 1], layers)?;
+//!
+//! let settings = RunSettings {
+//!     encoding: Encoding::Regular,
+//!     reset: Reset::Subtract,
+//!     readout: Readout::Potential,
+//!     n_steps: 4,
+//!     seed: 0,
+//! };
+//! let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0, 0.0] }], &settings)?[0];
+//! assert_eq!((0..4).map(|step| trace.spikes[1].get(step, 0)).collect::<Vec<_>>(), [true, false, true, false]);
+//! assert_eq!(trace.readout, [2.0, 2.0, 4.0, 4.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A converted network comes from its file, [`artefact::read`].
+//!
 //! Never prints, never exits.
 
 pub mod artefact;

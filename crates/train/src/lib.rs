@@ -6,6 +6,15 @@
 //! - [`checkpoint`]: what is needed to go on after a kill
 //! - [`progress`]: what is shown meanwhile
 //!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let experiment = model::config::ExperimentFile::read("configs/quickstart.toml".as_ref(), &[])?.base;
+//! let ann = train::run(&experiment, "runs/quickstart".as_ref(), train::Options::default())?;
+//! println!("{}: {:.1} %", ann.path.display(), 100.0 * ann.metadata.test_accuracy);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! burn supplies layers, gradients, loss and optimiser. The loop is our own, because a resumed run must end in
 //! the same weights as an uninterrupted one: order of samples and dropout are seeded anew for each epoch, and
 //! burn's `Learner` does not save the state of either.
