@@ -19,7 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// Trained weights: any safetensors file that fits the model [default: RUNS/NAME/ann.safetensors]
+    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, or ONNX; from an ONNX file [model] is taken if
+    /// the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match args.read() {
+    let experiment = match convert::read_experiment(&args, weights.as_deref()) {
         Ok(file) => file.base,
         Err(error) => {
             eprintln!("{error}");

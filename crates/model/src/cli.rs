@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{ConfigError, ExperimentFile};
+use crate::config::{ConfigError, ExperimentFile, ModelSection, Outline};
 
 /// How a command runs, apart from what it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,8 +49,20 @@ impl ExperimentArgs {
     /// # Errors
     /// [`ConfigError`] with every problem.
     pub fn read(&self) -> Result<ExperimentFile, ConfigError> {
+        self.read_or_find(|_| Ok(None))
+    }
+
+    /// Reads and checks the experiment file with its overrides; its `[model]` may be found elsewhere
+    /// ([`ExperimentFile::read_or_find`]).
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem, or what `find` says.
+    pub fn read_or_find(
+        &self,
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<ExperimentFile, ConfigError> {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.backend.iter().map(|name| format!("backend=\"{name}\"")));
-        ExperimentFile::read(self.config.as_deref().unwrap_or(std::path::Path::new("")), &overrides)
+        ExperimentFile::read_or_find(self.config.as_deref().unwrap_or(std::path::Path::new("")), &overrides, find)
     }
 }

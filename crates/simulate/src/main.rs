@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match args.read() {
+    let experiment = match simulate::read_experiment(&args) {
         Ok(file) => file.base,
         Err(error) => {
             eprintln!("{error}");

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 
 use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
+pub use layers::ModelSection;
 pub use sweep::{Axis, Cell, folder_name};
 
 /// A configuration that cannot be used, with everything that is wrong with it.
@@ -328,6 +329,30 @@ pub struct SimulateConfig {
     pub raster_samples: usize,
 }
 
+/// What is known of an experiment before its `[model]` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Name of the experiment.
+    pub name: String,
+    /// Name of its data set, not yet checked.
+    pub dataset: String,
+    /// Shape of the input, if the file gives it.
+    pub input: Option<[usize; 3]>,
+}
+
+impl Outline {
+    /// `None` if the file lacks what every experiment must have, or has something else in its place.
+    fn of(raw: &Table) -> Option<Self> {
+        let text = |path: &str| schema::lookup(raw, path).and_then(Value::as_str).map(str::to_owned);
+        let name = text("name").filter(|name| schema::is_slug(name))?;
+        let input = schema::lookup(raw, "model.input").and_then(Value::as_array).and_then(|sizes| {
+            let sizes: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(size.as_integer()?).ok()).collect();
+            sizes.try_into().ok()
+        });
+        Some(Self { name, dataset: text("data.dataset")?, input })
+    }
+}
+
 /// A checked file: one experiment, and the combinations of its sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentFile {
@@ -348,8 +373,22 @@ impl ExperimentFile {
     /// [`ConfigError`] with every problem: an unreadable file, a syntax error, unknown keys, values out of
     /// range, keys that contradict each other, overrides that match no key.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::read_or_find(path, overrides, |_| Ok(None))
+    }
+
+    /// Reads and checks an experiment file whose `[model]` may be found elsewhere.
+    ///
+    /// - `find`: is asked for the section if the file has no `model.layers`; `None` if it is nowhere else either
+    ///
+    /// # Errors
+    /// As [`Self::read`], and what `find` says.
+    pub fn read_or_find(
+        path: &Path,
+        overrides: &[String],
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path, overrides),
+            Ok(text) => Self::parse_or_find(&text, path, overrides, find),
             Err(error) => Err(ConfigError {
                 file: path.to_owned(),
                 problems: vec![Problem::new(
@@ -365,6 +404,19 @@ impl ExperimentFile {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::parse_or_find(text, path, overrides, |_| Ok(None))
+    }
+
+    /// Checks the text of an experiment file; its `[model]` may be found elsewhere ([`Self::read_or_find`]).
+    ///
+    /// # Errors
+    /// As [`Self::read_or_find`].
+    pub fn parse_or_find(
+        text: &str,
+        path: &Path,
+        overrides: &[String],
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Self, ConfigError> {
         let fail = |problems| ConfigError { file: path.to_owned(), problems };
         let mut raw: Table = match text.parse() {
             Ok(raw) => raw,
@@ -375,6 +427,14 @@ impl ExperimentFile {
         let mut problems = Vec::new();
         for text in overrides {
             override_key(&mut raw, text, &mut problems);
+        }
+        if schema::lookup(&raw, "model.layers").is_none()
+            && let Some(outline) = Outline::of(&raw)
+        {
+            match find(&outline) {
+                Ok(section) => _ = section.map(|section| section.complete(&mut raw)),
+                Err(message) => return Err(fail(vec![Problem::new("model", message)])),
+            }
         }
         let axes = sweep::axes(&raw, &mut problems);
         let base = experiment(&raw, &mut problems);
