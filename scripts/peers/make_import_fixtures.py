@@ -4,7 +4,8 @@ usage: python scripts/peers/make_import_fixtures.py [FOLDER]      default: crate
 
 Trains four tiny networks on the embedded optdigits and writes, in the ways that PyTorch has, what researchers bring along:
 state dicts, checkpoints around them, and ONNX by both of its exporters. `expected.json` holds PyTorch's logits of the first
-test images and the number of test images it gets right. Deterministic per machine and version; made with Python 3.11,
+test images and the number of test images it gets right. Deterministic per machine and version, but for the addresses that
+name storages in `mlp-legacy.pt`; made with Python 3.11,
 torch 2.15.0, onnx 1.23.2, onnxscript 0.7.2, safetensors 0.8.0, numpy 2.4.6, on the CPU.
 """
 
@@ -125,14 +126,16 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> nn.Mod
     return net.eval()
 
 
-def export(net: nn.Module, path: Path, *, dynamo: bool, external: bool = False) -> None:
+def export(net: nn.Module, path: Path, *, dynamo: bool, external: bool = False, norms: bool = False) -> None:
+    """`norms`: keeps batch norms as nodes of their own, which both exporters otherwise fold."""
     x = torch.zeros(2, 1, 8, 8)
     if dynamo:
         shapes = {"x": {0: torch.export.Dim("batch")}}
         torch.onnx.export(net, (x,), path, dynamo=True, dynamic_shapes=shapes, external_data=external, verbose=False)
     else:
         axes = {"x": {0: "batch"}}
-        torch.onnx.export(net, (x,), path, dynamo=False, input_names=["x"], dynamic_axes=axes)
+        training = torch.onnx.TrainingMode.PRESERVE if norms else torch.onnx.TrainingMode.EVAL
+        torch.onnx.export(net, (x,), path, dynamo=False, input_names=["x"], dynamic_axes=axes, training=training)
     forget_sources(path)
 
 
@@ -179,6 +182,7 @@ def main() -> None:
     for name in ["mlp", "cnn", "resnet"]:
         export(nets[name], folder / f"{name}.onnx", dynamo=True)
     export(cnn, folder / "cnn-legacy.onnx", dynamo=False)
+    export(cnn, folder / "cnn-norms.onnx", dynamo=False, norms=True)
     export(resnet, folder / "resnet-legacy.onnx", dynamo=False)
     export(nets["functional"], folder / "functional.onnx", dynamo=True)
     export(nets["functional"], folder / "functional-legacy.onnx", dynamo=False)

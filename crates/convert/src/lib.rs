@@ -26,8 +26,8 @@ use import::Imported;
 use model::Experiment;
 use model::cli::ExperimentArgs;
 pub use model::cli::Options;
-use model::config::{ConfigError, ExperimentFile, Outline};
 use model::config::{Calibrate, ConvertConfig, Kappa, Method, Readout};
+use model::config::{ConfigError, ExperimentFile, Outline};
 use model::network::Network;
 use report::record::ConversionRecord;
 use serde_json::{Value, json};
@@ -72,8 +72,21 @@ pub fn read_experiment(args: &ExperimentArgs, weights: Option<&Path>) -> Result<
         // A data set that there is not is refused with everything else that is wrong with the file.
         let sample = dataset.parse().ok().map(DatasetName::shape);
         let network = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
-        Ok(Some(network.model))
+        match sample {
+            Some(sample) if sample != network.model.input => Err(format!(
+                "{}: takes images of {}, and {dataset} has {}; export the network for these",
+                onnx.display(),
+                shape_text(network.model.input),
+                shape_text(sample)
+            )),
+            _ => Ok(Some(network.model)),
+        }
     })
+}
+
+/// `1×28×28`
+fn shape_text([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}×{height}×{width}")
 }
 
 /// Converts a network, or finds it converted, in a run's folder.

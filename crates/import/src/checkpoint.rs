@@ -17,8 +17,10 @@ use crate::pickle::{self, Mentions};
 pub(crate) const REMEDY: &str = "save the weights alone: torch.save(net.state_dict(), FILE)";
 
 /// Keys under which checkpoints commonly keep their state dict.
-const WRAPPERS: [&str; 7] =
-    ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"];
+const WRAPPERS: [&str; 7] = ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"];
+
+/// Largest pickle that is unpacked, 16 MiB: it holds names and shapes, the values lie beside it.
+const MAX_PICKLE_BYTES: u64 = 16 << 20;
 
 /// Number of pickles at the head of a file of `PyTorch` before 1.6: a magic number, a version, the system, the object.
 const LEGACY_PICKLES: usize = 4;
@@ -111,11 +113,10 @@ fn mentions(bytes: &[u8]) -> Result<Mentions, String> {
         return Err(damaged("not one data.pkl in the archive".to_owned()));
     };
     let mut pickle = Vec::new();
-    let limit = pytorch_reader::MAX_PICKLE_SIZE;
     let entry = archive.by_name(name).map_err(text)?;
-    entry.take(limit + 1).read_to_end(&mut pickle).map_err(|error| damaged(error.to_string()))?;
-    if pickle.len() as u64 > limit {
-        return Err(damaged(format!("its data.pkl exceeds {limit} bytes")));
+    entry.take(MAX_PICKLE_BYTES + 1).read_to_end(&mut pickle).map_err(|error| damaged(error.to_string()))?;
+    if pickle.len() as u64 > MAX_PICKLE_BYTES {
+        return Err(damaged(format!("its data.pkl exceeds {MAX_PICKLE_BYTES} bytes")));
     }
     pickle::scan(&mut &pickle[..]).map_err(damaged)
 }
@@ -141,7 +142,11 @@ fn wrapper(path: &Path) -> Result<Option<String>, String> {
         None => {
             let mut keys: Vec<String> = root.keys().map(|key| format!("`{key}`")).collect();
             keys.sort();
-            Err(format!("no state dict under {}, but {}", WRAPPERS.map(|key| format!("`{key}`")).join(", "), keys.join(", ")))
+            Err(format!(
+                "no state dict under {}, but {}",
+                WRAPPERS.map(|key| format!("`{key}`")).join(", "),
+                keys.join(", ")
+            ))
         }
     }
 }

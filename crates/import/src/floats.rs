@@ -65,7 +65,8 @@ pub(crate) fn narrow(numbers: impl Iterator<Item = f64>) -> Result<Values, Strin
 
 /// What the user should know of tensors that were rounded; `None` if none was.
 pub(crate) fn rounding_note(n_rounded: usize, n_values: usize) -> Option<String> {
-    (n_rounded > 0).then(|| format!("{n_rounded} of {n_values} 64-bit weights were rounded to the nearest 32-bit number"))
+    (n_rounded > 0)
+        .then(|| format!("{n_rounded} of {n_values} 64-bit weights were rounded to the nearest 32-bit number"))
 }
 
 #[cfg(test)]

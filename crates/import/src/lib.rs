@@ -91,7 +91,11 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
     if is_onnx(path) {
         return of_onnx(path, bytes, architecture);
     }
-    if checkpoint::looks_like_one(&bytes) { of_checkpoint(path, &bytes, architecture) } else { of_safetensors(path, &bytes, architecture) }
+    if checkpoint::looks_like_one(&bytes) {
+        of_checkpoint(path, &bytes, architecture)
+    } else {
+        of_safetensors(path, &bytes, architecture)
+    }
 }
 
 /// Reads the architecture of an ONNX file.
@@ -117,8 +121,11 @@ fn of_onnx(path: &Path, bytes: Vec<u8>, architecture: &Architecture) -> Result<I
 }
 
 fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
-    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
-    let whole = |error| damaged(format!("not a whole safetensors file ({error})"));
+    let whole = |error| ArtefactError::Damaged {
+        path: path.to_owned(),
+        found: format!("neither a PyTorch checkpoint nor a whole safetensors file ({error})"),
+        remedy: REMEDY,
+    };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(whole)?;
     if header.metadata().as_ref().is_some_and(|entries| entries.contains_key(artefact::METADATA_KEY)) {
         return Ok(Imported { ann: AnnArtefact::read(path, architecture)?, notes: Vec::new() });
@@ -148,13 +155,9 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
 }
 
 fn of_checkpoint(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
-    let refused = |found: String| ImportError::Refused {
-        path: path.to_owned(),
-        found,
-        remedy: checkpoint::REMEDY.to_owned(),
-    };
-    let checkpoint::StateDict { tensors: entries, order, wrapper } =
-        checkpoint::open(path, bytes).map_err(refused)?;
+    let refused =
+        |found: String| ImportError::Refused { path: path.to_owned(), found, remedy: checkpoint::REMEDY.to_owned() };
+    let checkpoint::StateDict { tensors: entries, order, wrapper } = checkpoint::open(path, bytes).map_err(refused)?;
     let found: Vec<Found> =
         entries.iter().map(|tensor| Found { name: tensor.name.clone(), shape: tensor.shape().to_vec() }).collect();
     let assignment = naming::assign(architecture, &found, order)
@@ -185,7 +188,7 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse(&self, found: String) -> ImportError {
-        let remedy = "save the weights as 32-bit floats".to_owned();
+        let remedy = "save the weights anew, as 32-bit floats".to_owned();
         ImportError::Refused { path: self.path.to_owned(), found, remedy }
     }
 

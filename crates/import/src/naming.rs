@@ -56,8 +56,7 @@ impl Module {
 /// # Errors
 /// What does not fit, one line per tensor.
 pub(crate) fn assign(architecture: &Architecture, found: &[Found], order: Order) -> Result<Assignment, String> {
-    let expected: Vec<Found> =
-        architecture.tensors().into_iter().map(|(name, shape)| Found { name, shape }).collect();
+    let expected: Vec<Found> = architecture.tensors().into_iter().map(|(name, shape)| Found { name, shape }).collect();
     if let Some(tensors) = by_name(&expected, found, "") {
         return Ok(Assignment { tensors, note: None });
     }
@@ -77,8 +76,7 @@ pub(crate) fn assign(architecture: &Architecture, found: &[Found], order: Order)
             tensors.push((join(&layer.path, field), *position));
         }
     }
-    let texts: Vec<String> =
-        pairs.iter().map(|(layer, module)| format!("{} → {}", module.path, layer.path)).collect();
+    let texts: Vec<String> = pairs.iter().map(|(layer, module)| format!("{} → {}", module.path, layer.path)).collect();
     Ok(Assignment { tensors, note: Some(format!("names taken in order: {}", texts.join(", "))) })
 }
 
@@ -208,9 +206,8 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
         *counterpart = take(&|other| field(&other.name) == field(&tensor.name) && other.shape == tensor.shape);
     }
     for (tensor, counterpart) in expected.iter().zip(&mut counterparts).filter(|(_, other)| other.is_none()) {
-        *counterpart = take(&|other| {
-            field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len()
-        });
+        *counterpart =
+            take(&|other| field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len());
     }
     let cell = |tensor: &Found| format!("`{}` {:?}", tensor.name, tensor.shape);
     for (tensor, counterpart) in expected.iter().zip(&counterparts) {
@@ -235,4 +232,128 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
         })
         .collect();
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use model::architecture::LayerKind;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Two layers of the same shape, then another.
+    fn architecture() -> Architecture {
+        use LayerKind::{Dense, Flatten, Relu};
+        let kinds = [Flatten, Dense { units: 4 }, Relu, Dense { units: 4 }, Relu, Dense { units: 3 }];
+        Architecture::new([1, 2, 2], &kinds).unwrap()
+    }
+
+    fn linear(path: &str, n_out: usize) -> [Found; 2] {
+        let found = |field: &str, shape: Vec<usize>| Found { name: join(path, field), shape };
+        [found("weight", vec![n_out, 4]), found("bias", vec![n_out])]
+    }
+
+    fn file(layers: &[(&str, usize)]) -> Vec<Found> {
+        layers.iter().flat_map(|(path, n_out)| linear(path, *n_out)).collect()
+    }
+
+    /// Layers of the file in the order of the model's, with the note.
+    fn assigned(layers: &[(&str, usize)], order: Order) -> Result<(Vec<String>, Option<String>), String> {
+        let found = file(layers);
+        let Assignment { tensors, note } = assign(&architecture(), &found, order)?;
+        let path = |own: &str| {
+            let position = tensors.iter().find(|(name, _)| name == own).unwrap().1;
+            found[position].name.trim_end_matches(".weight").to_owned()
+        };
+        Ok((["1.weight", "3.weight", "5.weight"].map(path).to_vec(), note))
+    }
+
+    #[test]
+    fn names_of_the_model_are_taken_as_they_are_in_any_order() {
+        let found = assigned(&[("5", 3), ("3", 4), ("1", 4)], Order::Unknown).unwrap();
+        assert_eq!(found, (vec!["1".to_owned(), "3".to_owned(), "5".to_owned()], None));
+    }
+
+    #[test]
+    fn a_prefix_that_all_names_have_is_passed_over() {
+        let (found, note) =
+            assigned(&[("module.3", 4), ("module.1", 4), ("module.5", 3)], Order::OfAppearance).unwrap();
+        assert_eq!(found, ["module.1", "module.3", "module.5"]);
+        assert_eq!(note.unwrap(), "names are the model's behind `module.`");
+    }
+
+    #[test]
+    fn other_names_are_taken_in_the_order_of_the_file() {
+        let (found, note) = assigned(&[("stem", 4), ("middle", 4), ("head", 3)], Order::OfAppearance).unwrap();
+        assert_eq!(found, ["stem", "middle", "head"]);
+        assert_eq!(note.unwrap(), "names taken in order: stem → 1, middle → 3, head → 5");
+    }
+
+    #[test]
+    fn where_a_file_has_no_order_numbers_in_names_give_it() {
+        let sorted = [("fc10", 4), ("fc2", 4), ("head", 3)];
+        assert_eq!(assigned(&sorted, Order::Unknown).unwrap().0, ["fc2", "fc10", "head"]);
+        let deep = [("layer2.0.fc1", 4), ("layer1.1.fc2", 4), ("a", 3)];
+        assert_eq!(assigned(&deep, Order::Unknown).unwrap().0, ["layer1.1.fc2", "layer2.0.fc1", "a"]);
+    }
+
+    #[test]
+    fn layers_that_could_be_one_another_are_not_guessed() {
+        let error = assigned(&[("middle", 4), ("stem", 4), ("head", 3)], Order::Unknown).unwrap_err();
+        assert!(error.contains("`1.weight` [4, 4]  `middle.weight` [4, 4]  rename it, if it is the same"), "{error}");
+    }
+
+    #[test]
+    fn counters_of_batch_norms_are_passed_over() {
+        use LayerKind::{BatchNorm, Dense, Flatten, Relu};
+        let kinds = [Flatten, Dense { units: 4 }, BatchNorm { epsilon: 1e-5 }, Relu, Dense { units: 3 }];
+        let architecture = Architecture::new([1, 2, 2], &kinds).unwrap();
+        let mut found = file(&[("a", 4), ("c", 3)]);
+        let norm = ["weight", "bias", "running_mean", "running_var"];
+        found.splice(2..2, norm.map(|field| Found { name: join("b", field), shape: vec![4] }));
+        found.insert(6, Found { name: "b.num_batches_tracked".to_owned(), shape: vec![] });
+        let assignment = assign(&architecture, &found, Order::OfAppearance).unwrap();
+        assert!(assignment.tensors.contains(&("2.running_var".to_owned(), 5)));
+        assert_eq!(assignment.tensors.len(), 8);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_table_with_likely_counterparts() {
+        let mut found = file(&[("fc1", 4), ("fc2", 5), ("extra", 7)]);
+        found.extend([Found { name: "5.weight".to_owned(), shape: vec![3, 4] }]);
+        let table = assign(&architecture(), &found, Order::OfAppearance).unwrap_err();
+        let expected = "\x20 the model needs    the file has
+  `1.weight` [4, 4]  `fc1.weight` [4, 4]    rename it, if it is the same
+  `1.bias` [4]       `fc1.bias` [4]         rename it, if it is the same
+  `3.weight` [4, 4]  `fc2.weight` [5, 4]    found shape [5, 4]; the model needs [4, 4]
+  `3.bias` [4]       `fc2.bias` [5]         found shape [5]; the model needs [4]
+  `5.weight` [3, 4]  `5.weight` [3, 4]
+  `5.bias` [3]       `extra.bias` [7]       found shape [7]; the model needs [3]
+  –                  `extra.weight` [7, 4]  left over
+";
+        assert_eq!(table, expected);
+    }
+
+    proptest! {
+        /// Whatever a file is called and shaped, an assignment gives each of the model's tensors one of its own shape.
+        #[test]
+        fn an_assignment_is_one_to_one_and_keeps_shapes(
+            names in proptest::collection::vec("[a-c1-3]{1,2}(\\.[a-b1-5]{1,2})?", 3),
+            units in proptest::collection::vec(3_usize..5, 3),
+            ordered in any::<bool>(),
+        ) {
+            let layers: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(units).collect();
+            let found = file(&layers);
+            let order = if ordered { Order::OfAppearance } else { Order::Unknown };
+            if let Ok(Assignment { tensors, .. }) = assign(&architecture(), &found, order) {
+                let shapes: BTreeMap<String, Vec<usize>> = architecture().tensors().into_iter().collect();
+                let positions: BTreeSet<usize> = tensors.iter().map(|(_, position)| *position).collect();
+                prop_assert_eq!((positions.len(), tensors.len()), (shapes.len(), shapes.len()));
+                for (own, position) in tensors {
+                    prop_assert_eq!(&shapes[&own], &found[position].shape);
+                    prop_assert_eq!(own.rsplit('.').next(), found[position].name.rsplit('.').next());
+                }
+            }
+        }
+    }
 }

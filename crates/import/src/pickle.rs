@@ -158,8 +158,27 @@ impl Scanner {
     /// An instruction whose argument is of no interest.
     fn plain(&mut self, code: u8, bytes: &mut &[u8]) -> Result<(), String> {
         match code {
-            b'(' | b'0' | b'1' | b'2' | b'N' | b'R' | b'b' | b'd' | b'l' | b't' | b's' | b'a' | b')' | b']' | b'}'
-            | b'e' | b'u' | b'Q' | 0x81 | 0x85..=0x89 | 0x8f..=0x92 => {}
+            b'('
+            | b'0'
+            | b'1'
+            | b'2'
+            | b'N'
+            | b'R'
+            | b'b'
+            | b'd'
+            | b'l'
+            | b't'
+            | b's'
+            | b'a'
+            | b')'
+            | b']'
+            | b'}'
+            | b'e'
+            | b'u'
+            | b'Q'
+            | 0x81
+            | 0x85..=0x89
+            | 0x8f..=0x92 => {}
             b'I' | b'L' | b'F' | b'P' => _ = line(bytes)?,
             b'K' => _ = take(bytes, 1)?,
             b'M' => _ = take(bytes, 2)?,

@@ -45,19 +45,19 @@ pub(super) struct Layers {
 ///
 /// # Errors
 /// What has no layer.
-pub(super) fn layers(
-    signals: &mut [Signal],
-    output: usize,
-    sample: Option<[usize; 3]>,
-) -> Result<Layers, String> {
+pub(super) fn layers(signals: &mut [Signal], output: usize, sample: Option<[usize; 3]>) -> Result<Layers, String> {
     let mut notes = Vec::new();
     let (mut items, start) = main_line(signals, output)?;
     drop_softmax(&mut items, &mut notes)?;
     let input = input(&signals[start].shape, sample, &mut items)?;
     fold_constants(&mut items, &mut notes)?;
     relu_before_pools(&mut items, &mut notes);
-    let mut layers =
-        Layers { model: ModelSection { input, layers: Vec::new() }, tensors: BTreeMap::new(), nodes: HashMap::new(), notes };
+    let mut layers = Layers {
+        model: ModelSection { input, layers: Vec::new() },
+        tensors: BTreeMap::new(),
+        nodes: HashMap::new(),
+        notes,
+    };
     layers.model.layers = layers.place("", items)?;
     Ok(layers)
 }
@@ -126,7 +126,10 @@ fn branches(signals: &[Signal], of: [usize; 2]) -> Option<(usize, [Vec<usize>; 2
     let right = right[..in_right].to_vec();
     let weight = |branch: &[usize]| {
         let is_relu = |signal: &&usize| {
-            matches!(&signals[**signal].made, Made::Step { step: Step { action: Action::Layer { kind: LayerKind::Relu, .. }, .. }, .. })
+            matches!(
+                &signals[**signal].made,
+                Made::Step { step: Step { action: Action::Layer { kind: LayerKind::Relu, .. }, .. }, .. }
+            )
         };
         (branch.iter().filter(is_relu).count(), branch.len())
     };
@@ -157,7 +160,9 @@ fn input(shape: &[usize], sample: Option<[usize; 3]>, items: &mut Vec<Item>) -> 
     let image = match sample {
         Some(image) if image.iter().product::<usize>() == n => image,
         Some([channels, height, width]) => {
-            return Err(format!("its input is a vector of {n}, and the data set has images of {channels}×{height}×{width}"));
+            return Err(format!(
+                "its input is a vector of {n}, and the data set has images of {channels}×{height}×{width}"
+            ));
         }
         None => [n, 1, 1],
     };
@@ -228,7 +233,9 @@ fn fold_constants(items: &mut Vec<Item>, notes: &mut Vec<String>) -> Result<(), 
         _ => None,
     };
     match items.iter().find_map(inner) {
-        Some(node) => Err(format!("{node}: computes with constants between layers; put them into the weights before it")),
+        Some(node) => {
+            Err(format!("{node}: computes with constants between layers; put them into the weights before it"))
+        }
         None => Ok(()),
     }
 }
@@ -296,7 +303,8 @@ fn relu_before_pools(items: &mut [Item], notes: &mut Vec<String>) {
             relu_before_pools(shortcut, notes);
         }
     }
-    let is = |item: &Item, wanted: fn(&LayerKind) -> bool| matches!(&item.what, What::Layer { kind, .. } if wanted(kind));
+    let is =
+        |item: &Item, wanted: fn(&LayerKind) -> bool| matches!(&item.what, What::Layer { kind, .. } if wanted(kind));
     for at in 1..items.len() {
         if !is(&items[at], |kind| *kind == LayerKind::Relu) {
             continue;
@@ -313,7 +321,10 @@ fn relu_before_pools(items: &mut [Item], notes: &mut Vec<String>) {
                     matches!(kind, LayerKind::Dense { .. } | LayerKind::Conv2d(_) | LayerKind::BatchNorm { .. })
                 }));
         if passed > 0 && pending {
-            notes.push(format!("{} is put before {}: they give the same in either order", items[at].node, items[start].node));
+            notes.push(format!(
+                "{} is put before {}: they give the same in either order",
+                items[at].node, items[start].node
+            ));
             let input = items[start].input.clone();
             items[at].input = input;
             items[start..=at].rotate_right(1);

@@ -51,9 +51,11 @@ pub(crate) fn read(path: &Path, bytes: Vec<u8>, sample: Option<[usize; 3]>) -> R
     let mut checksum = artefact::sha256_hex(&bytes);
     // The tensors' bytes are shared with the file's.
     let bytes = prost::bytes::Bytes::from(bytes);
-    let model = Model::decode(bytes).ok().filter(|model| model.graph.is_some()).ok_or_else(|| ImportError::Refused {
+    let model = Model::decode(bytes).map_err(|error| error.to_string());
+    let with_graph = |model: Model| if model.graph.is_some() { Ok(model) } else { Err("no graph in it".to_owned()) };
+    let model = model.and_then(with_graph).map_err(|error| ImportError::Refused {
         path: path.to_owned(),
-        found: "not a whole ONNX file".to_owned(),
+        found: format!("not a whole ONNX file ({error})"),
         remedy: REMEDY.to_owned(),
     })?;
     let store = Store::new(path);
@@ -106,7 +108,8 @@ pub(crate) fn fit(
     architecture: &Architecture,
 ) -> Result<BTreeMap<String, TensorF32>, String> {
     let kinds: Vec<LayerKind> = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-    let own = Architecture::new(model.input, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
+    let own =
+        Architecture::new(model.input, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
     if without_dropout(&kinds) != without_dropout(&model.layers) || architecture.input() != model.input {
         return Err(format!("its network is {own}, and the configuration's another one, {architecture}"));
     }

@@ -20,9 +20,23 @@ const MAX_WINDOW: i64 = 1 << 10;
 const MAX_SIDE: i64 = 4096;
 
 /// Operators that networks have and spiking ones do not, with what to do instead.
-const UNSUPPORTED: [(&[&str], &str); 8] = [
+const UNSUPPORTED: [(&[&str], &str); 7] = [
     (
-        &["Sigmoid", "Tanh", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "HardSwish", "HardSigmoid", "Clip", "Erf", "Mish", "Softplus"],
+        &[
+            "Sigmoid",
+            "Tanh",
+            "LeakyRelu",
+            "PRelu",
+            "Elu",
+            "Selu",
+            "Gelu",
+            "HardSwish",
+            "HardSigmoid",
+            "Clip",
+            "Erf",
+            "Mish",
+            "Softplus",
+        ],
         "integrate-and-fire neurons stand for Relu alone; train with it",
     ),
     (
@@ -30,21 +44,52 @@ const UNSUPPORTED: [(&[&str], &str); 8] = [
         "it depends on the sample, so it cannot be folded; use batch norms",
     ),
     (
-        &["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"],
+        &[
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "DynamicQuantizeLinear",
+            "QLinearConv",
+            "QLinearMatMul",
+            "MatMulInteger",
+            "ConvInteger",
+        ],
         "export the network of floats",
     ),
     (&["ArgMax", "TopK"], "export the network up to its logits"),
     (&["Transpose"], "export images as channels, rows, columns (NCHW)"),
     (&["If", "Loop", "Scan", "LSTM", "GRU", "RNN", "Attention"], "there is no spiking counterpart; use Conv and Gemm"),
-    (&["Pad"], "give the padding to the convolution that follows"),
     (&["ConvTranspose", "Resize", "Upsample"], "there is no layer of its kind; use Conv"),
 ];
 
 /// Operators that are read.
-const SUPPORTED: [&str; 26] = [
-    "Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm",
-    "GlobalAveragePool", "Identity", "LogSoftmax", "MatMul", "MaxPool", "Mul", "ReduceMean", "Relu", "Reshape", "Shape", "Softmax",
-    "Squeeze", "Sub", "Unsqueeze",
+const SUPPORTED: [&str; 27] = [
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Concat",
+    "Constant",
+    "Conv",
+    "Div",
+    "Dropout",
+    "Flatten",
+    "Gather",
+    "Gemm",
+    "GlobalAveragePool",
+    "Identity",
+    "LogSoftmax",
+    "MatMul",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "ReduceMean",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "Softmax",
+    "Squeeze",
+    "Sub",
+    "Unsqueeze",
 ];
 
 /// Size of a dimension.
@@ -192,6 +237,7 @@ impl<'a> Walk<'a> {
             "Dropout" => self.dropout(node, &attributes)?,
             "Shape" | "Gather" | "Unsqueeze" | "Concat" | "Cast" => self.sizes(node, &attributes)?,
             "Squeeze" => self.squeeze(node, &attributes)?,
+            "Pad" => self.pad(node, &attributes)?,
             "Conv" => self.conv(node, &attributes)?,
             "Gemm" => self.gemm(node, &attributes)?,
             "MatMul" => self.mat_mul(node)?,
@@ -321,10 +367,13 @@ impl<'a> Walk<'a> {
         let groups = usize::try_from(groups).ok().filter(|&n| n > 0 && channels.is_multiple_of(n));
         let groups = groups.ok_or_else(|| format!("its groups do not divide its {channels} channels"))?;
         if of_group.checked_mul(groups) != Some(c_in) {
-            return Err(format!("its weights {dims:?} are for {of_group} channels in each of {groups} groups, and its input has {c_in}"));
+            return Err(format!(
+                "its weights {dims:?} are for {of_group} channels in each of {groups} groups, and its input has {c_in}"
+            ));
         }
         refuse_dilation(attributes)?;
-        let stride = square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
+        let stride =
+            square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
         let padding = padding(attributes, kernel, stride)?;
         let size = [height, width].map(|n| n_windows(n, kernel, stride, padding));
         if kernel == 0 || size.contains(&0) {
@@ -379,7 +428,9 @@ impl<'a> Walk<'a> {
             return Err(format!("its input is an image {:?}; put a Flatten before it", self.signals[x].shape));
         };
         let Numbers { dims, values } = self.floats(node, 1)?;
-        let [rows, columns] = dims[..] else { return Err(format!("its weights have the shape {dims:?}; only matrices are there")) };
+        let [rows, columns] = dims[..] else {
+            return Err(format!("its weights have the shape {dims:?}; only matrices are there"));
+        };
         let (units, inputs) = if rows_are_units { (rows, columns) } else { (columns, rows) };
         if inputs != n_in {
             return Err(format!("its weights {dims:?} are for {inputs} inputs, and it has {n_in}"));
@@ -387,7 +438,10 @@ impl<'a> Walk<'a> {
         let values = if rows_are_units {
             values
         } else {
-            (0..units).flat_map(|unit| (0..n_in).map(move |input| (unit, input))).map(|(unit, input)| values[input * units + unit]).collect()
+            (0..units)
+                .flat_map(|unit| (0..n_in).map(move |input| (unit, input)))
+                .map(|(unit, input)| values[input * units + unit])
+                .collect()
         };
         Ok((TensorF32 { shape: vec![units, n_in], values }, units))
     }
@@ -419,8 +473,10 @@ impl<'a> Walk<'a> {
         // The order is that of indices, which nothing reads; what counts as a window's size matters with padding alone.
         let _ = (attributes.int("storage_order", 0)?, attributes.int("count_include_pad", 0)?);
         refuse_dilation(attributes)?;
-        let kernel = square(attributes, "kernel_shape", 0)?.ok_or("its window is not square; only square ones are there")?;
-        let stride = square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
+        let kernel =
+            square(attributes, "kernel_shape", 0)?.ok_or("its window is not square; only square ones are there")?;
+        let stride =
+            square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
         if kernel == 0 {
             return Err("has no kernel_shape".to_owned());
         }
@@ -492,13 +548,31 @@ impl<'a> Walk<'a> {
             return Ok(Value::Sizes(Numbers { dims: Vec::new(), values: sizes.values.clone() }));
         }
         let x = self.signal(node, 0)?;
+        let shape = self.signals[x].shape.clone();
         let mut axes = axes.unwrap_or_default();
-        axes.iter_mut().for_each(|axis| *axis = positive(*axis, 4));
+        axes.iter_mut().for_each(|axis| *axis = positive(*axis, shape.len() as i64 + 1));
         axes.sort_unstable();
-        if axes != [2, 3] || self.signals[x].shape[1..] != [1, 1] {
-            return Err(format!("squeezes axes {axes:?} of {:?}; only the 1×1 of a pooled image", self.signals[x].shape));
+        let from = match (&shape[..], &axes[..], &self.signals[x].made) {
+            ([_, 1, 1], [2, 3] | [2] | [3], _) => x,
+            // The rest of what was squeezed of one axis: both together are one flatten.
+            ([_, 1], [2], Made::Step { from, .. }) => *from,
+            _ => return Err(format!("squeezes axes {axes:?} of {shape:?}; only the 1×1 of a pooled image")),
+        };
+        let left = shape[..shape.len() - axes.len()].to_vec();
+        Ok(self.layer(node, from, LayerKind::Flatten, Vec::new(), left))
+    }
+
+    /// Of no size: older exporters put one before each average pool.
+    fn pad(&self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
+        let _ = (attributes.string("mode", "constant")?, attributes.float("value", 0.0)?);
+        let pads = match attributes.ints("pads")? {
+            Some(pads) => pads.clone(),
+            None => self.known(node, 1)?,
+        };
+        if pads.iter().any(|&pad| pad != 0) {
+            return Err(format!("pads by {pads:?}; give the padding to the convolution that follows"));
         }
-        Ok(self.flattened(node, x))
+        Ok(self.value(node, 0)?.clone())
     }
 
     fn reshape(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
@@ -509,7 +583,8 @@ impl<'a> Walk<'a> {
             None => self.integers(node, 1)?.values,
         };
         let shape = self.signals[x].shape.clone();
-        let refused = || format!("reshapes {shape:?} of each sample to {}; only vectors are made of images", sizes_text(&target));
+        let refused =
+            || format!("reshapes {shape:?} of each sample to {}; only vectors are made of images", sizes_text(&target));
         let n: usize = shape.iter().product();
         let (first, rest) = target.split_first().ok_or_else(refused)?;
         let samples = match *first {
@@ -532,7 +607,8 @@ impl<'a> Walk<'a> {
             [-1] if !open => Some(vec![n]),
             _ => rest.iter().map(|&size| is_size(size)).collect(),
         };
-        let sizes = sizes.filter(|sizes| samples && sizes.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(n));
+        let sizes =
+            sizes.filter(|sizes| samples && sizes.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(n));
         match sizes.as_deref() {
             Some(sizes) if sizes == shape => Ok(Value::Signal(x)),
             Some([_]) => Ok(self.flattened(node, x)),
@@ -571,7 +647,7 @@ impl<'a> Walk<'a> {
             (&Value::Signal(a), &Value::Signal(b)) => return self.sum(node, [a, b]),
             (&Value::Signal(x), _) => (x, 1),
             (_, &Value::Signal(x)) => (x, 0),
-            _ => return Err("computes with sizes; export the network for a fixed shape".to_owned()),
+            _ => return self.of_sizes(node),
         };
         let shape = self.signals[x].shape.clone();
         let Numbers { dims, values } = self.floats(node, constant_at)?;
@@ -595,6 +671,20 @@ impl<'a> Walk<'a> {
             _ => return Err("divides by what it is given; there is no layer of its kind".to_owned()),
         };
         Ok(self.step(node, x, Action::Affine(affine), shape))
+    }
+
+    /// Arithmetic with the sizes of a shape: `x.view(-1, c * h * w)`.
+    fn of_sizes(&self, node: &'a Node) -> Result<Value<'a>, String> {
+        let (a, b) = (self.known(node, 0)?, self.known(node, 1)?);
+        let (&[a], &[b]) = (&a[..], &b[..]) else { return Err("computes with lists of sizes".to_owned()) };
+        let size = match node.op_type.as_str() {
+            "Add" => a.checked_add(b),
+            "Sub" => a.checked_sub(b),
+            "Mul" => a.checked_mul(b),
+            _ => a.checked_div(b),
+        };
+        let size = size.ok_or_else(|| format!("computes no size out of {a} and {b}"))?;
+        Ok(Value::Sizes(Numbers { dims: Vec::new(), values: vec![Size::Known(size)] }))
     }
 
     fn sum(&mut self, node: &Node, of: [usize; 2]) -> Result<Value<'a>, String> {

@@ -78,7 +78,9 @@ impl ModelSection {
         let model = raw.entry("model").or_insert_with(|| Value::Table(Table::new()));
         // What is no table stays, to be refused like any other wrong value.
         if let Some(model) = model.as_table_mut() {
-            model.entry("input").or_insert_with(|| self.input.iter().map(|&size| count(size)).collect::<Vec<_>>().into());
+            model
+                .entry("input")
+                .or_insert_with(|| self.input.iter().map(|&size| count(size)).collect::<Vec<_>>().into());
             model.entry("layers").or_insert_with(|| layer_tables(&self.layers));
         }
     }
