@@ -137,16 +137,11 @@ fn wrapper(path: &Path) -> Result<Option<String>, String> {
         Some(PickleValue::Dict(inner)) => inner.values().any(is_tensor),
         _ => false,
     };
-    match WRAPPERS.into_iter().find(|key| holds_tensors(key)) {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => {
-            let mut keys: Vec<String> = root.keys().map(|key| format!("`{key}`")).collect();
-            keys.sort();
-            Err(format!(
-                "no state dict under {}, but {}",
-                WRAPPERS.map(|key| format!("`{key}`")).join(", "),
-                keys.join(", ")
-            ))
-        }
+    if let Some(key) = WRAPPERS.into_iter().find(|key| holds_tensors(key)) {
+        return Ok(Some(key.to_owned()));
     }
+    let mut keys: Vec<String> = root.keys().map(|key| format!("`{key}`")).collect();
+    keys.sort();
+    let wrappers = WRAPPERS.map(|key| format!("`{key}`")).join(", ");
+    Err(format!("no state dict under {wrappers}, but {}", keys.join(", ")))
 }

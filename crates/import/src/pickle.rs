@@ -148,46 +148,9 @@ impl Scanner {
             0x80 => _ = take(bytes, 1)?,
             0x95 => _ = take(bytes, 8)?,
             _ => {
-                self.plain(code, bytes)?;
+                plain(code, bytes)?;
                 self.top = [None, None];
             }
-        }
-        Ok(())
-    }
-
-    /// An instruction whose argument is of no interest.
-    fn plain(&mut self, code: u8, bytes: &mut &[u8]) -> Result<(), String> {
-        match code {
-            b'('
-            | b'0'
-            | b'1'
-            | b'2'
-            | b'N'
-            | b'R'
-            | b'b'
-            | b'd'
-            | b'l'
-            | b't'
-            | b's'
-            | b'a'
-            | b')'
-            | b']'
-            | b'}'
-            | b'e'
-            | b'u'
-            | b'Q'
-            | 0x81
-            | 0x85..=0x89
-            | 0x8f..=0x92 => {}
-            b'I' | b'L' | b'F' | b'P' => _ = line(bytes)?,
-            b'K' => _ = take(bytes, 1)?,
-            b'M' => _ = take(bytes, 2)?,
-            b'J' => _ = take(bytes, 4)?,
-            b'G' => _ = take(bytes, 8)?,
-            b'C' | 0x8a => _ = counted(bytes, 1)?,
-            b'B' | 0x8b => _ = counted(bytes, 4)?,
-            0x8e | 0x96 => _ = counted(bytes, 8)?,
-            other => return Err(format!("the unknown instruction 0x{other:02x}")),
         }
         Ok(())
     }
@@ -217,6 +180,43 @@ impl Scanner {
         let text = self.memo.get(&number).cloned().flatten();
         self.push(text);
     }
+}
+
+/// An instruction whose argument is of no interest.
+fn plain(code: u8, bytes: &mut &[u8]) -> Result<(), String> {
+    match code {
+        b'('
+        | b'0'
+        | b'1'
+        | b'2'
+        | b'N'
+        | b'R'
+        | b'b'
+        | b'd'
+        | b'l'
+        | b't'
+        | b's'
+        | b'a'
+        | b')'
+        | b']'
+        | b'}'
+        | b'e'
+        | b'u'
+        | b'Q'
+        | 0x81
+        | 0x85..=0x89
+        | 0x8f..=0x92 => {}
+        b'I' | b'L' | b'F' | b'P' => _ = line(bytes)?,
+        b'K' => _ = take(bytes, 1)?,
+        b'M' => _ = take(bytes, 2)?,
+        b'J' => _ = take(bytes, 4)?,
+        b'G' => _ = take(bytes, 8)?,
+        b'C' | 0x8a => _ = counted(bytes, 1)?,
+        b'B' | 0x8b => _ = counted(bytes, 4)?,
+        0x8e | 0x96 => _ = counted(bytes, 8)?,
+        other => return Err(format!("the unknown instruction 0x{other:02x}")),
+    }
+    Ok(())
 }
 
 fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], String> {

@@ -184,13 +184,10 @@ fn fold_constants(items: &mut Vec<Item>, notes: &mut Vec<String>) -> Result<(), 
         let refused = |found: String| Err(format!("{node}: {found}"));
         match what {
             What::Affine(affine) => {
-                let (first, before) = match pending.take() {
-                    Some(pending) => pending,
-                    None => {
-                        let n = affine.scale.len();
-                        (node.clone(), Affine { scale: vec![1.0; n], shift: vec![0.0; n] })
-                    }
-                };
+                let (first, before) = pending.take().unwrap_or_else(|| {
+                    let n = affine.scale.len();
+                    (node.clone(), Affine { scale: vec![1.0; n], shift: vec![0.0; n] })
+                });
                 pending = Some((first, after(&before, affine)));
                 items.remove(at);
                 continue;
@@ -278,16 +275,13 @@ fn fold(affine: &Affine, kind: &mut LayerKind, tensors: &mut Vec<(&'static str, 
     if shifts.iter().all(|&shift| shift == 0.0) {
         return true;
     }
-    let bias = match tensors.iter_mut().find(|(field, _)| *field == "bias") {
-        Some((_, bias)) => bias,
-        None => {
-            tensors.push(("bias", TensorF32 { shape: vec![n_out], values: vec![0.0; n_out] }));
-            if let LayerKind::Conv2d(conv) = kind {
-                conv.bias = true;
-            }
-            &mut tensors.last_mut().expect("pushed just now").1
+    if tensors.iter().all(|(field, _)| *field != "bias") {
+        tensors.push(("bias", TensorF32 { shape: vec![n_out], values: vec![0.0; n_out] }));
+        if let LayerKind::Conv2d(conv) = kind {
+            conv.bias = true;
         }
-    };
+    }
+    let (_, bias) = tensors.iter_mut().find(|(field, _)| *field == "bias").expect("put there if there was none");
     let sums = bias.values.iter().zip(&shifts).map(|(&bias, shift)| f64::from(bias) + shift);
     let Ok(folded) = narrow(sums.collect::<Vec<_>>().into_iter()) else { return false };
     bias.values = folded.values;

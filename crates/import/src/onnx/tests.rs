@@ -259,6 +259,10 @@ fn a_chain_of_many_nodes_takes_neither_stack_nor_time() {
     assert_eq!(layers(&with_head(nodes, vec![], 16)).model.layers.len(), 2);
 }
 
+fn graph(model: &mut Model) -> &mut Graph {
+    model.graph.as_mut().unwrap()
+}
+
 #[test]
 fn inputs_and_outputs_that_leave_something_open_are_refused() {
     let good = || with_head(vec![node("Identity", &["x"], "h", vec![])], vec![], 16);
@@ -267,9 +271,6 @@ fn inputs_and_outputs_that_leave_something_open_are_refused() {
         change(&mut model);
         problems(&model)
     };
-    fn graph(model: &mut Model) -> &mut Graph {
-        model.graph.as_mut().unwrap()
-    }
     let cases = [
         (
             change(&|model| graph(model).input[0] = value("x", &[None, Some(1), None, Some(4)])),

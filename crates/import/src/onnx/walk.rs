@@ -265,12 +265,8 @@ impl<'a> Walk<'a> {
 
     // What a node reads.
 
-    fn optional(&self, node: &'a Node, at: usize) -> Option<&'a str> {
-        node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
-    }
-
     fn value(&self, node: &'a Node, at: usize) -> Result<&Value<'a>, String> {
-        let name = self.optional(node, at).ok_or_else(|| format!("has no input {at}"))?;
+        let name = optional(node, at).ok_or_else(|| format!("has no input {at}"))?;
         self.values.get(name).ok_or_else(|| format!("reads `{name}`, which is not the first output of its node"))
     }
 
@@ -379,7 +375,7 @@ impl<'a> Walk<'a> {
         if kernel == 0 || size.contains(&0) {
             return Err(format!("kernel {kernel} does not fit its {height}×{width} input with padding {padding}"));
         }
-        let bias = self.optional(node, 2).is_some();
+        let bias = optional(node, 2).is_some();
         let mut tensors = vec![("weight", TensorF32 { shape: dims, values })];
         if bias {
             tensors.push(("bias", self.vector(node, 2, channels)?));
@@ -393,7 +389,7 @@ impl<'a> Walk<'a> {
         let trans_a = attributes.int("transA", 0)?;
         let trans_b = attributes.int("transB", 0)?;
         let (alpha, beta) = (attributes.float("alpha", 1.0)?, attributes.float("beta", 1.0)?);
-        let biased = self.optional(node, 2).is_some();
+        let biased = optional(node, 2).is_some();
         if trans_a != 0 {
             return Err("transA is set; samples are rows".to_owned());
         }
@@ -401,13 +397,12 @@ impl<'a> Walk<'a> {
             return Err(format!("alpha {alpha} and beta {beta}; multiply them into the weights"));
         }
         let (weights, units) = self.dense_weights(node, x, trans_b != 0)?;
-        let bias = match biased {
-            false => vec![0.0; units],
-            true => {
-                let Numbers { dims, values } = self.floats(node, 2)?;
-                broadcast(&dims, &values, &[units])
-                    .ok_or_else(|| format!("its bias has the shape {dims:?} where [{units}] is needed"))?
-            }
+        let bias = if biased {
+            let Numbers { dims, values } = self.floats(node, 2)?;
+            broadcast(&dims, &values, &[units])
+                .ok_or_else(|| format!("its bias has the shape {dims:?} where [{units}] is needed"))?
+        } else {
+            vec![0.0; units]
         };
         let tensors = vec![("weight", weights), ("bias", TensorF32 { shape: vec![units], values: bias })];
         Ok(self.layer(node, x, LayerKind::Dense { units }, tensors, vec![units]))
@@ -503,11 +498,10 @@ impl<'a> Walk<'a> {
         let keep = attributes.int("keepdims", 1)? != 0;
         let mut axes = match attributes.ints("axes")? {
             Some(axes) => axes.clone(),
-            None if self.optional(node, 1).is_some() => self.known(node, 1)?,
+            None if optional(node, 1).is_some() => self.known(node, 1)?,
             None => Vec::new(),
         };
-        axes.iter_mut().for_each(|axis| *axis = positive(*axis, 4));
-        axes.sort_unstable();
+        axes = sorted(axes, 4);
         if axes != [2, 3] {
             return Err(format!("means over the axes {axes:?}; only means over images, [2, 3], are there"));
         }
@@ -540,7 +534,7 @@ impl<'a> Walk<'a> {
     fn squeeze(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
         let axes = match attributes.ints("axes")? {
             Some(axes) => Some(axes.clone()),
-            None if self.optional(node, 1).is_some() => Some(self.known(node, 1)?),
+            None if optional(node, 1).is_some() => Some(self.known(node, 1)?),
             None => None,
         };
         if let Value::Sizes(sizes) = self.value(node, 0)? {
@@ -550,10 +544,9 @@ impl<'a> Walk<'a> {
         let x = self.signal(node, 0)?;
         let shape = self.signals[x].shape.clone();
         let mut axes = axes.unwrap_or_default();
-        axes.iter_mut().for_each(|axis| *axis = positive(*axis, shape.len() as i64 + 1));
-        axes.sort_unstable();
+        axes = sorted(axes, shape.len() as i64 + 1);
         let from = match (&shape[..], &axes[..], &self.signals[x].made) {
-            ([_, 1, 1], [2, 3] | [2] | [3], _) => x,
+            ([_, 1, 1], [2, 3] | [2 | 3], _) => x,
             // The rest of what was squeezed of one axis: both together are one flatten.
             ([_, 1], [2], Made::Step { from, .. }) => *from,
             _ => return Err(format!("squeezes axes {axes:?} of {shape:?}; only the 1×1 of a pooled image")),
@@ -634,7 +627,7 @@ impl<'a> Walk<'a> {
 
     fn dropout(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
         let _ = (attributes.float("ratio", 0.5)?, attributes.int("seed", 0)?);
-        if self.optional(node, 2).is_some() && self.known(node, 2)? != [0] {
+        if optional(node, 2).is_some() && self.known(node, 2)? != [0] {
             return Err("is in training mode; export the network with net.eval()".to_owned());
         }
         Ok(self.value(node, 0)?.clone())
@@ -782,6 +775,11 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Name of an input, if the node has it.
+fn optional(node: &Node, at: usize) -> Option<&str> {
+    node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
+}
+
 fn constant<'a>(node: &'a Node, attributes: &Attributes<'a>) -> Result<Value<'a>, String> {
     let list = |values: &[i64]| values.iter().map(|&value| Size::Known(value)).collect::<Vec<_>>();
     if let Some(tensor) = attributes.tensor("value")? {
@@ -820,6 +818,15 @@ fn sizes_text(sizes: &[Size]) -> String {
         })
         .collect();
     format!("[{}]", sizes.join(", "))
+}
+
+/// Axes counted from the front, in ascending order.
+fn sorted(mut axes: Vec<i64>, rank: i64) -> Vec<i64> {
+    for axis in &mut axes {
+        *axis = positive(*axis, rank);
+    }
+    axes.sort_unstable();
+    axes
 }
 
 /// An axis counted from the front.
