@@ -372,8 +372,8 @@ fn blocks_within_blocks_are_refused() {
     let head = vec![
         conv("x", "a"),
         node("Relu", &["a"], "r", vec![]),
-        conv("r", "b"),
-        node("Add", &["b", "r"], "s", vec![]),
+        conv("r", "c"),
+        node("Add", &["c", "r"], "s", vec![]),
         node("Add", &["s", "r"], "t", vec![]),
         node("Relu", &["t"], "h", vec![]),
     ];
