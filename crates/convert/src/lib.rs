@@ -36,10 +36,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use burn::tensor::Device;
 use datasets::{DatasetError, DatasetName, LabelledImages, Split};
+use import::Imported;
 use model::Experiment;
-use model::ann::AnnArtefact;
+use model::cli::ExperimentArgs;
 pub use model::cli::Options;
-use model::config::{Calibrate, ConvertConfig, Kappa, Method, Readout, Scale};
+use model::config::{Calibrate, ConfigError, ConvertConfig, Kappa, Method, Outline, Readout, Scale};
 use model::network::Network;
 use report::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
@@ -73,9 +74,38 @@ pub struct Outcome {
 /// Samples on which `std` measures the noise: enough for a few percent of error, and it runs the network once a layer.
 const NOISE_SAMPLES: usize = 200;
 
+/// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file.
+///
+/// - `weights`: the trained network, if it is not Quartic's own
+///
+/// # Errors
+/// [`ConfigError`] with every problem, that of the ONNX file among them.
+pub fn read_experiment(args: &ExperimentArgs, weights: Option<&Path>) -> Result<Experiment, ConfigError> {
+    args.read_base_or_find(|Outline { dataset, input, .. }| {
+        let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
+        // A data set that there is not is refused with everything else that is wrong with the file.
+        let sample = dataset.parse().ok().map(DatasetName::shape);
+        let network = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
+        match sample {
+            Some(sample) if sample != network.model.input => Err(format!(
+                "{}: takes images of {}, and {dataset} has {}; export the network for these",
+                onnx.display(),
+                shape_text(network.model.input),
+                shape_text(sample)
+            )),
+            _ => Ok(Some(network.model)),
+        }
+    })
+}
+
+/// `1×28×28`
+fn shape_text([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}×{height}×{width}")
+}
+
 /// Converts a network, or finds it converted, in a run's folder.
 ///
-/// - `weights`: the trained network, Quartic's own `ann.safetensors` or any safetensors file that fits the model
+/// - `weights`: the trained network, Quartic's own `ann.safetensors` or a file of another program's ([`import::weights`])
 /// - `folder`: where `snn.safetensors` goes
 ///
 /// # Errors
@@ -83,14 +113,18 @@ const NOISE_SAMPLES: usize = 200;
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let ann = AnnArtefact::read(weights, &experiment.architecture)?;
-    let recipe = recipe(experiment, &ann.checksum);
+    let Imported { ann, notes: import_notes } = import::weights(weights, &experiment.architecture)?;
+    let mut recipe = recipe(experiment, &ann.checksum);
+    if ann.metadata.is_none() {
+        // Weights of another program do not tell which network they are of.
+        recipe["model"] = experiment.excerpt(&["model"])["model"].take();
+    }
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
         && found.metadata.recipe == recipe
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
-        let notes = search::end_of_grid_note(&conversion).into_iter().collect();
+        let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
         return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
     let device = experiment.backend.device()?;
@@ -109,7 +143,8 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
         structure: Structure::default(),
     };
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
-    Ok(Outcome { path, checksum, conversion: converted.record, notes: converted.notes, reused: false })
+    let notes = import_notes.into_iter().chain(converted.notes).collect();
+    Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
 }
 
 /// Everything that the converted network depends on. Its training samples are known by their folder, not by their contents:

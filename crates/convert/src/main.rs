@@ -21,7 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// Trained weights: any safetensors file that fits the model [default: RUNS/NAME/ann.safetensors]
+    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, or ONNX; from an ONNX file [model] is taken if
+    /// the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Also write the network for others, as nir (snn.nir) or plain (snn-plain.json, snn-plain.safetensors); several with commas
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match args.read_base() {
+    let experiment = match convert::read_experiment(&args, weights.as_deref()) {
         Ok(experiment) => experiment,
         Err(error) => {
             eprintln!("{error}");

@@ -68,14 +68,15 @@ struct Source<'a, R> {
 
 enum Content<R> {
     Plain(R),
-    Gzip(MultiGzDecoder<R>),
+    Gzip(Box<MultiGzDecoder<R>>),
 }
 
 impl<'a, R: BufRead> Source<'a, R> {
     fn new(path: &'a Path, mut reader: R) -> Result<Self, DatasetError> {
         let start = reader.fill_buf().map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?;
         let is_gzip = start.starts_with(&[0x1f, 0x8b]);
-        let reader = if is_gzip { Content::Gzip(MultiGzDecoder::new(reader)) } else { Content::Plain(reader) };
+        let reader =
+            if is_gzip { Content::Gzip(Box::new(MultiGzDecoder::new(reader))) } else { Content::Plain(reader) };
         Ok(Self { path, reader })
     }
 

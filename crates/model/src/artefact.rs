@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Metadata key of Quartic's own description.
-const METADATA_KEY: &str = "quartic";
+pub const METADATA_KEY: &str = "quartic";
 
 /// Largest file that is read, 4 GiB: a guard against reading the wrong file into memory.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -158,13 +158,8 @@ pub fn write<M: Serialize>(
 /// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is too large, not a
 /// safetensors file, truncated, holds other types than F32, or has a description that cannot be understood.
 pub fn read<M: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Contents<M>, ArtefactError> {
-    let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
     let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy };
-    let size = fs::metadata(path).map_err(io_error)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(damaged(format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}")));
-    }
-    let bytes = fs::read(path).map_err(io_error)?;
+    let bytes = read_bytes(path, remedy)?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|error| damaged(format!("not a whole safetensors file ({error})")))?;
     let (_, header) =
@@ -214,6 +209,20 @@ pub fn read_description<M: DeserializeOwned>(path: &Path, remedy: &'static str) 
         .map(serde_json::from_str)
         .transpose()
         .map_err(|error| damaged(format!("its description cannot be understood ({error})")))
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is too large.
+pub fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, ArtefactError> {
+    let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
+    let size = fs::metadata(path).map_err(io_error)?.len();
+    if size > MAX_FILE_BYTES {
+        let found = format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}");
+        return Err(ArtefactError::Damaged { path: path.to_owned(), found, remedy });
+    }
+    fs::read(path).map_err(io_error)
 }
 
 /// SHA-256 in hexadecimal.

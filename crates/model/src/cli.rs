@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{ConfigError, Experiment, ExperimentFile};
+use crate::config::{ConfigError, Experiment, ExperimentFile, ModelSection, Outline};
 
 /// How a command runs, apart from what it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +57,18 @@ impl ExperimentArgs {
     /// # Errors
     /// [`ConfigError`] with every problem of the experiment itself.
     pub fn read_base(&self) -> Result<Experiment, ConfigError> {
-        Experiment::read(self.path(), &self.all_overrides())
+        self.read_base_or_find(|_| Ok(None))
+    }
+
+    /// The same; its `[model]` may be found elsewhere ([`Experiment::read_or_find`]).
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem of the experiment itself, or what `find` says.
+    pub fn read_base_or_find(
+        &self,
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Experiment, ConfigError> {
+        Experiment::read_or_find(self.path(), &self.all_overrides(), find)
     }
 
     fn path(&self) -> &std::path::Path {

@@ -31,8 +31,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use datasets::{DatasetName, LabelledImages, Split};
 use indicatif::ProgressBar;
+use model::cli::ExperimentArgs;
 pub use model::cli::Options;
-use model::config::{Encoding, EngineKind};
+use model::config::{ConfigError, Encoding, EngineKind, ModelSection};
 use model::network::{Network, values};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
@@ -97,6 +98,18 @@ const CHUNK_NEURONS: usize = 1 << 22;
 
 /// Samples per forward pass of the trained network.
 const ANN_BATCH: usize = 256;
+
+/// Reads the experiment file; a `[model]` that it lacks is that of the converted network in its folder.
+///
+/// # Errors
+/// [`ConfigError`] with every problem.
+pub fn read_experiment(args: &ExperimentArgs) -> Result<Experiment, ConfigError> {
+    args.read_base_or_find(|outline| {
+        let path = args.runs.join(&outline.name).join(snn::artefact::FILE_NAME);
+        let artefact = snn::artefact::read::<Value, Value>(&path).map_err(|error| error.to_string())?;
+        Ok(ModelSection::of_config(&artefact.metadata.config))
+    })
+}
 
 /// Simulates a converted network, or finds it simulated, in a run's folder.
 ///

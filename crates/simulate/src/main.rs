@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match args.read_base() {
+    let experiment = match simulate::read_experiment(&args) {
         Ok(experiment) => experiment,
         Err(error) => {
             eprintln!("{error}");

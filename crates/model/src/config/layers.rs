@@ -55,6 +55,69 @@ pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option
     }
 }
 
+/// `[model]` from elsewhere than the configuration file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSection {
+    /// Shape `[C, H, W]` of one sample.
+    pub input: [usize; 3],
+    /// The layers, first to last.
+    pub layers: Vec<LayerKind>,
+}
+
+impl ModelSection {
+    /// Reads the section out of a resolved configuration, such as an artefact holds; `None` if it has none that is valid.
+    pub fn of_config(config: &str) -> Option<Self> {
+        let table: Table = config.parse().ok()?;
+        let architecture = architecture(table.get("model")?.as_table()?, &mut Vec::new())?;
+        let layers = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
+        Some(Self { input: architecture.input(), layers })
+    }
+
+    /// Fills in what a raw configuration leaves out of its `[model]`.
+    pub(super) fn complete(&self, raw: &mut Table) {
+        let model = raw.entry("model").or_insert_with(|| Value::Table(Table::new()));
+        // What is no table stays, to be refused like any other wrong value.
+        if let Some(model) = model.as_table_mut() {
+            model
+                .entry("input")
+                .or_insert_with(|| self.input.iter().map(|&size| count(size)).collect::<Vec<_>>().into());
+            model.entry("layers").or_insert_with(|| layer_tables(&self.layers));
+        }
+    }
+}
+
+fn count(n: usize) -> Value {
+    Value::Integer(n as i64)
+}
+
+/// The inverse of [`kinds`].
+fn layer_tables(kinds: &[LayerKind]) -> Value {
+    let window = |Window { kernel, stride }: Window| vec![("kernel", count(kernel)), ("stride", count(stride))];
+    let table = |kind: &LayerKind| {
+        let keys = match kind {
+            LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool => Vec::new(),
+            LayerKind::Dense { units } => vec![("units", count(*units))],
+            LayerKind::Conv2d(conv) => vec![
+                ("channels", count(conv.channels)),
+                ("kernel", count(conv.kernel)),
+                ("stride", count(conv.stride)),
+                ("padding", count(conv.padding)),
+                ("groups", count(conv.groups)),
+                ("bias", Value::Boolean(conv.bias)),
+            ],
+            LayerKind::BatchNorm { epsilon } => vec![("epsilon", Value::Float(*epsilon))],
+            LayerKind::Dropout { rate } => vec![("rate", Value::Float(*rate))],
+            LayerKind::AvgPool(pool) | LayerKind::MaxPool(pool) => window(*pool),
+            LayerKind::Residual { body, shortcut } => {
+                vec![("body", layer_tables(body)), ("shortcut", layer_tables(shortcut))]
+            }
+        };
+        let name = ("kind", Value::String(kind.name().to_owned()));
+        Value::Table(std::iter::once(name).chain(keys).map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    Value::Array(kinds.iter().map(table).collect())
+}
+
 /// Layers of a list; a layer with a problem is left out.
 fn kinds(place: &str, list: &Value, problems: &mut Vec<Problem>) -> Vec<LayerKind> {
     let Some(layers) = list.as_array().filter(|layers| layers.iter().all(Value::is_table)) else {

@@ -19,6 +19,7 @@ use toml::{Table, Value};
 use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
 pub use faults::{FaultsConfig, NO_FAULTS};
+pub use layers::ModelSection;
 pub use sweep::{Axis, Cell, folder_name};
 
 /// A configuration that cannot be used, with everything that is wrong with it.
@@ -374,6 +375,30 @@ pub struct ReportConfig {
     pub baseline: Option<String>,
 }
 
+/// What is known of an experiment before its `[model]` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Name of the experiment.
+    pub name: String,
+    /// Name of its data set, not yet checked.
+    pub dataset: String,
+    /// Shape of the input, if the file gives it.
+    pub input: Option<[usize; 3]>,
+}
+
+impl Outline {
+    /// `None` if the file lacks what every experiment must have, or has something else in its place.
+    fn of(raw: &Table) -> Option<Self> {
+        let text = |path: &str| schema::lookup(raw, path).and_then(Value::as_str).map(str::to_owned);
+        let name = text("name").filter(|name| schema::is_slug(name))?;
+        let input = schema::lookup(raw, "model.input").and_then(Value::as_array).and_then(|sizes| {
+            let sizes: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(size.as_integer()?).ok()).collect();
+            sizes.try_into().ok()
+        });
+        Some(Self { name, dataset: text("data.dataset")?, input })
+    }
+}
+
 /// A checked file: one experiment, and the combinations of its sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentFile {
@@ -404,7 +429,7 @@ impl ExperimentFile {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let Raw { mut table, axes, mut problems } = Raw::parse(text, path, overrides)?;
+        let Raw { mut table, axes, mut problems } = Raw::parse(text, path, overrides, |_| Ok(None))?;
         let base = experiment(&table, &mut problems);
         let fail = |problems| ConfigError { file: path.to_owned(), problems };
         let Some(base) = base.filter(|_| problems.is_empty()) else { return Err(fail(problems)) };
@@ -437,14 +462,28 @@ struct Raw {
 }
 
 impl Raw {
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let mut table: Table = text.parse().map_err(|error| ConfigError {
-            file: path.to_owned(),
-            problems: vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))],
-        })?;
+    /// - `find`: is asked for `[model]` if the file has no `model.layers`
+    fn parse(
+        text: &str,
+        path: &Path,
+        overrides: &[String],
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Self, ConfigError> {
+        let fail = |problems| ConfigError { file: path.to_owned(), problems };
+        let mut table: Table = text
+            .parse()
+            .map_err(|error| fail(vec![Problem::new("", format!("not valid TOML: {}", syntax(&error, text)))]))?;
         let mut problems = Vec::new();
         for text in overrides {
             override_key(&mut table, text, &mut problems);
+        }
+        if schema::lookup(&table, "model.layers").is_none()
+            && let Some(outline) = Outline::of(&table)
+        {
+            match find(&outline) {
+                Ok(section) => _ = section.map(|section| section.complete(&mut table)),
+                Err(message) => return Err(fail(vec![Problem::new("model", message)])),
+            }
         }
         let axes = sweep::axes(&table, &mut problems);
         Ok(Self { table, axes, problems })
@@ -471,7 +510,21 @@ impl Experiment {
     /// # Errors
     /// As [`ExperimentFile::read`].
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        Self::parse(&read_text(path)?, path, overrides)
+        Self::read_or_find(path, overrides, |_| Ok(None))
+    }
+
+    /// The same; its `[model]` may be found elsewhere.
+    ///
+    /// - `find`: is asked for the section if the file has no `model.layers`; `None` if it is nowhere else either
+    ///
+    /// # Errors
+    /// As [`ExperimentFile::read`], and what `find` says.
+    pub fn read_or_find(
+        path: &Path,
+        overrides: &[String],
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Self, ConfigError> {
+        Self::parse_or_find(&read_text(path)?, path, overrides, find)
     }
 
     /// Checks the text of an experiment file as [`Self::read`] does; `path` is for messages.
@@ -479,7 +532,20 @@ impl Experiment {
     /// # Errors
     /// As [`ExperimentFile::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let Raw { table, mut problems, .. } = Raw::parse(text, path, overrides)?;
+        Self::parse_or_find(text, path, overrides, |_| Ok(None))
+    }
+
+    /// Checks the text of an experiment file as [`Self::read_or_find`] does.
+    ///
+    /// # Errors
+    /// As [`Self::read_or_find`].
+    pub fn parse_or_find(
+        text: &str,
+        path: &Path,
+        overrides: &[String],
+        find: impl FnOnce(&Outline) -> Result<Option<ModelSection>, String>,
+    ) -> Result<Self, ConfigError> {
+        let Raw { table, mut problems, .. } = Raw::parse(text, path, overrides, find)?;
         let experiment = experiment(&table, &mut problems).filter(|_| problems.is_empty());
         experiment.ok_or_else(|| ConfigError { file: path.to_owned(), problems })
     }

@@ -95,8 +95,16 @@ pub const KEYS: &[Key] = &[
     ),
     key("data.path", Kind::Text, "", "folder with the data set's files; default `data/DATASET`"),
     key("data.validation_samples", Kind::Integer(0, 1_000_000), "0", "training samples set aside for validation"),
-    required("model.input", Kind::Shape, "shape of one sample, `[C, H, W]`"),
-    required("model.layers", Kind::Layers, "the layers, first to last, each a table with a `kind`"),
+    required(
+        "model.input",
+        Kind::Shape,
+        "shape of one sample, `[C, H, W]`; `convert --weights FILE.onnx` takes it from there",
+    ),
+    required(
+        "model.layers",
+        Kind::Layers,
+        "the layers, first to last, each a table with a `kind`; `convert --weights FILE.onnx` takes them from there",
+    ),
     key(
         "train.augment.crop_padding",
         Kind::Integer(0, 1024),
@@ -408,6 +416,14 @@ pub(super) fn is_key(path: &str) -> bool {
     KEYS.iter().any(|key| key.path == path)
 }
 
+/// Whether a text is fit to name files and folders.
+pub(super) fn is_slug(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.len() <= 100
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 /// The problem of a path that is neither key nor section, with the nearest key that exists.
 pub(super) fn unknown(path: &str) -> Problem {
     // A key may stand in the wrong section: compare both the whole path and its last part.
@@ -448,12 +464,7 @@ impl Kind {
         let list = || value.as_array().filter(|list| (1..list.len()).all(|i| !list[..i].contains(&list[i])));
         let good = match self {
             Self::Text => value.is_str(),
-            Self::Slug => value.as_str().is_some_and(|text| {
-                !text.is_empty()
-                    && !text.starts_with('.')
-                    && text.len() <= 100
-                    && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-            }),
+            Self::Slug => value.as_str().is_some_and(is_slug),
             Self::Bool => value.is_bool(),
             Self::Integer(low, high) => value.as_integer().is_some_and(|found| (low..=high).contains(&found)),
             Self::Float(low, high) => number().is_some_and(|found| (low..=high).contains(&found)),

@@ -172,6 +172,58 @@ fn layers_with_all_their_keys_are_read() {
     assert_eq!(kinds[6], LayerKind::AvgPool(Window { kernel: 2, stride: 1 }));
 }
 
+/// [`MINIMAL`] without its `[model]`.
+fn without_model() -> String {
+    MINIMAL.split_once("[model]").unwrap().0.to_owned()
+}
+
+#[test]
+fn a_model_from_elsewhere_becomes_part_of_the_configuration() {
+    let body =
+        vec![LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: false })];
+    let section = ModelSection {
+        input: [1, 8, 8],
+        layers: vec![
+            LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true }),
+            LayerKind::BatchNorm { epsilon: 1e-3 },
+            LayerKind::Relu,
+            LayerKind::Residual { body, shortcut: Vec::new() },
+            LayerKind::Relu,
+            LayerKind::MaxPool(Window { kernel: 2, stride: 1 }),
+            LayerKind::Dropout { rate: 0.25 },
+            LayerKind::AvgPool(Window { kernel: 2, stride: 2 }),
+            LayerKind::GlobalAvgPool,
+            LayerKind::Flatten,
+            LayerKind::Dense { units: 10 },
+        ],
+    };
+    let find = |outline: &Outline| {
+        assert_eq!((outline.name.as_str(), outline.dataset.as_str(), outline.input), ("tiny", "digits", None));
+        Ok(Some(section.clone()))
+    };
+    let experiment = Experiment::parse_or_find(&without_model(), Path::new("x.toml"), &[], find).unwrap();
+    let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
+    assert_eq!(kinds, section.layers);
+    assert_eq!(ModelSection::of_config(&experiment.to_toml()), Some(section));
+}
+
+#[test]
+fn a_model_is_looked_for_elsewhere_only_where_the_file_has_none() {
+    let find = |_: &Outline| panic!("the file has one");
+    Experiment::parse_or_find(MINIMAL, Path::new("x.toml"), &[], find).unwrap();
+    let parse = |found| Experiment::parse_or_find(&without_model(), Path::new("x.toml"), &[], |_| found);
+    let error = parse(Err("net.onnx: no".to_owned())).unwrap_err().to_string();
+    assert_eq!(error, "x.toml: model: net.onnx: no");
+    let error = parse(Ok(None)).unwrap_err().to_string();
+    assert!(error.contains("[model] layers: missing") && error.contains("convert --weights FILE.onnx"), "{error}");
+    let bad = ModelSection { input: [1, 8, 8], layers: vec![LayerKind::Relu] };
+    let error = parse(Ok(Some(bad))).unwrap_err().to_string();
+    assert!(error.contains("[model.layers] 0: relu: does not follow"), "{error}");
+    for text in ["{\"name\": 3}", "name = \"x\"", "not = = toml"] {
+        assert_eq!(ModelSection::of_config(text), None);
+    }
+}
+
 #[test]
 fn keys_that_contradict_each_other_are_refused() {
     for (overrides, message) in [
