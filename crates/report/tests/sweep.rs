@@ -36,6 +36,7 @@ impl Made {
 
     fn run(&self) -> RunRecord {
         let seeds = self.accuracies.iter().zip(0..).map(|(&accuracy, seed)| SeedRecord {
+            loss: Vec::new(),
             seed,
             accuracy: vec![accuracy - 0.3, accuracy],
             agreement: vec![0.5, 0.75],
@@ -47,6 +48,7 @@ impl Made {
             label: self.label(),
             network: self.network(),
             conversion: ConversionRecord {
+                scale_search: None,
                 method: self.convert.1.to_owned(),
                 p: (self.convert.1 == "norm").then_some(4.0),
                 kappa: (self.convert.1 == "norm").then_some(0.25),
@@ -58,6 +60,7 @@ impl Made {
                 layers: Vec::new(),
             },
             simulation: SimulationRecord {
+                faults: None,
                 engine: "event".to_owned(),
                 encoding: self.encoding.to_owned(),
                 reset: "subtract".to_owned(),
