@@ -49,13 +49,13 @@ fn args(config: &str) -> (tempfile::TempDir, ExperimentArgs) {
 
 fn run(config: &str, weights: &Path) -> (Experiment, convert::Outcome, simulate::Outcome) {
     let (folder, args) = args(config);
-    let experiment = read_experiment(&args, Some(weights)).unwrap().base;
+    let experiment = read_experiment(&args, Some(weights)).unwrap();
     let run = folder.path().join("imported");
     let converted = convert::run(&experiment, weights, &run, Options::default()).unwrap();
     let again = convert::run(&experiment, weights, &run, Options::default()).unwrap();
     assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);
     // `simulate` is given the same file, and finds the network's architecture in its folder.
-    let simulated = simulate::read_experiment(&args).unwrap().base;
+    let simulated = simulate::read_experiment(&args).unwrap();
     assert_eq!(simulated.architecture, experiment.architecture);
     let outcome = simulate::run(&simulated, "seed 0", "run", &run, Options::default()).unwrap();
     let config = snn::artefact::read::<Value, Value>(&run.join("snn.safetensors")).unwrap().metadata.config;
@@ -118,7 +118,7 @@ layers = [
     let convert = |pool: &str| {
         let (_config, args) = args(&model(pool));
         let weights = fixture("cnn.pt");
-        let experiment = read_experiment(&args, Some(&weights)).unwrap().base;
+        let experiment = read_experiment(&args, Some(&weights)).unwrap();
         convert::run(&experiment, &weights, folder.path(), Options::default()).unwrap().reused
     };
     assert_eq!([convert("max"), convert("max"), convert("avg"), convert("avg")], [false, true, false, true]);
