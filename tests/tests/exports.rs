@@ -28,7 +28,7 @@ fn experiment(overrides: &[&str]) -> Experiment {
 
 fn converted(experiment: &Experiment) -> (tempfile::TempDir, convert::Outcome) {
     let folder = tempfile::tempdir().unwrap();
-    let ann = train::run(experiment, folder.path(), train::Options::default()).unwrap();
+    let ann = train::run(experiment, folder.path(), None, train::Options::default()).unwrap();
     let snn = convert::run(experiment, &ann.path, folder.path(), convert::Options::default()).unwrap();
     (folder, snn)
 }

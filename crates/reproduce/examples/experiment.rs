@@ -17,7 +17,7 @@ simulate = { steps = 16 }
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("runs/example"), PathBuf::from);
     let experiment = ExperimentFile::parse(CONFIG, "example".as_ref(), &["convert.kappa=0.4".to_owned()])?.base;
-    let ann = train::run(&experiment, &folder, Options::default())?;
+    let ann = train::run(&experiment, &folder, None, Options::default())?;
     println!("{}: {:.1} %", experiment.architecture, 100.0 * ann.metadata.test_accuracy);
 
     convert::run(&experiment, &ann.path, &folder, Options::default())?;

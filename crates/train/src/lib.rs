@@ -9,7 +9,7 @@
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
 //! let experiment = model::config::ExperimentFile::read("configs/quickstart.toml".as_ref(), &[])?.base;
-//! let ann = train::run(&experiment, "runs/quickstart".as_ref(), train::Options::default())?;
+//! let ann = train::run(&experiment, "runs/quickstart".as_ref(), None, train::Options::default())?;
 //! println!("{}: {:.1} %", ann.path.display(), 100.0 * ann.metadata.test_accuracy);
 //! # Ok(())
 //! # }
