@@ -38,6 +38,7 @@ use burn::tensor::Device;
 use datasets::{DatasetError, DatasetName, LabelledImages, Split};
 use import::Imported;
 use model::Experiment;
+use model::architecture::shape_text;
 use model::cli::ExperimentArgs;
 pub use model::cli::Options;
 use model::config::{Calibrate, ConfigError, ConvertConfig, Kappa, Method, Outline, Readout, Scale};
@@ -90,17 +91,12 @@ pub fn read_experiment(args: &ExperimentArgs, weights: Option<&Path>) -> Result<
             Some(sample) if sample != network.model.input => Err(format!(
                 "{}: takes images of {}, and {dataset} has {}; export the network for these",
                 onnx.display(),
-                shape_text(network.model.input),
-                shape_text(sample)
+                shape_text(&network.model.input),
+                shape_text(&sample)
             )),
             _ => Ok(Some(network.model)),
         }
     })
-}
-
-/// `1×28×28`
-fn shape_text([channels, height, width]: [usize; 3]) -> String {
-    format!("{channels}×{height}×{width}")
 }
 
 /// Converts a network, or finds it converted, in a run's folder.

@@ -288,7 +288,7 @@ fn brief(kind: &LayerKind) -> Option<String> {
 }
 
 /// A shape for people: `1×28×28`.
-pub(crate) fn shape_text(shape: &[usize]) -> String {
+pub fn shape_text(shape: &[usize]) -> String {
     let sizes: Vec<_> = shape.iter().map(ToString::to_string).collect();
     sizes.join("×")
 }

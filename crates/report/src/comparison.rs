@@ -6,7 +6,7 @@
 //! several at once, Holm's correction keeps the chance of any false call at 5 %. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
-use crate::statistic::{Summary, half_width, holm, p_value, summarise};
+use crate::statistic::{Summary, by_network, half_width, holm, p_value, summarise};
 
 /// Outcome of comparing two methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +63,6 @@ pub(crate) fn paired(a: &[(Key<'_>, f64)], b: &[(Key<'_>, f64)]) -> Option<Summa
     }
     let at_seeds = a.iter().filter_map(|(key, x)| b.iter().find(|(other, _)| other == key).map(|(_, y)| x - y));
     summarise(at_seeds)
-}
-
-/// Mean over the seeds of each network, sorted by network.
-fn by_network<'a>(values: &[(Key<'a>, f64)]) -> Vec<(&'a str, f64)> {
-    let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
-    networks.sort_unstable();
-    networks.dedup();
-    let mean = |n: &str| summarise(values.iter().filter(|(key, _)| key.0 == n).map(|(_, x)| *x)).map(|s| s.mean);
-    networks.into_iter().filter_map(|n| Some((n, mean(n)?))).collect()
 }
 
 /// One value per unit of replication: the means of the networks if there are several, else the values as they are.

@@ -37,12 +37,17 @@ pub(crate) fn half_width(summary: &Summary) -> Option<f64> {
 ///
 /// The seeds of a network are averaged first: they are not independent of each other. `None` for the width of a single network.
 pub(crate) fn over_networks(values: &[((&str, u64), f64)]) -> Option<(f64, Option<f64>)> {
+    let summary = summarise(by_network(values).into_iter().map(|(_, mean)| mean))?;
+    Some((summary.mean, half_width(&summary)))
+}
+
+/// Mean over the seeds of each network, sorted by network.
+pub(crate) fn by_network<'a>(values: &[((&'a str, u64), f64)]) -> Vec<(&'a str, f64)> {
     let mut networks: Vec<&str> = values.iter().map(|((network, _), _)| *network).collect();
     networks.sort_unstable();
     networks.dedup();
-    let of = |network: &&str| summarise(values.iter().filter(|((n, _), _)| n == network).map(|(_, v)| *v));
-    let summary = summarise(networks.iter().filter_map(|network| Some(of(network)?.mean)))?;
-    Some((summary.mean, half_width(&summary)))
+    let mean = |n: &str| summarise(values.iter().filter(|(key, _)| key.0 == n).map(|(_, x)| *x)).map(|s| s.mean);
+    networks.into_iter().filter_map(|n| Some((n, mean(n)?))).collect()
 }
 
 /// The same for one of several intervals that all cover at once with 95 %: each misses with 5 % over their number (Bonferroni).
