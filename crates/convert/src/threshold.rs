@@ -10,8 +10,8 @@ use thiserror::Error;
 use crate::activation::{Activations, percentile};
 use crate::layer::{AnnLayer, Before};
 
-/// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, as in
-/// Li et al. 2021.
+/// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, the steps of the code
+/// of Li et al. 2021, which stops at 6/100.
 const MMSE_CANDIDATES: usize = 100;
 
 /// No thresholds can be chosen.

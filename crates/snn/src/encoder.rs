@@ -11,6 +11,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::philox::{philox, philox_lanes};
 use crate::places::by_place;
+use crate::simd::{LANES, at_most};
 use crate::spikes::SpikeTrain;
 
 /// Streams of random numbers that must not share a counter.
@@ -19,9 +20,6 @@ const PHASE_STREAM: u32 = 1;
 
 /// A rate of one spike per step.
 const ONE: u64 = 1 << 32;
-
-/// Pixels whose random numbers are drawn together.
-const LANES: usize = 16;
 
 /// Bits of a word of spikes.
 const WORD: usize = u64::BITS as usize;
@@ -101,7 +99,7 @@ impl WithSimd for Poisson<'_> {
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { train, first_step, seed, sample, rates } = self;
         let (shape, n_steps) = (train.shape(), train.n_steps());
         let indices: Vec<u32> = (0..rates.len() as u32).collect();
@@ -109,41 +107,35 @@ impl WithSimd for Poisson<'_> {
         let (words, n_words) = train.words_mut();
         for (word, (indices, rates)) in indices.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
             // Dark pixels are passed over where all of a group are.
-            let mut lit = [false; WORD / LANES];
-            let mut pixels = [[0; LANES]; WORD / LANES];
-            for (group, (indices, rates)) in indices.chunks(LANES).zip(rates.chunks(LANES)).enumerate() {
-                lit[group] = rates.iter().any(|&rate| rate > 0);
-                pixels[group][..indices.len()].copy_from_slice(indices);
+            let mut lit = 0_u64;
+            let (mut pixels, mut limits) = ([0; WORD], [0; WORD]);
+            pixels[..indices.len()].copy_from_slice(indices);
+            for (lane, &rate) in rates.iter().enumerate() {
+                // A draw is below its rate if it is at most this; rates are up to 2³², one more than a draw's bits hold.
+                limits[lane] = rate.saturating_sub(1) as u32;
+                lit |= u64::from(rate > 0) << lane;
             }
-            let mut draws = [[0; WORD]; 4];
+            let (pixels, limits) = (pixels.as_chunks::<LANES>().0, limits.as_chunks::<LANES>().0);
             // One call of the generator serves four steps of the run.
             for call in first_step / 4..(first_step + n_steps).div_ceil(4) {
-                for group in (0..lit.len()).filter(|&group| lit[group]) {
-                    let counters = [pixels[group], [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
-                    for (draws, drawn) in draws.iter_mut().zip(philox_lanes(seed, counters)) {
-                        draws[group * LANES..][..LANES].copy_from_slice(&drawn);
+                let mut spikes = [0_u64; 4];
+                for (group, (pixels, limits)) in pixels.iter().zip(limits).enumerate() {
+                    if (lit >> (LANES * group)) as u16 == 0 {
+                        continue;
+                    }
+                    let counters = [*pixels, [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
+                    for (spikes, draws) in spikes.iter_mut().zip(philox_lanes(seed, counters)) {
+                        *spikes |= u64::from(at_most(simd, &draws, limits)) << (LANES * group);
                     }
                 }
-                for (step, draws) in (4 * call..first_step + n_steps).zip(&draws) {
+                for (step, spikes) in (4 * call..first_step + n_steps).zip(spikes) {
                     if step >= first_step {
-                        words[(step - first_step) * n_words + word] = spikes(draws, rates);
+                        words[(step - first_step) * n_words + word] = spikes & lit;
                     }
                 }
             }
         }
     }
-}
-
-/// Bit k is 1 where draw k is below its rate.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
-fn spikes(draws: &[u32; WORD], rates: &[u64]) -> u64 {
-    let mut bits = 0;
-    for (lane, (&draw, &rate)) in draws.iter().zip(rates).enumerate() {
-        // The sign bit of the difference; comparisons would be made one by one.
-        bits |= u64::from(draw).wrapping_sub(rate) >> 63 << lane;
-    }
-    bits
 }
 
 /// - `charge`: before the first step, of which only the part below a spike counts

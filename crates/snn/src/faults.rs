@@ -9,16 +9,19 @@
 //! `layer`: all neurons of a layer have one threshold and one scale) or of its connection and channel (`channel`: each channel,
 //! in a fully connected layer each neuron, has its own, so that neurons with huge weights do not cost the others their precision):
 //!
-//! 1. `weight_bits` b: `w̃ ← Δ · round(w̃ / Δ)`, `Δ = m / (2^(b−1) − 1)`: symmetric and uniform
-//!    (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference").
+//! 1. `weight_bits` b: `w̃ ← Δ · round(w̃ / Δ)`, `Δ = m / (2^(b−1) − 1)`: the symmetric uniform quantiser, with as many
+//!    steps on either side of zero (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference: A
+//!    whitepaper", 2.2, 2.6).
 //! 2. `weight_noise` σ: `w̃ ← w̃ + σ m ε` (relative to the range, as in Joshi et al. 2020, "Accurate deep neural network inference
 //!    using computational phase-change memory") or `w̃ ← w̃ (1 + σ ε)` (relative to the weight, as in Büchel et al. 2021,
-//!    "Supervised training of spiking neural networks for robust deployment on mixed-signal neuromorphic processors").
-//! 3. `threshold_mismatch` σ: each neuron fires at `θ = max(1 + σ ε, 1/10)` in place of 1, and subtracts θ (Büchel et al. 2021).
+//!    "Supervised training of spiking neural networks for robust deployment on mixed-signal neuromorphic processors"). The first
+//!    has one σ for all weights of a range; that of a phase-change cell depends on its conductance.
+//! 3. `threshold_mismatch` σ: each neuron fires at `θ = max(1 + σ ε, 1/10)` in place of 1, and subtracts θ. Gaussian relative to
+//!    the nominal threshold, as in the code of Büchel et al. 2021, who take |θ| where there is a floor here.
 //!    Each position of a convolution is a neuron. Potentials that start at a share of the threshold start at that of the nominal one.
-//! 4. `dropped_spikes` p: each spike, those of the input too, is lost with probability p for all that it would have reached (the
-//!    deletion noise of Park et al. 2021, "Noise-robust deep spiking neural networks with temporal information"). The neuron
-//!    has fired and is reset. Trains that a run records are those that arrive.
+//! 4. `dropped_spikes` p: each spike, those of the input too, is lost with probability p for all that it would have reached
+//!    (deletion noise: Park et al. 2021, "Noise-robust deep spiking neural networks with temporal information"). The neuron has
+//!    fired and is reset. Trains that a run records are those that arrive.
 //!
 //! A weight is stored once: a kernel's is the same at all positions, its fault too. Biases stay: hardware keeps them where it keeps
 //! potentials, in more bits. Changed layers are rounded to exact grids again, whose bounds are computed anew.

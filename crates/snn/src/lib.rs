@@ -76,6 +76,7 @@ mod planes;
 pub mod pool;
 pub mod probe;
 pub mod rate;
+mod simd;
 pub mod spikes;
 pub mod wiring;
 

@@ -10,7 +10,7 @@ use std::iter;
 
 use model::population::Pool;
 
-use crate::spikes::SpikeTrain;
+use crate::spikes::{SpikeTrain, add_bits, bits_of};
 
 /// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
 const TOTAL_BITS: usize = 24;
@@ -24,15 +24,16 @@ const LANES: usize = 8;
 /// A bit of each of 512 numbers.
 type Bits = [u64; LANES];
 
-/// How average pools add up. Sums stand where the first input of their window does, in rows of whole words, of which there
-/// are only those that windows begin in.
+/// How average pools add up. On their way, sums stand where the first input of their window does, in rows of whole words, of which
+/// there are only those that windows begin in.
 #[derive(Debug)]
 pub(crate) struct SumPools {
     pools: Vec<SumPool>,
     /// Words of a row.
     row_words: usize,
-    /// Where windows begin, by position.
+    /// Where windows begin, by position, in bits.
     firsts: Vec<u32>,
+    channels: usize,
 }
 
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl Planes {
         }
     }
 
-    /// Sums of a train's spikes over the windows of pools.
+    /// Sums of a train's spikes over the windows of pools, with channels last like the spikes of a train.
     ///
     /// - `other`: memory to work in
     #[inline(always)]
@@ -154,15 +155,41 @@ impl Planes {
                 }
             }
         }
-        self.finish();
+        self.drop_empty();
+        std::mem::swap(self, other);
+        self.put_together(other, pools);
+        self.unite_higher();
     }
 
-    /// Drops the highest planes that are zero throughout, and unites those above the lowest.
+    /// Puts the windows of rows of whole words side by side.
     #[inline(always)]
-    fn finish(&mut self) {
+    fn put_together(&mut self, apart: &Self, pools: &SumPools) {
+        let (n_steps, channels) = (apart.n_steps, pools.channels);
+        self.reset(apart.depth, n_steps, (pools.firsts.len() * channels).div_ceil(64).next_multiple_of(LANES));
+        for step in 0..n_steps {
+            for (words, apart) in self.at_mut(step).zip(apart.at(step)) {
+                words.fill(0);
+                for (position, &first) in pools.firsts.iter().enumerate() {
+                    for channel in (0..channels).step_by(64) {
+                        let bits = bits_of(apart, first as usize + channel, (channels - channel).min(64));
+                        add_bits(words, position * channels + channel, bits);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops the highest planes that are zero throughout.
+    #[inline(always)]
+    fn drop_empty(&mut self) {
         while self.depth > 0 && self.spikes_of_plane(self.depth - 1) == 0 {
             self.depth -= 1;
         }
+    }
+
+    /// Unites the planes above the lowest.
+    #[inline(always)]
+    fn unite_higher(&mut self) {
         if let Some([second, others @ ..]) = self.words[..self.depth].get(1..) {
             self.higher.clone_from(second);
             for words in others {
@@ -210,7 +237,10 @@ impl Planes {
             _ => return false,
         }
         let Centred { base, above, below } = centred;
-        [&mut *base, &mut *above, &mut *below].into_iter().for_each(Self::finish);
+        for planes in [&mut *base, &mut *above, &mut *below] {
+            planes.drop_empty();
+            planes.unite_higher();
+        }
         let (before, after) = (self.total(), base.total() + above.total() + below.total());
         after + before / 8 < before
     }
@@ -279,12 +309,7 @@ impl SumPools {
         let pools = pools.map(of_pool).collect();
         let [_, rows, columns] = output;
         let windows = (0..rows).flat_map(|y| (0..columns).map(move |x| y * 64 * row_words + x * pitch));
-        Self { pools, row_words, firsts: windows.map(|first| first as u32).collect() }
-    }
-
-    /// Where the windows begin, by position, in bits.
-    pub(crate) fn firsts(&self) -> &[u32] {
-        &self.firsts
+        Self { pools, row_words, firsts: windows.map(|first| first as u32).collect(), channels }
     }
 }
 
@@ -386,7 +411,6 @@ mod tests {
 
     use super::*;
     use crate::pool::Windows;
-    use crate::spikes::bits_of;
 
     /// - `bit`: of the neuron
     fn count(planes: &Planes, step: usize, bit: usize) -> i64 {
@@ -427,13 +451,13 @@ mod tests {
             let windows = Windows::new(shape, chain.iter());
             let mut total = 0;
             for step in 0..3 {
-                let mut expected = vec![0; channels * pools.firsts().len()];
+                let n_positions = pools.firsts.len();
+                let mut expected = vec![0; channels * n_positions];
                 for neuron in spikes.neurons(step) {
                     windows.of(neuron).iter().for_each(|&window| expected[window as usize] += 1);
                 }
                 for (window, &expected) in expected.iter().enumerate() {
-                    let (channel, position) = (window / pools.firsts().len(), window % pools.firsts().len());
-                    let bit = pools.firsts()[position] as usize + channel;
+                    let bit = window % n_positions * channels + window / n_positions;
                     assert_eq!(count(&sums, step, bit), expected, "{channels} channels, {chain:?}");
                 }
                 total += expected.iter().sum::<i64>();

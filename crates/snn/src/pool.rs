@@ -3,8 +3,8 @@
 //! An average pool adds spikes up: its 1/k² is in the weights that follow, so it is no more than a detour of the
 //! synapses. A max pool lets a spike through when it raises the largest spike count of its window so far. At every
 //! step the output has then spiked exactly as often as the busiest input of the window, which is what the largest
-//! activation stands for. (Rueckauer et al. 2017 let every spike of the input with the largest count through, which
-//! passes one too many whenever an input draws level with it.) It costs a counter per input and a comparison per input spike
+//! activation stands for. (Rueckauer et al. 2017 let the spikes of one input through, that with the largest
+//! estimated rate. With counts for rates this passes one too many when an input draws level and the tie goes to it.) It costs a counter per input and a comparison per input spike
 //! and window.
 
 use model::population::{Pool, PoolKind};

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use model::config::Reset;
-use pulp::Arch;
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use crate::engine::events::{Lists, PoolStates, Scratch};
@@ -14,6 +14,7 @@ use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
 use crate::network::SpikingLayer;
 use crate::places::{by_neuron, by_place};
 use crate::pool::Pooling;
+use crate::simd::Aligned;
 use crate::spikes::SpikeTrain;
 use crate::wiring::{Connection, Kernel};
 
@@ -298,7 +299,7 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
     }
 
     #[inline(always)]
-    fn step(&mut self, step: usize, currents: &[f32; W]) {
+    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(currents): &Aligned<[f32; W]>) {
         // Of the steps so far, this one included, the mean is half of the last; all counted from 0.
         let since_mean = step as f64 / 2.0;
         for lane in 0..W {
@@ -370,7 +371,7 @@ impl<const W: usize> Consumer<W> for Site<'_, W> {
     }
 
     #[inline(always)]
-    fn step(&mut self, step: usize, currents: &[f32; W]) {
+    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(currents): &Aligned<[f32; W]>) {
         for ((mean, squares), &current) in self.mean.iter_mut().zip(&mut self.squares).zip(currents) {
             let deviation = f64::from(current) - *mean;
             *mean += deviation / (step + 1) as f64;

@@ -42,7 +42,7 @@ pub(super) fn section(record: &ExperimentRecord) -> Section {
                 }
             }
             h3 { "Source" }
-            p { "Allred, J. M. & Roy, K. (2021). “L4-Norm Weight Adjustments for Converted Spiking Neural Networks”. " a href="https://arxiv.org/abs/2111.09446" rel="noreferrer" { "arXiv 2111.09446" } "." }
+            p { "Allred, J. & Roy, K. (2021). “L4-Norm Weight Adjustments for Converted Spiking Neural Networks”. " a href="https://arxiv.org/abs/2111.09446" rel="noreferrer" { "arXiv 2111.09446" } "." }
             p.note { "Statements marked as the paper’s are those of its abstract; everything else on this page is Quartic’s own derivation or measurement." }
         },
     }

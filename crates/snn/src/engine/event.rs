@@ -8,9 +8,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use model::config::{Encoding, Reset};
-use pulp::Arch;
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::events::{Lists, PoolStates, Scratch};
@@ -20,6 +21,7 @@ use crate::drive::Drive;
 use crate::exit::{EarlyDecision, EarlyExit, Watch};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::places::{by_neuron, by_place};
+use crate::simd::{Aligned, LANES, at_least};
 use crate::spikes::{SpikeTrain, add_bits};
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
@@ -34,6 +36,16 @@ pub struct EventEngine {
     network: SpikingNetwork,
     packed: Vec<PackedLayer>,
     arch: Arch,
+    /// Of threads that are done with it.
+    memory: Mutex<Vec<Memory>>,
+}
+
+/// Memory to run a batch in, which keeps its size.
+#[derive(Debug, Default)]
+struct Memory {
+    scratch: Scratch,
+    /// Per sample of the batch.
+    lists: Vec<Lists>,
 }
 
 #[derive(Debug)]
@@ -84,7 +96,12 @@ impl EventEngine {
 
     /// The same with the level given; every level gives the same spikes.
     fn with_arch(network: &SpikingNetwork, arch: Arch) -> Self {
-        Self { network: network.clone(), packed: network.layers().iter().map(PackedLayer::new).collect(), arch }
+        Self {
+            network: network.clone(),
+            packed: network.layers().iter().map(PackedLayer::new).collect(),
+            arch,
+            memory: Mutex::default(),
+        }
     }
 
     fn start<'a>(&self, sample: &Sample<'a>, encoding: Encoding) -> Run<'a> {
@@ -117,15 +134,17 @@ impl EventEngine {
             vec![arrive(train, 0, &run.sample)]
         };
         let mut spikes: Vec<Vec<SpikeTrain>> = runs.iter().map(encode).collect();
-        let mut scratch = Scratch::default();
-        let mut lists: Vec<Lists> = runs.iter().map(|_| Lists::default()).collect();
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = memory.unwrap_or_default();
+        let Memory { scratch, lists } = &mut memory;
+        lists.resize_with(lists.len().max(runs.len()), Lists::default);
         for (idx, (layer, packed)) in self.network.layers().iter().zip(&self.packed).enumerate() {
             // The weights of a convolution serve all positions of a sample.
             let at_once = if packed.synapses.has_one_position() { BATCH } else { 1 };
             for (runs, spikes) in runs.chunks_mut(at_once).zip(spikes.chunks_mut(at_once)) {
                 let lists = &mut lists[..runs.len()];
                 for ((run, spikes), lists) in runs.iter_mut().zip(&*spikes).zip(&mut *lists) {
-                    packed.synapses.list(self.arch, spikes, &mut run.layers[idx].pools, &mut scratch, lists);
+                    packed.synapses.list(self.arch, spikes, &mut run.layers[idx].pools, scratch, lists);
                 }
                 let outputs = runs
                     .iter_mut()
@@ -149,6 +168,7 @@ impl EventEngine {
                 }
             }
         }
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         for (run, later) in runs.iter_mut().zip(spikes) {
             if run.spikes.is_empty() {
                 run.spikes = later;
@@ -315,10 +335,10 @@ impl<'a, const OWN: bool> Firing<'a, OWN> {
             firing: self,
             sample: 0,
             places: 0..0,
-            potentials: [0.0; W],
-            currents: [0.0; W],
-            thresholds: [1.0; W],
-            limits: [f32::INFINITY; W],
+            potentials: Aligned([0.0; W]),
+            currents: Aligned([0.0; W]),
+            thresholds: Aligned([1.0; W]),
+            limits: Aligned([f32::INFINITY; W]),
         }
     }
 }
@@ -338,12 +358,12 @@ struct Site<'a, 'b, const W: usize, const OWN: bool> {
     firing: &'a mut Firing<'b, OWN>,
     sample: usize,
     places: Range<usize>,
-    potentials: [f32; W],
-    currents: [f32; W],
+    potentials: Aligned<[f32; W]>,
+    currents: Aligned<[f32; W]>,
     /// Mean nothing where all are 1.
-    thresholds: [f32; W],
+    thresholds: Aligned<[f32; W]>,
     /// Mean nothing where there are none.
-    limits: [f32; W],
+    limits: Aligned<[f32; W]>,
     /// Bit k for neuron k, of each step.
     spikes: Vec<u64>,
 }
@@ -353,22 +373,25 @@ impl<const W: usize, const OWN: bool> Site<'_, '_, W, OWN> {
     ///
     /// - `reset`: the potential and the threshold of a neuron that fires to what is left of the potential
     #[inline(always)]
-    fn fire(&mut self, currents: &[f32; W], reset: impl Fn(f32, f32) -> f32) -> u64 {
-        // Lanes of the bits are as wide as those of the potentials.
-        let mut halves = [0_u32; 2];
-        for (half, first) in halves.iter_mut().zip((0..W).step_by(32)) {
-            for lane in first..W.min(first + 32) {
-                let u = self.potentials[lane] + self.currents[lane] + currents[lane];
-                let threshold = if OWN { self.thresholds[lane] } else { 1.0 };
-                let fired = u >= threshold;
-                self.potentials[lane] = if fired { reset(u, threshold) } else { u };
-                *half |= u32::from(fired) << (lane - first);
-            }
+    fn fire<S: Simd>(&mut self, simd: S, currents: &Aligned<[f32; W]>, reset: impl Fn(f32, f32) -> f32) -> u64 {
+        let mut u = Aligned([0.0; W]);
+        let Aligned(u) = &mut u;
+        for lane in 0..W {
+            u[lane] = self.potentials.0[lane] + self.currents.0[lane] + currents.0[lane];
         }
-        let bits = u64::from(halves[0]) | u64::from(halves[1]) << 32;
+        let thresholds = if OWN { &self.thresholds.0 } else { &[1.0; W] };
+        let mut bits = 0;
+        let lanes = u.as_chunks::<LANES>().0.iter().zip(thresholds.as_chunks::<LANES>().0);
+        for (k, (u, thresholds)) in lanes.enumerate() {
+            bits |= u64::from(at_least(simd, u, thresholds)) << (LANES * k);
+        }
+        for lane in 0..W {
+            let fired = u[lane] >= thresholds[lane];
+            self.potentials.0[lane] = if fired { reset(u[lane], thresholds[lane]) } else { u[lane] };
+        }
         if self.firing.limits.is_some() {
             for lane in 0..W {
-                self.potentials[lane] = self.potentials[lane].min(self.limits[lane]).max(-self.limits[lane]);
+                self.potentials.0[lane] = self.potentials.0[lane].min(self.limits.0[lane]).max(-self.limits.0[lane]);
             }
         }
         bits
@@ -380,31 +403,31 @@ impl<const W: usize, const OWN: bool> Consumer<W> for Site<'_, '_, W, OWN> {
     fn begin(&mut self, sample: usize, places: Range<usize>) {
         let run = &self.firing.runs[sample];
         let site = places.start..places.start + W;
-        self.potentials.copy_from_slice(&run.potentials[site.clone()]);
-        self.currents.copy_from_slice(&run.currents[site.clone()]);
+        self.potentials.0.copy_from_slice(&run.potentials[site.clone()]);
+        self.currents.0.copy_from_slice(&run.currents[site.clone()]);
         if OWN {
-            self.thresholds.copy_from_slice(&self.firing.thresholds[site.clone()]);
+            self.thresholds.0.copy_from_slice(&self.firing.thresholds[site.clone()]);
         }
         if let Some(limits) = &self.firing.limits {
-            self.limits.copy_from_slice(&limits[site]);
+            self.limits.0.copy_from_slice(&limits[site]);
         }
         (self.sample, self.places) = (sample, places);
     }
 
     #[inline(always)]
-    fn step(&mut self, step: usize, currents: &[f32; W]) {
+    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[f32; W]>) {
         let bits = match self.firing.fires {
-            Some(Reset::Subtract) => self.fire(currents, |u, threshold| u - threshold),
-            Some(Reset::Zero) => self.fire(currents, |_, _| 0.0),
+            Some(Reset::Subtract) => self.fire(simd, currents, |u, threshold| u - threshold),
+            Some(Reset::Zero) => self.fire(simd, currents, |_, _| 0.0),
             None => {
-                self.fire(currents, |u, _| u);
+                self.fire(simd, currents, |u, _| u);
                 0
             }
         };
         self.spikes[step] = bits;
         let (first, n) = (self.places.start, self.places.len());
         if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
-            steps[step * self.firing.n_out + first..][..n].copy_from_slice(&self.potentials[..n]);
+            steps[step * self.firing.n_out + first..][..n].copy_from_slice(&self.potentials.0[..n]);
         }
     }
 
@@ -412,7 +435,7 @@ impl<const W: usize, const OWN: bool> Consumer<W> for Site<'_, '_, W, OWN> {
     fn end(&mut self) {
         let (first, n) = (self.places.start, self.places.len());
         let run = &mut self.firing.runs[self.sample];
-        run.potentials[self.places.clone()].copy_from_slice(&self.potentials[..n]);
+        run.potentials[self.places.clone()].copy_from_slice(&self.potentials.0[..n]);
         if let Output::Spikes(train) = &mut run.output {
             let (words, n_words) = train.words_mut();
             // What lies behind the site's neurons may fire, but is not there.

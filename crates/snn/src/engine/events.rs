@@ -3,7 +3,7 @@
 //! Spikes go through average pools as bits, hundreds at a time, and become counts. Where the counts that a fully connected layer
 //! reads stay near their mean, the mean is listed once, for all steps, and at each step only what differs from it
 //! ([`crate::planes`]): a pixel that spikes nine times out of ten costs as much as one that spikes once. Sums are exact, so this
-//! changes none of them. Sites of a convolution read short slices of lists, of which two cost more than one twice as long.
+//! changes none of them. Sites of a convolution read short lists, of which two cost more than one twice as long.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
@@ -14,10 +14,15 @@ use pulp::{Arch, Simd, WithSimd};
 use super::gather::Sites;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
+use crate::simd::{LANES, Place, list_bits};
 use crate::spikes::{SpikeTrain, bits_of};
 use crate::wiring::{Kernel, Wiring};
 
-/// What one connection reads, and how its inputs are listed: position by position of the kernel's input.
+/// What one connection reads, and how its inputs are listed.
+///
+/// Sites of a column of sites read the same few columns of inputs, a *strip*; strips overlap. The inputs of a strip are listed row
+/// by row of the kernel's input, so that those of all the rows that a site reads lie one after another: one list for a site and
+/// step, whose length the processor guesses wrong once.
 #[derive(Debug)]
 pub(super) struct Input {
     source: usize,
@@ -30,8 +35,10 @@ pub(super) struct Input {
     has_long_lists: bool,
     /// Inputs of a position that each block of sites sees; one range for all blocks if they see the same.
     ranges: Vec<Range<usize>>,
-    /// Where the inputs of each range are found.
+    /// Where the inputs of each range are found: strip by strip, row by row.
     runs: Vec<Vec<Run>>,
+    /// Bytes of a row of weights.
+    pitch: u32,
 }
 
 /// Inputs whose bits lie side by side.
@@ -42,26 +49,29 @@ struct Run {
     len: usize,
     /// Entry of the first bit.
     entry: u32,
-    /// Positions that end in the run, each of as many bits; with none, the run goes on in the next one.
-    n_positions: usize,
+    /// Whether a row of a strip ends here.
+    ends_row: bool,
 }
 
-/// Inputs that are listed one after another, and what to add to their entries for the rows of their weights.
+/// Inputs that are listed one after another, and where the rows of their weights are.
 #[derive(Debug, Clone)]
 pub(super) struct Slice {
-    positions: Range<usize>,
-    pub(super) offset: u32,
+    /// Of a strip.
+    rows: Range<usize>,
+    pub(super) place: Place,
 }
 
-/// Inputs to be added up, position by position and step by step. Made again and again, they keep their memory.
+/// Inputs to be added up, step by step, strip by strip and row by row. Made again and again, they keep their memory.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// `column · inputs of a position + input of the position`, as often as it counts.
-    rows: Vec<u32>,
-    /// Where the entries of each step and position begin, `[T · positions + 1]`.
+    /// `(row · columns of a strip + column) · inputs of a position + input of the position`, times the bytes of a row of weights, as
+    /// often as it counts.
+    inputs: Vec<u32>,
+    /// Where the entries of each step and row of a strip begin, `[T · strips · rows + 1]`.
     starts: Vec<u32>,
-    n_positions: usize,
-    total: usize,
+    /// Of all strips.
+    n_rows: usize,
+    is_empty: bool,
 }
 
 /// What is added up of the inputs of one range.
@@ -77,7 +87,11 @@ pub(super) struct Counts {
 
 /// What a sample's sites are computed from, per connection and range. Made for one layer after another, they keep their memory.
 #[derive(Debug, Default)]
-pub(crate) struct Lists(Vec<Vec<Counts>>);
+pub(crate) struct Lists {
+    /// That they are of.
+    pub(super) layer: u64,
+    counts: Vec<Vec<Counts>>,
+}
 
 /// Memory to make lists in.
 #[derive(Debug, Default)]
@@ -95,142 +109,78 @@ impl Lists {
     /// - `connection`, `block`: indices
     #[inline(always)]
     pub(super) fn of(&self, connection: usize, block: usize) -> &Counts {
-        let ranges = &self.0[connection];
+        let ranges = &self.counts[connection];
         &ranges[block.min(ranges.len() - 1)]
     }
 }
 
 impl Entries {
-    /// Entries of neighbouring positions at a step.
+    /// Entries of a step.
     #[inline(always)]
     pub(super) fn at(&self, step: usize, slice: &Slice) -> &[u32] {
-        let first = step * self.n_positions;
-        let [start, end] = [slice.positions.start, slice.positions.end].map(|position| self.starts[first + position]);
-        &self.rows[start as usize..end as usize]
+        let first = step * self.n_rows;
+        let [start, end] = [slice.rows.start, slice.rows.end].map(|row| self.starts[first + row]);
+        &self.inputs[start as usize..end as usize]
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.total == 0
+        self.is_empty
     }
 
     fn clear(&mut self) {
-        self.total = 0;
+        self.is_empty = true;
     }
 
     /// Lists inputs, each as often as it counts.
     #[inline(always)]
-    fn list(&mut self, counts: &Planes, runs: &[Run]) {
-        self.total = counts.total();
-        if self.is_empty() {
+    fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitch: u32) {
+        self.is_empty = counts.n_planes() == 0;
+        if self.is_empty {
             return;
         }
-        self.n_positions = runs.iter().map(|run| run.n_positions).sum();
-        let Self { rows, starts, n_positions, total } = self;
-        starts.resize(starts.len().max(counts.n_steps * *n_positions + 1), 0);
-        rows.resize(rows.len().max(*total + BURST), 0);
-        let mut listed = Listed { entries: rows, end: 0, starts: starts[1..].iter_mut() };
-        if counts.n_planes() == 1 {
-            for step in 0..counts.n_steps {
-                let words = counts.plane(step, 0);
-                for run in runs {
-                    run.list_bits(words, &mut listed);
+        self.n_rows = runs.iter().filter(|run| run.ends_row).count();
+        let Self { inputs, starts, n_rows, .. } = self;
+        starts.resize(starts.len().max(counts.n_steps * *n_rows + 1), 0);
+        let (mut end, mut starts) = (0, starts[1..].iter_mut());
+        for step in 0..counts.n_steps {
+            for run in runs {
+                // An input counts up to 2ᵈᵉᵖᵗʰ − 1 times, and more is written than listed.
+                let most = end + ((run.len + 64) << counts.n_planes()) + LANES;
+                if inputs.len() < most {
+                    inputs.resize(2 * most, 0);
                 }
-            }
-        } else {
-            for step in 0..counts.n_steps {
-                for run in runs {
-                    run.list_counts(counts, step, &mut listed);
+                run.list(simd, counts, step, pitch, inputs, &mut end);
+                if run.ends_row {
+                    *starts.next().expect("as many as there are rows") = end as u32;
                 }
             }
         }
-    }
-}
-
-/// Lists on their way.
-struct Listed<'a> {
-    entries: &'a mut [u32],
-    end: usize,
-    /// Of the positions behind the one that is listed.
-    starts: std::slice::IterMut<'a, u32>,
-}
-
-impl Listed<'_> {
-    /// Writes an entry for each bit that is set.
-    ///
-    /// - `first`: entry of the lowest bit
-    #[inline(always)]
-    fn list(&mut self, mut bits: u64, first: u32) {
-        let last = self.end + bits.count_ones() as usize;
-        loop {
-            // What is behind the last bit is written over: a branch for each would cost more.
-            for entry in &mut self.entries[self.end..self.end + BURST] {
-                *entry = first + bits.trailing_zeros();
-                bits &= bits.wrapping_sub(1);
-            }
-            self.end += BURST;
-            if self.end >= last {
-                break;
-            }
-        }
-        self.end = last;
-    }
-
-    /// The next position begins `later` entries behind the last one.
-    #[inline(always)]
-    fn begin_position(&mut self, later: u32) {
-        *self.starts.next().expect("as many as there are positions") = self.end as u32 + later;
     }
 }
 
 impl Run {
-    /// Lists bits and the ends of positions.
+    /// - `end`: of the entries so far
     #[inline(always)]
-    fn list_bits(&self, words: &[u64], listed: &mut Listed<'_>) {
-        let depth = self.len / self.n_positions.max(1);
-        let mut boundary = depth;
-        for offset in (0..self.len).step_by(64) {
-            let n = (self.len - offset).min(64);
-            let bits = bits_of(words, self.first + offset, n);
-            if self.n_positions > 0 {
-                while boundary <= offset + n {
-                    let before = bits & (u64::MAX >> (64 - (boundary - offset)));
-                    listed.begin_position(before.count_ones());
-                    boundary += depth;
-                }
-            }
-            listed.list(bits, self.entry + offset as u32);
-        }
-    }
-
-    /// Lists counts of more than a bit, and the end of the position if it ends here.
-    #[inline(always)]
-    fn list_counts(&self, counts: &Planes, step: usize, listed: &mut Listed<'_>) {
-        debug_assert!(self.n_positions <= 1, "counts of more than a bit position by position");
+    fn list<S: Simd>(&self, simd: S, counts: &Planes, step: usize, pitch: u32, entries: &mut [u32], end: &mut usize) {
         for offset in (0..self.len).step_by(64) {
             let (first, n) = (self.first + offset, (self.len - offset).min(64));
-            let entry = self.entry + offset as u32;
-            listed.list(bits_of(counts.plane(step, 0), first, n), entry);
-            if bits_of(counts.higher(step), first, n) == 0 {
+            let entry = [self.entry + offset as u32 * pitch, pitch];
+            let bits = bits_of(counts.plane(step, 0), first, n);
+            *end += list_bits(simd, bits, n, entry, 1, &mut entries[*end..]);
+            if counts.n_planes() == 1 || bits_of(counts.higher(step), first, n) == 0 {
                 continue;
             }
             for plane in 1..counts.n_planes() {
                 let bits = bits_of(counts.plane(step, plane), first, n);
-                for _ in 0..1 << plane {
-                    listed.list(bits, entry);
-                }
+                *end += list_bits(simd, bits, n, entry, 1 << plane, &mut entries[*end..]);
             }
-        }
-        if self.n_positions == 1 {
-            listed.begin_position(0);
         }
     }
 }
 
-/// Entries that are written at a time.
-const BURST: usize = 4;
-
 impl Input {
-    pub(super) fn new(wiring: &Wiring, sites: Sites) -> Self {
+    /// - `pitch`: bytes of a row of weights
+    pub(super) fn new(wiring: &Wiring, sites: Sites, pitch: u32) -> Self {
         let kernel = wiring.kernel;
         let spikes = wiring.max_pooled_shape();
         let pooled = wiring.sum_pools().fold(spikes, |shape, pool| pool.output(shape));
@@ -248,45 +198,54 @@ impl Input {
         } else {
             (0..sites.n_blocks()).map(range).collect()
         };
-        let runs = ranges.iter().map(|range: &Range<usize>| match &sums {
-            // Inputs of a row lie side by side.
-            None if range.len() == channels => {
-                let run =
-                    |row| Run { first: row * width * channels, len: width * channels, entry: 0, n_positions: width };
-                (0..height).map(run).collect()
-            }
-            None => {
-                let run = |position: usize| {
-                    let entry = (position % width * range.len()) as u32;
-                    Run { first: position * channels + range.start, len: range.len(), entry, n_positions: 1 }
+        let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
+        let input = Self { source, max_pools, sums, kernel, pooled, has_long_lists, ranges, runs: Vec::new(), pitch };
+        let runs = input.ranges.iter().map(|range| {
+            let mut runs = Vec::new();
+            for (strip, row) in (0..sites.n_columns()).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
+                let (start, columns) = input.strip(sites, strip);
+                let last = columns.end.wrapping_sub(1);
+                let run = |column: usize, n_columns: usize, ends_row: bool| {
+                    let column_of_strip = (column as isize - start) as usize;
+                    Run {
+                        first: (row * width + column) * channels + range.start,
+                        len: n_columns * range.len(),
+                        entry: u32::try_from(
+                            (row * input.span(sites) + column_of_strip) * range.len() * pitch as usize,
+                        )
+                        .expect("less than 4 GiB of weights for a few neurons"),
+                        ends_row,
+                    }
                 };
-                (0..height * width).map(run).collect()
+                if range.len() == channels || columns.is_empty() {
+                    runs.push(run(columns.start.max(start.max(0) as usize), columns.len(), true));
+                } else {
+                    // Between them lie inputs that the block does not see.
+                    runs.extend(columns.map(|column| run(column, 1, column == last)));
+                }
             }
-            Some(sums) if kernel.input == pooled => {
-                let run = |(position, &first): (usize, &u32)| {
-                    let entry = (position % width * range.len()) as u32;
-                    Run { first: first as usize + range.start, len: range.len(), entry, n_positions: 1 }
-                };
-                sums.firsts().iter().enumerate().map(run).collect()
-            }
-            // An image that has become a vector, all of it one position.
-            Some(sums) => {
-                let (n, channels) = (sums.firsts().len(), pooled[0]);
-                let run = |(position, &first): (usize, &u32)| {
-                    let entry = (position * channels) as u32;
-                    Run { first: first as usize, len: channels, entry, n_positions: usize::from(position + 1 == n) }
-                };
-                sums.firsts().iter().enumerate().map(run).collect()
-            }
+            runs
         });
         let runs = runs.collect();
-        let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
-        Self { source, max_pools, sums, kernel, pooled, has_long_lists, ranges, runs }
+        Self { runs, ..input }
+    }
+
+    /// Where a strip's columns begin, in the padding perhaps, and those that there are.
+    fn strip(&self, sites: Sites, column: usize) -> (isize, Range<usize>) {
+        let start = (column * sites.group * self.kernel.stride) as isize - self.kernel.padding as isize;
+        let width = self.kernel.input[2] as isize;
+        let end = (start + self.span(sites) as isize).clamp(0, width);
+        (start, start.clamp(0, end) as usize..end as usize)
     }
 
     /// Columns of inputs that a site covers.
     fn span(&self, sites: Sites) -> usize {
         (sites.group - 1) * self.kernel.stride + self.kernel.size
+    }
+
+    /// Rows of weights from a column that a kernel begins at to that of the next position.
+    pub(super) fn stride(&self, block: usize) -> usize {
+        self.kernel.stride * self.range(block).len()
     }
 
     fn range(&self, block: usize) -> &Range<usize> {
@@ -330,34 +289,41 @@ impl Input {
         }
     }
 
-    /// The inputs that a site reads, row by row.
+    /// The inputs that a site reads.
     ///
     /// - `first_row`: of the block's weights for this connection
-    pub(super) fn slices(
-        &self,
-        sites: Sites,
-        [row, column]: [usize; 2],
-        block: usize,
-        first_row: usize,
-    ) -> impl Iterator<Item = Slice> {
-        let Kernel { size, stride, padding, input: [_, height, width], .. } = self.kernel;
-        let (span, n_listed) = (self.span(sites), self.range(block).len());
-        let start = (column * sites.group * stride) as isize - padding as isize;
-        let columns = start.max(0) as usize..(start + span as isize).clamp(0, width as isize) as usize;
-        (0..size).filter_map(move |kernel_row| {
-            let y = (row * stride + kernel_row).checked_sub(padding).filter(|&y| y < height)?;
-            // An entry counts from the start of its row, a row of weights from the start of the site; the difference may be
-            // negative, the sum is not.
-            let first_row = (first_row + kernel_row * span * n_listed) as u32;
-            let offset = first_row.wrapping_sub((start * n_listed as isize) as u32);
-            (!columns.is_empty())
-                .then(|| Slice { positions: y * width + columns.start..y * width + columns.end, offset })
-        })
+    pub(super) fn slice(&self, sites: Sites, [row, column]: [usize; 2], block: usize, first_row: usize) -> Slice {
+        let Kernel { size, stride, padding, input: [_, height, _], .. } = self.kernel;
+        let start = (row * stride) as isize - padding as isize;
+        let end = (start + size as isize).clamp(0, height as isize) as usize;
+        let rows = start.clamp(0, end as isize) as usize..end;
+        // An entry counts from the first row of the input, a row of weights from the first that the site reads.
+        let before = start * (self.span(sites) * self.range(block).len()) as isize;
+        let bytes = |rows: isize| rows * self.pitch as isize;
+        let place =
+            Place { first: bytes(first_row as isize - before), stride: self.stride(block) * self.pitch as usize };
+        let strip = column * height;
+        Slice { rows: strip + rows.start..strip + rows.end, place }
+    }
+
+    /// The least and the greatest entry of a slice, if it may have any.
+    pub(super) fn bounds(&self, block: usize, slice: &Slice) -> impl Iterator<Item = [u32; 2]> {
+        let runs = &self.runs[block.min(self.runs.len() - 1)];
+        let mut row = 0;
+        let with_row = runs.iter().map(move |run| {
+            let of = row;
+            row += usize::from(run.ends_row);
+            (of, run)
+        });
+        let rows = slice.rows.clone();
+        let read = with_row.filter(move |(row, run)| rows.contains(row) && run.len > 0);
+        read.map(|(_, run)| [run.entry, run.entry + (run.len - 1) as u32 * self.pitch])
     }
 
     #[inline(always)]
-    fn list(
+    fn list<S: Simd>(
         &self,
+        simd: S,
         spikes: &[SpikeTrain],
         pools: &mut Vec<MaxPoolState>,
         scratch: &mut Scratch,
@@ -381,12 +347,12 @@ impl Input {
         let is_centred = self.has_long_lists && counts.centre(centred);
         for (runs, Counts { base, above, below }) in self.runs.iter().zip(lists) {
             if is_centred {
-                base.list(&centred.base, runs);
-                above.list(&centred.above, runs);
-                below.list(&centred.below, runs);
+                base.list(simd, &centred.base, runs, self.pitch);
+                above.list(simd, &centred.above, runs, self.pitch);
+                below.list(simd, &centred.below, runs, self.pitch);
             } else {
                 base.clear();
-                above.list(counts, runs);
+                above.list(simd, counts, runs, self.pitch);
                 below.clear();
             }
         }
@@ -413,12 +379,12 @@ impl WithSimd for Listing<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let n = self.inputs.len();
-        self.lists.0.resize_with(n, Vec::new);
+        self.lists.counts.resize_with(n, Vec::new);
         self.pools.0.resize_with(n, Vec::new);
-        for ((input, pools), lists) in self.inputs.iter().zip(&mut self.pools.0).zip(&mut self.lists.0) {
-            input.list(self.spikes, pools, self.scratch, lists);
+        for ((input, pools), lists) in self.inputs.iter().zip(&mut self.pools.0).zip(&mut self.lists.counts) {
+            input.list(simd, self.spikes, pools, self.scratch, lists);
         }
     }
 }

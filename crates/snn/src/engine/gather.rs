@@ -2,8 +2,9 @@
 //!
 //! Neurons are taken in *sites* that lie side by side with channels last: up to [`WIDE`] channels of a position, or all channels
 //! of a few neighbouring positions of a row. Their sums stay in registers while a list of inputs ([`super::events`]) is walked
-//! through, each input standing for a row of weights, one per neuron of the site. A convolution's site reads slices of the
-//! lists, one for each row that its kernel covers; nothing is unfolded, and an input that is silent costs nothing.
+//! through, each input standing for a row of weights, one per neuron of the site. A convolution's site reads a slice of the lists;
+//! nothing is unfolded, and an input that is silent costs nothing. Where two positions make up a site, they share their weights,
+//! which then stay in the first-level cache more often.
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are kept and added as 16-bit integers.
@@ -12,15 +13,20 @@
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
 use crate::network::SpikingLayer;
+use crate::simd::{Addend, Aligned, Table};
 use crate::spikes::SpikeTrain;
 
 /// Neurons of a site: four AVX-512 registers of 32-bit floats.
 pub(crate) const WIDE: usize = 64;
+
+/// Channels of a layer whose wide sites are two positions that share weights.
+const TWIN: usize = WIDE / 2;
 
 /// Neurons of the only site of a small layer.
 pub(crate) const NARROW: usize = 16;
@@ -28,6 +34,8 @@ pub(crate) const NARROW: usize = 16;
 /// A layer's synapses, packed for one SIMD level.
 #[derive(Debug)]
 pub(crate) struct GatherLayer {
+    /// Of no other layer: lists of another would be no rows of this one's weights.
+    id: u64,
     sites: Sites,
     inputs: Vec<Input>,
     packed: Packed,
@@ -46,58 +54,45 @@ pub(super) struct Sites {
 
 #[derive(Debug)]
 enum Packed {
-    WideFloats(Vec<Block<f32, WIDE>>),
-    NarrowFloats(Vec<Block<f32, NARROW>>),
-    WideIntegers(Vec<Block<i16, WIDE>>),
-    NarrowIntegers(Vec<Block<i16, NARROW>>),
+    WideFloats(Vec<Block<f32, 1, WIDE>>),
+    TwinFloats(Vec<Block<f32, 2, TWIN>>),
+    NarrowFloats(Vec<Block<f32, 1, NARROW>>),
+    WideIntegers(Vec<Block<i16, 1, WIDE>>),
+    TwinIntegers(Vec<Block<i16, 2, TWIN>>),
+    NarrowIntegers(Vec<Block<i16, 1, NARROW>>),
 }
 
 /// The weights of the sites of a block of channels.
+///
+/// `P`: positions of a site that share a row of `L` weights; with 1, a site of several positions has weights for all of them
 #[derive(Debug)]
-struct Block<N, const W: usize> {
+struct Block<N, const P: usize, const L: usize> {
     /// Connection by connection, row of the kernel by row, column of what the site covers by column, input by input.
-    rows: Vec<[N; W]>,
-    /// First row of each connection.
+    rows: Table<N, P, L>,
+    /// First row of each connection. A stride of the kernel before the first position's weights for an input are the second's.
     first_rows: Vec<usize>,
     /// What a weight of 1 stands for, in thresholds.
-    steps: [f32; W],
+    steps: Aligned<[[f32; L]; P]>,
 }
 
 /// A weight on its way to a current.
-trait Weight: Copy {
+///
+/// Partial sums of integers may wrap around; the whole does not, so it is right.
+trait Weight: Addend {
     const ZERO: Self;
-    fn plus(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
     fn current(self, step: f32) -> f32;
 }
 
 impl Weight for f32 {
     const ZERO: Self = 0.0;
     #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self - other
-    }
-    #[inline(always)]
     fn current(self, _: f32) -> f32 {
         self
     }
 }
 
-/// Partial sums may wrap around; the whole does not, so it is right.
 impl Weight for i16 {
     const ZERO: Self = 0;
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self.wrapping_sub(other)
-    }
     #[inline(always)]
     fn current(self, step: f32) -> f32 {
         f32::from(self) * step
@@ -111,7 +106,7 @@ pub(crate) trait Consumer<const W: usize> {
     /// - `places`: of its neurons
     fn begin(&mut self, sample: usize, places: Range<usize>);
     /// - `currents`: at this step, in thresholds; those behind the site's neurons mean nothing
-    fn step(&mut self, step: usize, currents: &[f32; W]);
+    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[f32; W]>);
     /// There are no more steps.
     fn end(&mut self);
 }
@@ -135,7 +130,7 @@ impl Sites {
     }
 
     /// Sites of a row.
-    fn n_columns(self) -> usize {
+    pub(super) fn n_columns(self) -> usize {
         self.shape[2].div_ceil(self.group)
     }
 
@@ -158,7 +153,7 @@ impl Sites {
     }
 }
 
-impl<N: Weight, const W: usize> Block<N, W> {
+impl<N: Weight, const P: usize, const L: usize> Block<N, P, L> {
     /// - `weight`: of a channel's weight in thresholds
     fn new(
         layer: &SpikingLayer,
@@ -168,19 +163,21 @@ impl<N: Weight, const W: usize> Block<N, W> {
         weight: impl Fn(usize, f32) -> N,
     ) -> Self {
         let n_channels = layer.shape()[0];
-        let places = (sites.group * n_channels - block * sites.width).min(sites.width);
-        // Channel, and position within the site, of each neuron of a site.
+        let places = (sites.group / P * n_channels - block * sites.width).min(L);
+        // Channel, and position within the site, of each neuron of a row.
         let neurons: Vec<(usize, usize)> =
             (0..places).map(|lane| (block * sites.width + lane % n_channels, lane / n_channels)).collect();
-        let mut steps = [0.0; W];
+        let mut steps = [0.0; L];
         for (step, (channel, _)) in steps.iter_mut().zip(&neurons) {
             *step = layer.grids()[*channel].step() as f32;
         }
         let (mut rows, mut first_rows) = (Vec::new(), Vec::new());
         for (input, synapses) in inputs.iter().zip(layer.connections()) {
+            // The columns that only the first position reads lie before the others' first.
+            rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
             first_rows.push(rows.len());
             for at in input.rows(sites, block) {
-                let mut row = [N::ZERO; W];
+                let mut row = [N::ZERO; L];
                 for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
                     if let Some(at) = input.weight(block, at, channel, position) {
                         *value = weight(channel, synapses.row(channel)[at]);
@@ -189,62 +186,75 @@ impl<N: Weight, const W: usize> Block<N, W> {
                 rows.push(row);
             }
         }
-        Self { rows, first_rows, steps }
+        let block_idx = block;
+        let block = Self { rows: Table::new(rows), first_rows, steps: Aligned([steps; P]) };
+        block.check(sites, inputs, block_idx);
+        block
     }
 
-    /// Changes sums by the rows of a step's entries.
-    #[inline(always)]
-    fn each_row(
-        &self,
-        sums: &mut [N; W],
-        entries: &Entries,
-        step: usize,
-        slices: &[Slice],
-        change: impl Fn(N, N) -> N,
-    ) {
-        if entries.is_empty() {
-            return;
-        }
-        for slice in slices {
-            for entry in entries.at(step, slice) {
-                let row = &self.rows[entry.wrapping_add(slice.offset) as usize];
-                each_lane(sums, |lane, sum| change(sum, row[lane]));
+    /// # Panics
+    /// If a site might read what is no row of weights: the kernel relies on it.
+    fn check(&self, sites: Sites, inputs: &[Input], block: usize) {
+        for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
+            for (input, &first_row) in inputs.iter().zip(&self.first_rows) {
+                let slice = input.slice(sites, at, block, first_row);
+                let entries = input.bounds(block, &slice).flatten();
+                assert!(
+                    entries.into_iter().all(|entry| self.rows.holds(slice.place, entry)),
+                    "entries are rows of weights"
+                );
             }
         }
     }
-}
 
-#[inline(always)]
-fn each_lane<N: Copy, const W: usize>(values: &mut [N; W], of: impl Fn(usize, N) -> N) {
-    for lane in 0..W {
-        values[lane] = of(lane, values[lane]);
+    /// Adds the rows of a step's entries to sums, or takes them away.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    fn add_rows<S: Simd, const TAKEN_AWAY: bool>(
+        &self,
+        simd: S,
+        sums: &mut [[N; L]; P],
+        entries: &Entries,
+        step: usize,
+        slice: &Slice,
+    ) {
+        if !entries.is_empty() {
+            // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Self::check`] has seen
+            // that the table holds those; that lists are this layer's, `visit` has.
+            unsafe { self.rows.add_up::<S, TAKEN_AWAY>(simd, sums, entries.at(step, slice), slice.place) }
+        }
     }
 }
 
 impl GatherLayer {
     pub(crate) fn new(layer: &SpikingLayer) -> Self {
         let sites = Sites::new(layer.shape());
-        let inputs: Vec<Input> =
-            layer.connections().iter().map(|connection| Input::new(&connection.wiring, sites)).collect();
+        let twin = sites.width == WIDE && sites.group == 2 && layer.shape()[0] == TWIN;
         let units = |channel: usize, weight: f32| f64::from(weight) / layer.grids()[channel].step();
         let integer = |channel: usize, weight: f32| units(channel, weight) as i16;
         let float = |_: usize, weight: f32| weight;
         let blocks = 0..sites.n_blocks();
-        let packed = match (fits_integers(layer), sites.width == NARROW) {
-            (false, false) => {
-                Packed::WideFloats(blocks.map(|block| Block::new(layer, sites, &inputs, block, float)).collect())
-            }
-            (false, true) => {
-                Packed::NarrowFloats(blocks.map(|block| Block::new(layer, sites, &inputs, block, float)).collect())
-            }
-            (true, false) => {
-                Packed::WideIntegers(blocks.map(|block| Block::new(layer, sites, &inputs, block, integer)).collect())
-            }
-            (true, true) => {
-                Packed::NarrowIntegers(blocks.map(|block| Block::new(layer, sites, &inputs, block, integer)).collect())
-            }
+        let inputs = |pitch: usize| {
+            let connections = layer.connections().iter();
+            connections.map(|connection| Input::new(&connection.wiring, sites, pitch as u32)).collect::<Vec<_>>()
         };
-        Self { sites, inputs, packed }
+        macro_rules! blocks {
+            ($packed:path, $weight:ident, $number:ty, $positions:literal, $lanes:ident) => {{
+                let inputs = inputs(Table::<$number, $positions, $lanes>::PITCH);
+                let blocks = blocks.map(|block| Block::new(layer, sites, &inputs, block, $weight)).collect();
+                ($packed(blocks), inputs)
+            }};
+        }
+        let (packed, inputs) = match (fits_integers(layer), sites.width == NARROW) {
+            (false, false) if twin => blocks!(Packed::TwinFloats, float, f32, 2, TWIN),
+            (false, false) => blocks!(Packed::WideFloats, float, f32, 1, WIDE),
+            (false, true) => blocks!(Packed::NarrowFloats, float, f32, 1, NARROW),
+            (true, false) if twin => blocks!(Packed::TwinIntegers, integer, i16, 2, TWIN),
+            (true, false) => blocks!(Packed::WideIntegers, integer, i16, 1, WIDE),
+            (true, true) => blocks!(Packed::NarrowIntegers, integer, i16, 1, NARROW),
+        };
+        static N_LAYERS: AtomicU64 = AtomicU64::new(1);
+        Self { id: N_LAYERS.fetch_add(1, Ordering::Relaxed), sites, inputs, packed }
     }
 
     /// Whether there is one site per block of channels, so that it pays to run many samples with the weights of a block.
@@ -262,24 +272,34 @@ impl GatherLayer {
         scratch: &mut Scratch,
         lists: &mut Lists,
     ) {
+        lists.layer = self.id;
         Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
+    ///
+    /// # Panics
+    /// If lists are another layer's.
     pub(crate) fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, visit: &mut impl Visit) {
+        assert!(samples.iter().all(|lists| lists.layer == self.id), "lists are this layer's");
+        macro_rules! sweep {
+            ($blocks:ident, $width:ident, $consumer:expr) => {
+                arch.dispatch(Sweep::<_, _, _, $width, _> {
+                    layer: self,
+                    blocks: $blocks,
+                    samples,
+                    n_steps,
+                    consumer: $consumer,
+                })
+            };
+        }
         match &self.packed {
-            Packed::WideFloats(blocks) => {
-                arch.dispatch(Sweep { layer: self, blocks, samples, n_steps, consumer: visit.wide() });
-            }
-            Packed::NarrowFloats(blocks) => {
-                arch.dispatch(Sweep { layer: self, blocks, samples, n_steps, consumer: visit.narrow() });
-            }
-            Packed::WideIntegers(blocks) => {
-                arch.dispatch(Sweep { layer: self, blocks, samples, n_steps, consumer: visit.wide() });
-            }
-            Packed::NarrowIntegers(blocks) => {
-                arch.dispatch(Sweep { layer: self, blocks, samples, n_steps, consumer: visit.narrow() });
-            }
+            Packed::WideFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
+            Packed::TwinFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
+            Packed::NarrowFloats(blocks) => sweep!(blocks, NARROW, visit.narrow()),
+            Packed::WideIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
+            Packed::TwinIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
+            Packed::NarrowIntegers(blocks) => sweep!(blocks, NARROW, visit.narrow()),
         }
     }
 }
@@ -302,45 +322,48 @@ fn fits_integers(layer: &SpikingLayer) -> bool {
     })
 }
 
-/// All sites of all samples.
-struct Sweep<'a, N, const W: usize, C> {
+/// All sites of all samples, `W` = `P · L` neurons each.
+struct Sweep<'a, N, const P: usize, const L: usize, const W: usize, C> {
     layer: &'a GatherLayer,
-    blocks: &'a [Block<N, W>],
+    blocks: &'a [Block<N, P, L>],
     samples: &'a [Lists],
     n_steps: usize,
     consumer: C,
 }
 
-impl<N: Weight, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, W, C> {
+impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, P, L, W, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let Self { layer, blocks, samples, n_steps, .. } = self;
         let sites = layer.sites;
-        let mut slices = vec![Vec::new(); layer.inputs.len()];
+        let mut slices = Vec::with_capacity(layer.inputs.len());
         for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
             for (block_idx, block) in blocks.iter().enumerate() {
-                for ((slices, input), &first_row) in slices.iter_mut().zip(&layer.inputs).zip(&block.first_rows) {
-                    slices.clear();
-                    slices.extend(input.slices(sites, at, block_idx, first_row));
-                }
+                slices.clear();
+                let inputs = layer.inputs.iter().zip(&block.first_rows);
+                slices.extend(inputs.map(|(input, &first_row)| input.slice(sites, at, block_idx, first_row)));
                 for (sample, lists) in samples.iter().enumerate() {
-                    let mut base = [N::ZERO; W];
-                    for (connection, slices) in slices.iter().enumerate() {
-                        block.each_row(&mut base, &lists.of(connection, block_idx).base, 0, slices, N::plus);
+                    let mut base = [[N::ZERO; L]; P];
+                    for (connection, slice) in slices.iter().enumerate() {
+                        let Counts { base: entries, .. } = lists.of(connection, block_idx);
+                        block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
                     }
                     self.consumer.begin(sample, sites.places(at, block_idx));
                     for step in 0..n_steps {
                         let mut sums = base;
-                        for (connection, slices) in slices.iter().enumerate() {
+                        for (connection, slice) in slices.iter().enumerate() {
                             let Counts { above, below, .. } = lists.of(connection, block_idx);
-                            block.each_row(&mut sums, above, step, slices, N::plus);
-                            block.each_row(&mut sums, below, step, slices, N::minus);
+                            block.add_rows::<S, false>(simd, &mut sums, above, step, slice);
+                            block.add_rows::<S, true>(simd, &mut sums, below, step, slice);
                         }
-                        let mut currents = [0.0; W];
-                        each_lane(&mut currents, |lane, _| sums[lane].current(block.steps[lane]));
-                        self.consumer.step(step, &currents);
+                        let mut currents = Aligned([0.0; W]);
+                        let (sums, steps) = (sums.as_flattened(), block.steps.0.as_flattened());
+                        for lane in 0..W {
+                            currents.0[lane] = sums[lane].current(steps[lane]);
+                        }
+                        self.consumer.step(simd, step, &currents);
                     }
                     self.consumer.end();
                 }

@@ -1,0 +1,384 @@
+//! What the compiler makes of no loop: the few operations that are written for a SIMD level of their own.
+//!
+//! Each has a portable form, which every other level uses; all give the same bits.
+
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use pulp::Simd;
+
+/// Lanes that are looked at together.
+pub(crate) const LANES: usize = 16;
+
+/// Values that no register straddles lines of the cache for.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn avx512<S: Simd>(simd: S) -> Option<pulp::x86::V4> {
+    // Decided when the function is compiled for a level.
+    (&simd as &dyn std::any::Any).downcast_ref().copied()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn avx2<S: Simd>(simd: S) -> Option<pulp::x86::V3> {
+    (&simd as &dyn std::any::Any).downcast_ref().copied()
+}
+
+/// Values that are added up row by row.
+pub(crate) trait Addend: Copy {
+    /// Wraps around where it is too large.
+    fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
+    /// Wraps around where it is too small.
+    fn subtract<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
+}
+
+// In registers as wide as the level has: for sums of two rows, the compiler takes narrow ones.
+impl Addend for f32 {
+    #[inline(always)]
+    fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+        let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
+        for (sum, row) in sums.iter_mut().zip(row) {
+            *sum = simd.add_f32s(*sum, *row);
+        }
+        for (sum, row) in rest.iter_mut().zip(rest_of_row) {
+            *sum += row;
+        }
+    }
+
+    #[inline(always)]
+    fn subtract<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+        let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
+        for (sum, row) in sums.iter_mut().zip(row) {
+            *sum = simd.sub_f32s(*sum, *row);
+        }
+        for (sum, row) in rest.iter_mut().zip(rest_of_row) {
+            *sum -= row;
+        }
+    }
+}
+
+macro_rules! add_integers {
+    ($name:ident, $avx512:ident, $avx2:ident, $portable:ident) => {
+        #[inline(always)]
+        fn $name<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+            #[cfg(target_arch = "x86_64")]
+            if let (Some(simd), true) = (avx512(simd), L.is_multiple_of(32)) {
+                for (sums, row) in sums.as_chunks_mut::<32>().0.iter_mut().zip(row.as_chunks::<32>().0) {
+                    *sums = pulp::cast(simd.avx512bw.$avx512(pulp::cast(*sums), pulp::cast(*row)));
+                }
+                return;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(16)) {
+                for (sums, row) in sums.as_chunks_mut::<16>().0.iter_mut().zip(row.as_chunks::<16>().0) {
+                    *sums = pulp::cast(simd.avx2.$avx2(pulp::cast(*sums), pulp::cast(*row)));
+                }
+                return;
+            }
+            let _ = simd;
+            for lane in 0..L {
+                sums[lane] = sums[lane].$portable(row[lane]);
+            }
+        }
+    };
+}
+
+impl Addend for i16 {
+    add_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
+    add_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
+}
+
+/// Rows of `L` values that are added up, for `P` sums of rows that lie `stride` apart.
+#[derive(Debug)]
+pub(crate) struct Table<N, const P: usize, const L: usize> {
+    rows: Vec<Aligned<[N; L]>>,
+}
+
+/// Rows of a table, by where they begin in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Added to each entry; may be negative where no entry is small.
+    pub(crate) first: isize,
+    /// From a row of one sum back to that of the next.
+    pub(crate) stride: usize,
+}
+
+impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
+    /// Bytes from a row to the next.
+    pub(crate) const PITCH: usize = size_of::<Aligned<[N; L]>>();
+
+    pub(crate) fn new(rows: Vec<[N; L]>) -> Self {
+        Self { rows: rows.into_iter().map(Aligned).collect() }
+    }
+
+    /// Whether an entry stands for rows of the table, for every sum.
+    pub(crate) fn holds(&self, place: Place, entry: u32) -> bool {
+        let first = place.first + entry as isize;
+        let last = first - ((P - 1) * place.stride) as isize;
+        let pitch = Self::PITCH as isize;
+        first % pitch == 0
+            && place.stride.is_multiple_of(Self::PITCH)
+            && last >= 0
+            && first / pitch < self.rows.len() as isize
+    }
+
+    /// Adds rows to sums, or takes them away.
+    ///
+    /// # Safety
+    /// The table [`holds`](Self::holds) every entry.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    pub(crate) unsafe fn add_up<S: Simd, const TAKEN_AWAY: bool>(
+        &self,
+        simd: S,
+        sums: &mut [[N; L]; P],
+        entries: &[u32],
+        place: Place,
+    ) {
+        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
+        let mut changed = *sums;
+        for &entry in entries {
+            debug_assert!(self.holds(place, entry));
+            for (position, sums) in changed.iter_mut().enumerate() {
+                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+                let Aligned(row) = unsafe { &*row };
+                if TAKEN_AWAY {
+                    N::subtract(simd, sums, row);
+                } else {
+                    N::add(simd, sums, row);
+                }
+            }
+        }
+        *sums = changed;
+    }
+}
+
+/// The bits of two masks side by side.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn halves(simd: pulp::x86::V3, low: pulp::m32x8, high: pulp::m32x8) -> u16 {
+    let bits = [simd.avx._mm256_movemask_ps(pulp::cast(low)), simd.avx._mm256_movemask_ps(pulp::cast(high))];
+    bits[0] as u16 | (bits[1] as u16) << 8
+}
+
+/// Bit k is 1 where value k is at least its bound; not where either is NaN.
+#[inline(always)]
+pub(crate) fn at_least<S: Simd>(simd: S, values: &[f32; LANES], bounds: &[f32; LANES]) -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        return simd.cmp_ge_f32x16(pulp::cast(*values), pulp::cast(*bounds)).0;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let (values, bounds): ([pulp::f32x8; 2], [pulp::f32x8; 2]) = (pulp::cast(*values), pulp::cast(*bounds));
+        let [low, high] = [simd.cmp_ge_f32x8(values[0], bounds[0]), simd.cmp_ge_f32x8(values[1], bounds[1])];
+        return halves(simd, low, high);
+    }
+    let _ = simd;
+    (0..LANES).fold(0, |bits, lane| bits | u16::from(values[lane] >= bounds[lane]) << lane)
+}
+
+/// Bit k is 1 where value k is at most its bound.
+#[inline(always)]
+pub(crate) fn at_most<S: Simd>(simd: S, values: &[u32; LANES], bounds: &[u32; LANES]) -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        return simd.cmp_le_u32x16(pulp::cast(*values), pulp::cast(*bounds)).0;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let (values, bounds): ([pulp::u32x8; 2], [pulp::u32x8; 2]) = (pulp::cast(*values), pulp::cast(*bounds));
+        let [low, high] = [simd.cmp_le_u32x8(values[0], bounds[0]), simd.cmp_le_u32x8(values[1], bounds[1])];
+        return halves(simd, low, high);
+    }
+    let _ = simd;
+    let mut bits = 0;
+    for (lane, (&value, &bound)) in values.iter().zip(bounds).enumerate() {
+        // The sign bit of the difference; comparisons would be made one by one.
+        bits |= (!(u64::from(bound).wrapping_sub(u64::from(value))) >> 63 << lane) as u16;
+    }
+    bits
+}
+
+/// Numbers that are written at a time where they are not compressed.
+const BURST: usize = 4;
+
+/// [`list_bits`] of `G` groups of bits, compressed.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch: u32, n_times: usize, to: &mut [u32]) {
+    let mut lanes = [0; LANES];
+    for lane in 0..LANES {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let places: pulp::u32x16 = pulp::cast(lanes);
+    let (mut chosen, mut before) = ([places; G], [0; G]);
+    for group in 0..G {
+        let places = simd.wrapping_add_u32x16(places, simd.splat_u32x16((LANES * group) as u32 * pitch));
+        let mask = (bits >> (LANES * group)) as u16;
+        chosen[group] = pulp::cast(simd.avx512f._mm512_maskz_compress_epi32(mask, pulp::cast(places)));
+        // Counted anew from the first bit, so that no count waits for the one before.
+        before[group] = (bits & !(u64::MAX << (LANES * group))).count_ones() as usize;
+    }
+    let n = bits.count_ones() as usize;
+    for time in 0..n_times {
+        let to = &mut to[time * n..][..LANES * G + LANES];
+        for group in 0..G {
+            // What is behind the last number is written over by the next group.
+            *to[before[group]..].first_chunk_mut::<LANES>().expect("room for the lanes behind the last") =
+                pulp::cast(chosen[group]);
+        }
+    }
+}
+
+/// Writes `first` plus `pitch` times the place of each bit that is set, in order, all of them so many times, and returns how many
+/// numbers that is.
+///
+/// - `n_bits`: above which none is set, 64 at most
+/// - `to`: room for 64 numbers each time and [`LANES`] more; what lies behind those written means nothing then
+#[inline(always)]
+pub(crate) fn list_bits<S: Simd>(
+    simd: S,
+    mut bits: u64,
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    n_times: usize,
+    to: &mut [u32],
+) -> usize {
+    let n = bits.count_ones() as usize;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        match n_bits.div_ceil(LANES) {
+            0 => {}
+            1 => list_groups::<1>(simd, bits, first, pitch, n_times, to),
+            2 => list_groups::<2>(simd, bits, first, pitch, n_times, to),
+            3 => list_groups::<3>(simd, bits, first, pitch, n_times, to),
+            _ => list_groups::<4>(simd, bits, first, pitch, n_times, to),
+        }
+        return n * n_times;
+    }
+    let _ = (simd, n_bits);
+    let mut end = 0;
+    while end < n {
+        // What is behind the last bit is written over: a branch for each would cost more.
+        for to in &mut to[end..end + BURST] {
+            *to = first.wrapping_add(bits.trailing_zeros().wrapping_mul(pitch));
+            bits &= bits.wrapping_sub(1);
+        }
+        end += BURST;
+    }
+    for time in 1..n_times {
+        to.copy_within(..n, time * n);
+    }
+    n * n_times
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulp::{Arch, Scalar, WithSimd};
+
+    use super::*;
+
+    struct ListBits(u64, usize, [u32; 2], usize);
+
+    impl WithSimd for ListBits {
+        type Output = Vec<u32>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+            let Self(bits, n_bits, first_and_pitch, n_times) = self;
+            let mut to = vec![0; 64 * n_times + LANES];
+            let n = list_bits(simd, bits, n_bits, first_and_pitch, n_times, &mut to);
+            to.truncate(n);
+            to
+        }
+    }
+
+    struct AddRows<N>([N; 64], [N; 64]);
+
+    impl<N: Addend> WithSimd for AddRows<N> {
+        type Output = [[N; 64]; 2];
+
+        fn with_simd<S: Simd>(self, simd: S) -> [[N; 64]; 2] {
+            let Self(sums, row) = self;
+            let [mut more, mut less] = [sums; 2];
+            N::add(simd, &mut more, &row);
+            N::subtract(simd, &mut less, &row);
+            [more, less]
+        }
+    }
+
+    struct Compare([f32; LANES], [f32; LANES]);
+
+    impl WithSimd for Compare {
+        type Output = [u16; 2];
+
+        fn with_simd<S: Simd>(self, simd: S) -> [u16; 2] {
+            let bits = |values: [f32; LANES]| values.map(f32::to_bits);
+            [at_least(simd, &self.0, &self.1), at_most(simd, &bits(self.0), &bits(self.1))]
+        }
+    }
+
+    fn levels() -> Vec<Arch> {
+        let mut levels = vec![Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        levels
+    }
+
+    proptest! {
+        #[test]
+        fn every_level_lists_the_places_of_the_bits_that_are_set(
+            bits in any::<u64>(), sparse in any::<u64>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 1..500_u32,
+            n_times in 1..4_usize,
+        ) {
+            for bits in [bits, bits & sparse, 0, u64::MAX].map(|bits| bits & (u64::MAX >> (64 - n_bits))) {
+                let places = (0..64_u32).filter(|place| bits >> place & 1 == 1).map(|place| first.wrapping_add(place * pitch));
+                let expected = places.collect::<Vec<_>>().repeat(n_times);
+                prop_assert_eq!(&ListBits(bits, n_bits, [first, pitch], n_times).with_simd(Scalar::new()), &expected);
+                for arch in levels() {
+                    prop_assert_eq!(&arch.dispatch(ListBits(bits, n_bits, [first, pitch], n_times)), &expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_adds_alike(a in any::<[[i16; 32]; 2]>(), b in any::<[[i16; 32]; 2]>()) {
+            let (a, b): ([i16; 64], [i16; 64]) = (pulp::cast(a), pulp::cast(b));
+            let expected = [std::array::from_fn(|k| a[k].wrapping_add(b[k])), std::array::from_fn(|k| a[k].wrapping_sub(b[k]))];
+            let floats = |values: [i16; 64]| values.map(f32::from);
+            let of_floats: [[f32; 64]; 2] = [
+                std::array::from_fn(|k| f32::from(a[k]) + f32::from(b[k])),
+                std::array::from_fn(|k| f32::from(a[k]) - f32::from(b[k])),
+            ];
+            prop_assert_eq!(AddRows(a, b).with_simd(Scalar::new()), expected);
+            prop_assert_eq!(AddRows(floats(a), floats(b)).with_simd(Scalar::new()), of_floats);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddRows(a, b)), expected);
+                prop_assert_eq!(arch.dispatch(AddRows(floats(a), floats(b))), of_floats);
+            }
+        }
+
+        #[test]
+        fn every_level_compares_alike(values in any::<[f32; LANES]>(), bounds in any::<[f32; LANES]>(), equal in any::<u16>()) {
+            let mut bounds = bounds;
+            for lane in (0..LANES).filter(|lane| equal >> lane & 1 == 1) {
+                bounds[lane] = values[lane];
+            }
+            let expected = (0..LANES).fold([0_u16; 2], |[at_least, at_most], lane| {
+                let least = u16::from(values[lane] >= bounds[lane]) << lane;
+                let most = u16::from(values[lane].to_bits() <= bounds[lane].to_bits()) << lane;
+                [at_least | least, at_most | most]
+            });
+            prop_assert_eq!(Compare(values, bounds).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(Compare(values, bounds)), expected);
+            }
+        }
+    }
+}
