@@ -23,7 +23,7 @@ use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
 use floats::{Float, rounding_note};
-use naming::{Found, Order};
+use naming::{Found, Order, zeros_note};
 use onnx::OnnxNetwork;
 
 /// What to do about a file that is missing or damaged.
@@ -111,12 +111,15 @@ pub fn network(path: &Path, sample: Option<[usize; 3]>) -> Result<Network, Impor
 }
 
 fn of_onnx(path: &Path, bytes: Vec<u8>, architecture: &Architecture) -> Result<Imported, ImportError> {
-    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, Some(architecture.input()))?;
-    let tensors = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
+    let OnnxNetwork { model, tensors, mut notes, checksum } = onnx::read(path, bytes, Some(architecture.input()))?;
+    let (tensors, zeros) = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
         path: path.to_owned(),
         found,
         remedy: "leave [model] out of the configuration to take the file's".to_owned(),
     })?;
+    if !zeros.is_empty() {
+        notes.push(zeros_note(zeros.iter().map(String::as_str)));
+    }
     finish(path, architecture, tensors, checksum, notes)
 }
 
@@ -137,7 +140,7 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         views.iter().map(|(name, view)| Found { name: name.clone(), shape: view.shape().to_vec() }).collect();
     let assignment = naming::assign(architecture, &found, Order::Unknown)
         .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let mut reader = Reader::new(path, assignment.note);
+    let mut reader = Reader::new(path, assignment.notes);
     for (own, position) in assignment.tensors {
         let (name, view) = &views[position];
         let float = match view.dtype() {
@@ -150,7 +153,7 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         let values = float.read(view.data()).map_err(|found| format!("`{name}`: {found}"));
         reader.add(own, view.shape().to_vec(), values)?;
     }
-    let (tensors, notes) = reader.finish();
+    let (tensors, notes) = reader.finish(assignment.zeros);
     finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
 }
 
@@ -162,14 +165,14 @@ fn of_checkpoint(path: &Path, bytes: &[u8], architecture: &Architecture) -> Resu
         entries.iter().map(|tensor| Found { name: tensor.name.clone(), shape: tensor.shape().to_vec() }).collect();
     let assignment = naming::assign(architecture, &found, order)
         .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let mut reader = Reader::new(path, wrapper.map(|key| format!("the state dict is that under `{key}`")));
-    reader.notes.extend(assignment.note);
+    let notes = wrapper.map(|key| format!("the state dict is that under `{key}`")).into_iter().chain(assignment.notes);
+    let mut reader = Reader::new(path, notes.collect());
     // Values are read here and not before: shapes are the model's by now, whatever sizes the file has declared.
     for (own, position) in assignment.tensors {
         let entry = &entries[position];
         reader.add(own, entry.shape().to_vec(), checkpoint::values(entry))?;
     }
-    let (tensors, notes) = reader.finish();
+    let (tensors, notes) = reader.finish(assignment.zeros);
     finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
 }
 
@@ -183,8 +186,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &'a Path, note: Option<String>) -> Self {
-        Self { path, tensors: BTreeMap::new(), notes: note.into_iter().collect(), n_values: 0, n_rounded: 0 }
+    fn new(path: &'a Path, notes: Vec<String>) -> Self {
+        Self { path, tensors: BTreeMap::new(), notes, n_values: 0, n_rounded: 0 }
     }
 
     fn refuse(&self, found: String) -> ImportError {
@@ -205,7 +208,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> (BTreeMap<String, TensorF32>, Vec<String>) {
+    /// - `zeros`: what the file has nothing for
+    fn finish(mut self, zeros: Vec<Found>) -> (BTreeMap<String, TensorF32>, Vec<String>) {
+        let zeros = zeros.into_iter().map(|Found { name, shape }| (name, TensorF32::zeros(shape)));
+        self.tensors.extend(zeros);
         self.notes.extend(rounding_note(self.n_rounded, self.n_values));
         (self.tensors, self.notes)
     }

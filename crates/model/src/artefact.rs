@@ -30,6 +30,14 @@ pub struct TensorF32 {
     pub values: Vec<f32>,
 }
 
+impl TensorF32 {
+    /// A tensor of zeros.
+    pub fn zeros(shape: Vec<usize>) -> Self {
+        let n = shape.iter().product();
+        Self { shape, values: vec![0.0; n] }
+    }
+}
+
 /// What a safetensors file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contents<M> {
