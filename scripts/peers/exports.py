@@ -191,7 +191,7 @@ def check_nir(run: Path, fixture: Path | None) -> bool:
         first, *others = counts.values()
         assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other))
         whole = {
-            "made_by": "scripts/verify-exports fixtures",
+            "made_by": "scripts/verify-nir fixtures",
             "simulators": [*counts, f"nir {version('nir')}", f"torch {version('torch').split('+')[0]}"],
             **about,
             "pixels": [[float(pixel) for pixel in image.ravel()] for image in recording.pixels],
