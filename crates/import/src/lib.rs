@@ -1,7 +1,7 @@
 //! Networks from elsewhere: weights files of other programs, and files that hold a whole network.
 //!
 //! - [`weights`]: the tensors of a given architecture, from safetensors, PyTorch or ONNX files
-//! - [`network`]: architecture and tensors of an ONNX file
+//! - [`network`]: architecture and tensors of an ONNX file, read once for both
 //!
 //! A file is believed in nothing: no code in it is run, what it declares is checked against what it holds before memory is
 //! taken for it, and what cannot be converted exactly is refused by name.
@@ -38,13 +38,17 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// An architecture from a file.
+/// A network that its file describes whole: architecture, and tensors until they are asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The architecture, as the configuration's `[model]`.
     pub model: ModelSection,
     /// What was done to it that the user should know, one sentence each.
     pub notes: Vec<String>,
+    path: PathBuf,
+    /// Named as the model's.
+    tensors: BTreeMap<String, TensorF32>,
+    checksum: String,
 }
 
 /// A file that cannot be used.
@@ -87,10 +91,10 @@ pub fn is_onnx(path: &Path) -> bool {
 /// [`ImportError`] if the file is missing, damaged, of another kind, or holds code; if its tensors are missing, left over,
 /// misshapen or not finite; if an ONNX file's network is another one.
 pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, ImportError> {
-    let bytes = artefact::read_bytes(path, REMEDY)?;
     if is_onnx(path) {
-        return of_onnx(path, bytes, architecture);
+        return network(path, Some(architecture.input()))?.into_weights(architecture);
     }
+    let bytes = artefact::read_bytes(path, REMEDY)?;
     if checkpoint::looks_like_one(&bytes) {
         of_checkpoint(path, &bytes, architecture)
     } else {
@@ -98,7 +102,7 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
     }
 }
 
-/// Reads the architecture of an ONNX file.
+/// Reads an ONNX file.
 ///
 /// - `sample`: shape of the data set's images, which a network whose input is a vector does not tell
 ///
@@ -106,21 +110,27 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
 /// [`ImportError`] if the file is missing or damaged, or its network has no exact counterpart among the layers there are.
 pub fn network(path: &Path, sample: Option<[usize; 3]>) -> Result<Network, ImportError> {
     let bytes = artefact::read_bytes(path, REMEDY)?;
-    let OnnxNetwork { model, notes, .. } = onnx::read(path, bytes, sample)?;
-    Ok(Network { model, notes })
+    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample)?;
+    Ok(Network { model, notes, path: path.to_owned(), tensors, checksum })
 }
 
-fn of_onnx(path: &Path, bytes: Vec<u8>, architecture: &Architecture) -> Result<Imported, ImportError> {
-    let OnnxNetwork { model, tensors, mut notes, checksum } = onnx::read(path, bytes, Some(architecture.input()))?;
-    let (tensors, zeros) = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
-        path: path.to_owned(),
-        found,
-        remedy: "leave [model] out of the configuration to take the file's".to_owned(),
-    })?;
-    if !zeros.is_empty() {
-        notes.push(zeros_note(zeros.iter().map(String::as_str)));
+impl Network {
+    /// Its tensors for an architecture that is its own, but for what computes nothing.
+    ///
+    /// # Errors
+    /// [`ImportError`] if the architecture is another one, or tensors are not finite.
+    pub fn into_weights(self, architecture: &Architecture) -> Result<Imported, ImportError> {
+        let Self { model, mut notes, path, tensors, checksum } = self;
+        let (tensors, zeros) = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
+            path: path.clone(),
+            found,
+            remedy: "leave [model] out of the configuration to take the file's".to_owned(),
+        })?;
+        if !zeros.is_empty() {
+            notes.push(zeros_note(zeros.iter().map(String::as_str)));
+        }
+        finish(&path, architecture, tensors, checksum, notes)
     }
-    finish(path, architecture, tensors, checksum, notes)
 }
 
 fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
