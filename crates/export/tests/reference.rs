@@ -133,6 +133,23 @@ fn a_tree_that_leads_back_to_itself_ends_in_an_error() {
 }
 
 #[test]
+fn chunks_that_were_never_written_are_not_taken_for_zeros() {
+    let mut file = bytes("nir.nir");
+    // Layouts of two dimensions, in chunks; the tree of them is at an address.
+    let layouts: Vec<usize> = places(&file, &[3, 2, 3]).into_iter().map(|at| at + 3).collect();
+    let trees = layouts.into_iter().filter(|&at| {
+        let tree = usize::try_from(u64::from_le_bytes(file[at..at + 8].try_into().unwrap())).unwrap_or(usize::MAX);
+        file.get(tree..).is_some_and(|tree| tree.starts_with(b"TREE"))
+    });
+    let trees: Vec<usize> = trees.collect();
+    assert_eq!(trees.len(), 2, "weights of `affine` and `linear`");
+    for at in trees {
+        file[at..at + 8].fill(0xff);
+    }
+    assert_eq!(hdf5::read(&file), Err(Hdf5Error::Unknown("values that were never written".to_owned())));
+}
+
+#[test]
 fn a_chunk_that_claims_more_than_it_can_unpack_to_takes_no_memory() {
     let whole = bytes("nir.nir");
     // The layout of the weights of 301 × 130, whose chunks it says the sizes of; then a billion times as many.

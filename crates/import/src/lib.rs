@@ -20,6 +20,7 @@ use model::ann::{self, AnnArtefact};
 use model::artefact::{self, ArtefactError, TensorF32};
 use model::config::ModelSection;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 use thiserror::Error;
 
 use floats::{Float, rounding_note};
@@ -140,7 +141,17 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         remedy: REMEDY,
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(whole)?;
-    if header.metadata().as_ref().is_some_and(|entries| entries.contains_key(artefact::METADATA_KEY)) {
+    if let Some(text) = header.metadata().as_ref().and_then(|entries| entries.get(artefact::METADATA_KEY)) {
+        // What is no JSON at all is refused by the artefact's own reader.
+        let description: Value = serde_json::from_str(text).unwrap_or_default();
+        let has = |key: &str| description.get(key).is_some();
+        if has("structure") || has("described_in") {
+            return Err(ImportError::Refused {
+                path: path.to_owned(),
+                found: "a spiking network, where a trained one is needed".to_owned(),
+                remedy: "name the file that it was converted from, such as ann.safetensors".to_owned(),
+            });
+        }
         return Ok(Imported { ann: AnnArtefact::read(path, architecture)?, notes: Vec::new() });
     }
     let file = SafeTensors::deserialize(bytes).map_err(whole)?;

@@ -296,7 +296,7 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             text.trim_end().to_owned()
         })
         .collect();
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n  describe in [model] the network that the file is of, or name another file with `--weights`"
 }
 
 #[cfg(test)]
@@ -497,7 +497,7 @@ mod tests {
   `5.weight` [3, 4]  `5.weight` [3, 4]
   `5.bias` [3]       `extra.bias` [7]       found shape [7]; the model needs [3]
   –                  `extra.weight` [7, 4]  left over
-";
+  describe in [model] the network that the file is of, or name another file with `--weights`";
         assert_eq!(table, expected);
     }
 

@@ -21,7 +21,10 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Found, Refusal> {
     })?;
     let strange = |found: &str| (format!("an HDF5 file that holds no NIR graph: {found}"), "name a NIR graph");
     let graph = group(&root, "node").ok_or_else(|| strange("no group `node`"))?;
-    let nodes = group(graph, "nodes").ok_or_else(|| strange("no nodes"))?;
+    let nodes = group(graph, "nodes").ok_or_else(|| match fact(graph.get("type")) {
+        Value::String(kind) => strange(&format!("a single node of type `{kind}`")),
+        _ => strange("no nodes"),
+    })?;
     let edges = match graph.get("edges") {
         Some(Item::Dataset(Dataset { values: Values::Text(edges), .. })) => edges.as_slice(),
         // h5py makes an empty list one of numbers.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use export::nir::{Deviation, Graph};
-use export::{Provenance, plain};
+use export::{Provenance, hdf5, plain};
 use model::artefact;
 use model::config::{Encoding, Readout, Reset};
 use safetensors::Dtype;
@@ -172,13 +172,19 @@ fn bad_files_are_refused_by_name_with_what_to_do() {
         let error = inspect::inspect(&path).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(expected), "{name}: {error}");
     }
+    // `nir.write` takes single nodes too.
+    let path = folder.path().join("single.nir");
+    let node = hdf5::Item::group([("type", hdf5::Item::text("LIF"))]);
+    fs::write(&path, hdf5::bytes(&[("node".to_owned(), node)].into())).unwrap();
+    let error = inspect::inspect(&path).unwrap_err().to_string();
+    assert!(error.contains("holds no NIR graph: a single node of type `LIF`; name a NIR graph"), "{error}");
     let error = inspect::inspect(&folder.path().join("missing")).unwrap_err().to_string();
     assert!(error.contains("missing: ") && error.ends_with("; name a file that can be read"), "{error}");
     let error = inspect::inspect(folder.path()).unwrap_err().to_string();
     assert!(error.contains(": a folder where a file is needed; name a file"), "{error}");
     // A header of 640 bytes begins like a pickle, and is none.
     let path = folder.path().join("long.safetensors");
-    let metadata = [("note".to_owned(), "x".repeat(570))].into();
+    let metadata = [("note".to_owned(), "x".repeat(554))].into();
     let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
     fs::write(&path, safetensors::serialize([("a", view)], Some(metadata)).unwrap()).unwrap();
     assert_eq!(fs::read(&path).unwrap()[..2], [0x80, 2]);

@@ -73,7 +73,7 @@ pub enum ArtefactError {
         remedy: &'static str,
     },
     /// The tensors in the file are not those that the model needs; all differences in one text.
-    #[error("{}: the weights do not fit the model:\n{differences}", path.display())]
+    #[error("{}: the weights do not fit the model:\n{}", path.display(), differences.trim_end())]
     Unfit {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use flate2::read::ZlibDecoder;
 
 use super::read::{Cursor, Reader, Tree};
-use super::{Hdf5Error, damaged, unknown};
+use super::{Hdf5Error, UNDEFINED, damaged, unknown};
 
 /// Numbers of filters (section IV.A.2.l, and the registry of filters that it names).
 mod filter {
@@ -85,6 +85,9 @@ impl Reader<'_> {
         let (all, of_chunk) = (n_bytes(shape)?, n_bytes(&sizes)?);
         if all == 0 {
             return Ok(Vec::new());
+        }
+        if tree == UNDEFINED {
+            return Err(unknown("values that were never written"));
         }
         let grid: Vec<usize> = shape.iter().zip(&sizes).map(|(all, size)| all.div_ceil(*size)).collect();
         let n_chunks: usize = grid.iter().product();

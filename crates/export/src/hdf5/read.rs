@@ -482,7 +482,7 @@ impl ValueType {
             }
             1 if is(&datatype::F32) => Ok(Self::F32),
             1 if is(&datatype::F64) => Ok(Self::F64),
-            1 => of_class("floats other than little-endian ones of 32 or 64 bits,"),
+            1 => of_class("floats, big-endian or neither of 32 nor of 64 bits,"),
             3 if width > 0 => Ok(Self::FixedText { width }),
             // Truth values are h5py's enumeration of 0 and 1.
             8 => match Self::read(body)? {

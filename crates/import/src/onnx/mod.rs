@@ -111,8 +111,15 @@ pub(crate) fn fit(
     let kinds: Vec<LayerKind> = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
     let own =
         Architecture::new(model.input, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
-    if comparable(&kinds) != comparable(&model.layers) || architecture.input() != model.input {
-        return Err(format!("its network is {own}, and the configuration's another one, {architecture}"));
+    let [theirs, ours] = [&model.layers, &kinds].map(|kinds| without_dropout(kinds));
+    let differs = |(theirs, ours): &(&LayerKind, &LayerKind)| with_bias(theirs) != with_bias(ours);
+    let different = theirs.iter().zip(&ours).find(differs);
+    if different.is_some() || theirs.len() != ours.len() || architecture.input() != model.input {
+        // The short forms leave padding, for one, out.
+        let place = different.map_or(String::new(), |(theirs, ours)| {
+            format!(" (at first {}, where the configuration has {})", theirs.to_toml(), ours.to_toml())
+        });
+        return Err(format!("its network is {own}, and the configuration's another one, {architecture}{place}"));
     }
     let (mut fitted, mut zeros) = (BTreeMap::new(), Vec::new());
     for (theirs, ours) in weighted(&own).into_iter().zip(weighted(architecture)) {
@@ -136,15 +143,25 @@ fn weighted(architecture: &Architecture) -> Vec<&Layer> {
     architecture.all_layers().into_iter().filter(|layer| !layer.tensors().is_empty()).collect()
 }
 
-/// Layers without dropouts, and convolutions as if all of them had biases.
-fn comparable(kinds: &[LayerKind]) -> Vec<LayerKind> {
+fn without_dropout(kinds: &[LayerKind]) -> Vec<LayerKind> {
     let kept = kinds.iter().filter(|kind| !matches!(kind, LayerKind::Dropout { .. }));
     kept.map(|kind| match kind {
         LayerKind::Residual { body, shortcut } => {
-            LayerKind::Residual { body: comparable(body), shortcut: comparable(shortcut) }
+            LayerKind::Residual { body: without_dropout(body), shortcut: without_dropout(shortcut) }
         }
-        LayerKind::Conv2d(conv) => LayerKind::Conv2d(Conv2d { bias: true, ..*conv }),
         kind => kind.clone(),
     })
     .collect()
+}
+
+/// The layer, as if every convolution had a bias.
+fn with_bias(kind: &LayerKind) -> LayerKind {
+    match kind {
+        LayerKind::Conv2d(conv) => LayerKind::Conv2d(Conv2d { bias: true, ..*conv }),
+        LayerKind::Residual { body, shortcut } => LayerKind::Residual {
+            body: body.iter().map(with_bias).collect(),
+            shortcut: shortcut.iter().map(with_bias).collect(),
+        },
+        kind => kind.clone(),
+    }
 }

@@ -409,6 +409,13 @@ fn a_network_that_differs_from_the_configurations_in_more_than_dropout_is_refuse
         other.contains("its network is 1×4×4-1c3-3, and the configuration's another one, 1×4×4-1c3-ap1-3"),
         "{other}"
     );
+    // Padding is not in the short form.
+    let [LayerKind::Conv2d(conv), ..] = found.model.layers[..] else { panic!("{:?}", found.model) };
+    let padded = LayerKind::Conv2d(Conv2d { padding: 1, ..conv });
+    let kinds = [&[padded], &found.model.layers[1..]].concat();
+    let other = fit(&found.model, found.tensors.clone(), &Architecture::new(found.model.input, &kinds).unwrap());
+    let other = other.unwrap_err();
+    assert!(other.contains("kernel = 3, stride = 1, padding = 0") && other.contains("padding = 1"), "{other}");
 }
 
 #[test]
