@@ -2,7 +2,7 @@
 //!
 //! - [`tensors`]: safetensors files, Quartic's own and others
 //! - [`records`]: JSON files
-//! - [`graph`]: NIR graphs
+//! - [`graph`]: NIR graphs, Quartic's own and others
 //!
 //! A file's kind is told from its contents, not from its name. An [`Inspection`] is facts and tables, for people or for
 //! programs. Never prints, never exits.
