@@ -405,10 +405,7 @@ mod tests {
     fn biases_that_the_file_has_none_of_are_zeros_and_are_told() {
         let own = [("1.weight", &W[..]), ("3.weight", &W), ("5.bias", &[3]), ("5.weight", &[3, 4])];
         let (taken, zeros, note) = lacking(&own, Order::Unknown).unwrap();
-        assert_eq!(
-            taken,
-            ["1.weight → 1.weight", "3.weight → 3.weight", "5.bias → 5.bias", "5.weight → 5.weight"]
-        );
+        assert_eq!(taken, ["1.weight → 1.weight", "3.weight → 3.weight", "5.bias → 5.bias", "5.weight → 5.weight"]);
         assert_eq!(zeros, ["1.bias", "3.bias"]);
         assert_eq!(note, "zeros stand for biases that the file does not have: `1.bias`, `3.bias`");
 
@@ -417,7 +414,8 @@ mod tests {
         assert_eq!(zeros, ["3.bias", "5.bias"]);
         assert!(note.starts_with("names are the model's behind `net.`; zeros stand"), "{note}");
 
-        let in_order = [("stem.weight", &W[..]), ("middle.weight", &W), ("middle.bias", &[4]), ("head.weight", &[3, 4])];
+        let in_order =
+            [("stem.weight", &W[..]), ("middle.weight", &W), ("middle.bias", &[4]), ("head.weight", &[3, 4])];
         let (taken, zeros, note) = lacking(&in_order, Order::OfAppearance).unwrap();
         assert_eq!((taken[1].as_str(), taken[2].as_str()), ("middle.bias → 3.bias", "middle.weight → 3.weight"));
         assert_eq!(zeros, ["1.bias", "5.bias"]);

@@ -233,7 +233,11 @@ fn an_archive_with_two_pickles_is_refused() {
 fn a_file_of_another_kind_is_refused_by_what_it_is_not() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/tests/fixtures/mlp-zero.safetensors");
     refused("x.safetensors", &std::fs::read(converted).unwrap(), "a spiking network, where a trained one is needed");
-    refused("x.pt", &checkpoint(b"\x80\x02}.", &[], CompressionMethod::Stored), "an empty dictionary; save the weights");
+    refused(
+        "x.pt",
+        &checkpoint(b"\x80\x02}.", &[], CompressionMethod::Stored),
+        "an empty dictionary; save the weights",
+    );
     refused("x.bin", b"once upon a time", "neither a PyTorch checkpoint nor a whole safetensors file");
     refused("x.pt", b"\x80\x02}.", "not a whole checkpoint (an early end)");
     refused("x.onnx", b"\x08\x01", "not a whole ONNX file (no graph in it)");

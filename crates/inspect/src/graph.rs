@@ -105,10 +105,7 @@ fn node(name: &str, node: &Group, edges: &[String]) -> Map<String, Value> {
         ("node", json!(name)),
         ("type", fact(node.get("type"))),
         ("shape", shape),
-        (
-            "weights_or_threshold",
-            first.map_or(Value::Null, |(_, values)| ends(values)),
-        ),
+        ("weights_or_threshold", first.map_or(Value::Null, |(_, values)| ends(values))),
         ("from", json!(from.join(", "))),
     ])
 }

@@ -175,7 +175,8 @@ impl<'a> Reader<'a> {
         let mut sizes = Cursor::at(self.file, start + 6 + more, width)?;
         let n_bytes = sizes.number(width)?;
         let whole = usize::try_from(n_bytes).ok().and_then(|n| n.checked_add(6 + more + width + 4));
-        let mut header = Cursor::at(self.file, start, whole.ok_or_else(|| damaged("an object header beyond its end"))?)?;
+        let mut header =
+            Cursor::at(self.file, start, whole.ok_or_else(|| damaged("an object header beyond its end"))?)?;
         header.check_sum()?;
         header.take(6 + more + width)?;
         let mut messages = Vec::new();
@@ -220,7 +221,7 @@ impl<'a> Reader<'a> {
     /// A group of before HDF5 1.8: a tree of tables (sections III.A.1 and III.B), whose names lie in a heap (III.D).
     fn old_group(&mut self, tree: u64, heap: u64, depth: usize) -> Result<Group, Hdf5Error> {
         let mut prefix = Cursor::at_address(self.file, heap, 32)?;
-        prefix.expect(b"HEAP", "heap of names")?;
+        prefix.expect(*b"HEAP", "heap of names")?;
         prefix.take(4)?;
         let n_bytes = prefix.u64()?;
         prefix.take(8)?;
@@ -228,7 +229,7 @@ impl<'a> Reader<'a> {
         let mut group = Group::new();
         for (_, table) in self.tree(tree, Tree::Group)? {
             let mut prefix = Cursor::at_address(self.file, table, 8)?;
-            prefix.expect(b"SNOD", "table of names")?;
+            prefix.expect(*b"SNOD", "table of names")?;
             prefix.take(2)?;
             let n = prefix.number(2)?;
             self.count_parts(n as usize)?;
@@ -255,7 +256,7 @@ impl<'a> Reader<'a> {
         let mut left = vec![(address, None)];
         while let Some((address, level)) = left.pop() {
             let mut node = Cursor::at_address(self.file, address, 24)?;
-            node.expect(b"TREE", "tree")?;
+            node.expect(*b"TREE", "tree")?;
             if node.byte()? != tree.kind() {
                 return Err(damaged("a tree of another kind"));
             }
@@ -329,8 +330,12 @@ impl<'a> Reader<'a> {
 
     fn values(&mut self, kind: ValueType, data: &[u8]) -> Result<Values, Hdf5Error> {
         Ok(match kind {
-            ValueType::F32 => Values::F32(data.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()),
-            ValueType::F64 => Values::F64(data.as_chunks::<8>().0.iter().map(|&word| f64::from_le_bytes(word)).collect()),
+            ValueType::F32 => {
+                Values::F32(data.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect())
+            }
+            ValueType::F64 => {
+                Values::F64(data.as_chunks::<8>().0.iter().map(|&word| f64::from_le_bytes(word)).collect())
+            }
             ValueType::Integer { width, signed } => {
                 let value = |bytes: &[u8]| {
                     // Its leading bit, the sign, goes on to the left.
@@ -381,7 +386,7 @@ fn utf8(bytes: &[u8]) -> Result<String, Hdf5Error> {
 /// A global heap collection's objects (section III.E).
 fn heap(file: &[u8], address: u64) -> Result<BTreeMap<u64, &[u8]>, Hdf5Error> {
     let mut prefix = Cursor::at_address(file, address, 16)?;
-    prefix.expect(b"GCOL", "heap of texts")?;
+    prefix.expect(*b"GCOL", "heap of texts")?;
     prefix.take(4)?;
     let mut heap = Cursor::at_address(file, address, prefix.u64()?)?;
     heap.take(16)?;
@@ -565,7 +570,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a part's signature off the front.
-    fn expect(&mut self, signature: &[u8; 4], name: &str) -> Result<(), Hdf5Error> {
+    fn expect(&mut self, signature: [u8; 4], name: &str) -> Result<(), Hdf5Error> {
         if self.take(4)? == signature { Ok(()) } else { Err(damaged(format!("no {name} where one is pointed at"))) }
     }
 
