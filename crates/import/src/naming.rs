@@ -41,6 +41,9 @@ pub(crate) fn zeros_note<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("zeros stand for biases that the file does not have: {}", names.join(", "))
 }
 
+/// Field of the biases.
+const BIAS: &str = "bias";
+
 /// Counts the batches that a batch norm has seen; of no use after training.
 const COUNTER: &str = "num_batches_tracked";
 
@@ -75,9 +78,6 @@ impl Module {
         fields.map(|(field, (shape, _))| (field.as_str(), shape.as_slice())).collect()
     }
 }
-
-/// Field of the biases.
-const BIAS: &str = "bias";
 
 /// Whether each of the model's biases has to be in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(assignment.tensors.len(), 8);
     }
 
-    /// Tensors of a file; those of vectors are biases, whatever they are called.
+    /// Tensors of a file.
     fn tensors(names: &[(&str, &[usize])]) -> Vec<Found> {
         names.iter().map(|(name, shape)| Found { name: (*name).to_owned(), shape: shape.to_vec() }).collect()
     }
