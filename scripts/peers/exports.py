@@ -3,6 +3,7 @@
     python exports.py nir RUN        RUN/snn.nir in the simulators, on the input spikes of RUN/recording
     python exports.py plain RUN      RUN/snn-plain.json with NumPy alone, on the pixels of RUN/recording
     python exports.py sinabs RUN     as `nir`, in sinabs, which is held to `nir` 1.0.4: to be found before the newer one
+    python exports.py inspect RUN    what `inspect --json` says of RUN/snn.nir and of the same graph as `nir` writes it, on standard input
     python exports.py fixture RUN FILE      as `nir`, and writes the spike counts that the simulators gave to FILE
 
 How the simulators deviate from NIR, and what is done about it:
@@ -191,7 +192,7 @@ def check_nir(run: Path, fixture: Path | None) -> bool:
         first, *others = counts.values()
         assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other))
         whole = {
-            "made_by": "scripts/verify-exports fixtures",
+            "made_by": "scripts/verify-nir fixtures",
             "simulators": [*counts, f"nir {version('nir')}", f"torch {version('torch').split('+')[0]}"],
             **about,
             "pixels": [[float(pixel) for pixel in image.ravel()] for image in recording.pixels],
@@ -202,6 +203,20 @@ def check_nir(run: Path, fixture: Path | None) -> bool:
         lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in whole.items()]
         fixture.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return same
+
+
+def check_inspect(run: Path) -> bool:
+    ours, theirs = (json.loads(line) for line in sys.stdin)
+    assert Path(theirs["file"]).name == "rewritten.nir" and len(ours["nodes"]) == ours["nodes_in_all"] > 0
+    for graph in (ours, theirs):
+        for node in graph["nodes"]:
+            # Edges have no order.
+            node["from"] = sorted(node["from"].split(", "))
+    parts = ("nir_version", "nodes_in_all", "edges_in_all", "creator", "source_sha256", "nodes")
+    different = [part for part in parts if ours.get(part) != theirs.get(part)]
+    if different:
+        print(f"{run.name}: inspect tells {', '.join(different)} of {theirs['file']} otherwise than of {ours['file']}", file=sys.stderr)
+    return not different
 
 
 def check_plain(run: Path) -> bool:
@@ -223,12 +238,12 @@ def check_plain(run: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["nir", "sinabs", "plain", "fixture"])
+    parser.add_argument("what", choices=["nir", "sinabs", "plain", "inspect", "fixture"])
     parser.add_argument("run", type=Path)
     parser.add_argument("file", type=Path, nargs="?")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
-    checks = {"plain": check_plain, "sinabs": check_sinabs}
+    checks = {"plain": check_plain, "sinabs": check_sinabs, "inspect": check_inspect}
     same = checks[args.what](args.run) if args.what in checks else check_nir(args.run, args.file)
     sys.exit(0 if same else 1)
 

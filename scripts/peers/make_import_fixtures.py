@@ -2,7 +2,7 @@
 
 usage: python scripts/peers/make_import_fixtures.py [FOLDER]      default: crates/import/tests/fixtures
 
-Trains four tiny networks on the embedded optdigits and writes, in the ways that PyTorch has, what researchers bring along:
+Trains five tiny networks on the embedded optdigits and writes, in the ways that PyTorch has, what researchers bring along:
 state dicts, checkpoints around them, and ONNX by both of its exporters. `expected.json` holds PyTorch's logits of the first
 test images and the number of test images it gets right. Deterministic per machine and version, but for the addresses that
 name storages in `mlp-legacy.pt`; made with Python 3.11,
@@ -110,6 +110,20 @@ class Functional(nn.Module):
         return F.log_softmax(x @ self.w2 + self.b2, dim=1)
 
 
+class Bare(nn.Module):
+    """Without a bias anywhere, and without batch norms in their place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1, bias=False)
+        self.hidden = nn.Linear(64, 12, bias=False)
+        self.out = nn.Linear(12, 10, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(F.relu(self.conv(x)), 2)
+        return self.out(F.relu(self.hidden(torch.flatten(x, 1))))
+
+
 def digits() -> tuple[Tensor, Tensor]:
     with gzip.open(ROOT / "crates/datasets/assets/optdigits.csv.gz", "rt") as lines:
         rows = torch.tensor([[int(value) for value in line.split(",")] for line in lines])
@@ -156,16 +170,24 @@ def main() -> None:
     torch.manual_seed(1)
     torch.set_num_threads(1)
     images, labels = digits()
-    epochs = {"mlp": 12, "cnn": 8, "resnet": 8, "functional": 12}
-    nets = {"mlp": Mlp(), "cnn": Cnn(), "resnet": Resnet(), "functional": Functional()}
     expected = {"torch": torch.__version__.split("+")[0], "images": N_EXPECTED, "networks": {}}
-    for name, net in nets.items():
-        train(net, images[:N_TRAIN], labels[:N_TRAIN], epochs[name])
+
+    def learn(name: str, net: nn.Module, epochs: int) -> nn.Module:
+        train(net, images[:N_TRAIN], labels[:N_TRAIN], epochs)
         with torch.no_grad():
             logits = net(images[N_TRAIN:])
         correct = int((logits.argmax(1) == labels[N_TRAIN:]).sum())
         print(f"{name}: {correct} of {len(logits)} test images")
         expected["networks"][name] = {"correct": correct, "logits": logits[:N_EXPECTED].tolist()}
+        return net
+
+    epochs = {"mlp": 12, "cnn": 8, "resnet": 8, "functional": 12}
+    nets = {"mlp": Mlp(), "cnn": Cnn(), "resnet": Resnet(), "functional": Functional()}
+    for name, net in nets.items():
+        learn(name, net, epochs[name])
+    # Seeded anew, so that the networks before it are the same with and without it.
+    torch.manual_seed(2)
+    nets["bare"] = learn("bare", Bare(), 12)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
     mlp, cnn, resnet = nets["mlp"], nets["cnn"], nets["resnet"]
@@ -179,7 +201,9 @@ def main() -> None:
     checkpoint = {"epoch": 8, "state_dict": parallel.state_dict(), "optimizer": torch.optim.SGD(cnn.parameters()).state_dict()}
     torch.save(checkpoint, folder / "cnn.pt")
     torch.save(resnet.state_dict(), folder / "resnet.pt")
-    for name in ["mlp", "cnn", "resnet"]:
+    torch.save(nets["bare"].state_dict(), folder / "bare.pt")
+    save_file(nets["bare"].state_dict(), folder / "bare.safetensors")
+    for name in ["mlp", "cnn", "resnet", "bare"]:
         export(nets[name], folder / f"{name}.onnx", dynamo=True)
     export(cnn, folder / "cnn-legacy.onnx", dynamo=False)
     export(cnn, folder / "cnn-norms.onnx", dynamo=False, norms=True)

@@ -49,7 +49,7 @@ fn args(config: &str) -> (tempfile::TempDir, ExperimentArgs) {
 
 fn run(config: &str, weights: &Path) -> (Experiment, convert::Outcome, simulate::Outcome) {
     let (folder, args) = args(config);
-    let experiment = read_experiment(&args, Some(weights)).unwrap();
+    let (experiment, _) = read_experiment(&args, Some(weights)).unwrap();
     let run = folder.path().join("imported");
     let converted = convert::run(&experiment, weights, &run, Options::default()).unwrap();
     let again = convert::run(&experiment, weights, &run, Options::default()).unwrap();
@@ -81,6 +81,20 @@ fn an_onnx_file_is_all_that_an_experiment_needs_to_know_of_its_network() {
         // PyTorch gets 1702 to 1730 of all 1797 right.
         assert!(simulated.results.ann.test_accuracy > 0.9, "{file}: {}", simulated.results.ann.test_accuracy);
     }
+}
+
+#[test]
+fn an_onnx_file_is_read_once_for_its_architecture_and_its_weights() {
+    let (folder, args) = args(WITHOUT_MODEL);
+    let weights = folder.path().join("mlp.onnx");
+    std::fs::copy(fixture("mlp.onnx"), &weights).unwrap();
+    let (experiment, network) = read_experiment(&args, Some(&weights)).unwrap();
+    std::fs::remove_file(&weights).unwrap();
+    let imported = network.unwrap().into_weights(&experiment.architecture).unwrap();
+    assert_eq!(imported, import::weights(&fixture("mlp.onnx"), &experiment.architecture).unwrap());
+    let converted = convert::run_imported(&experiment, imported, folder.path(), Options::default()).unwrap();
+    let again = convert::run(&experiment, &fixture("mlp.onnx"), folder.path(), Options::default()).unwrap();
+    assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);
 }
 
 #[test]
@@ -118,7 +132,8 @@ layers = [
     let convert = |pool: &str| {
         let (_config, args) = args(&model(pool));
         let weights = fixture("cnn.pt");
-        let experiment = read_experiment(&args, Some(&weights)).unwrap();
+        let (experiment, network) = read_experiment(&args, Some(&weights)).unwrap();
+        assert_eq!(network, None);
         convert::run(&experiment, &weights, folder.path(), Options::default()).unwrap().reused
     };
     assert_eq!([convert("max"), convert("max"), convert("avg"), convert("avg")], [false, true, false, true]);

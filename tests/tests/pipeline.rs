@@ -158,6 +158,19 @@ fn weights_of_another_program_convert_to_the_same_network() {
     assert_ne!(read("own").metadata.parent, read("foreign").metadata.parent);
 }
 
+#[test]
+fn a_layer_without_a_bias_converts_as_one_whose_biases_are_zeros_and_its_owner_is_told() {
+    let (folder, weights) = trained();
+    let zeros = foreign(&weights, |t| values(t, "3.bias").fill(0.0));
+    let into = |name: &str| folder.path().join(name);
+    convert(&[], &zeros, &into("zeros")).unwrap();
+    let without = foreign(&weights, |t| _ = t.remove("3.bias"));
+    let converted = convert(&[], &without, &into("without")).unwrap();
+    assert_eq!(converted.notes[0], "zeros stand for biases that the file does not have: `3.bias`");
+    let read = |name: &str| snn::artefact::read::<Value, Value>(&into(name).join("snn.safetensors")).unwrap().network;
+    assert!(read("zeros") == read("without"));
+}
+
 fn values<'a>(tensors: &'a mut BTreeMap<String, TensorF32>, name: &str) -> &'a mut [f32] {
     &mut tensors.get_mut(name).unwrap().values
 }
@@ -173,7 +186,13 @@ fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written()
     refused(&|t| values(t, "1.weight")[64..128].fill(0.0), &[], "layer dense 1: all weights of neuron 1 are zero");
     refused(&|t| values(t, "1.weight")[3] = f32::NAN, &[], "`1.weight`: value NaN at position 3");
     refused(&|t| values(t, "3.bias")[2] = f32::INFINITY, &[], "`3.bias`: value inf at position 2");
-    refused(&|t| _ = t.remove("3.bias"), &[], "`3.bias` [10]        nothing like it      missing");
+    refused(&|t| _ = t.remove("3.weight"), &[], "  nothing like it      missing");
+    // A bias may lack, but not where something else is there that may be it.
+    let rename = |t: &mut BTreeMap<String, TensorF32>| {
+        let bias = t.remove("3.bias").unwrap();
+        t.insert("3.b".to_owned(), bias);
+    };
+    refused(&rename, &[], "`3.bias` [10]        `3.b` [10]           rename it, if it is the same");
     refused(
         &|t| values(t, "1.weight").fill(-1.0),
         &["convert.method=max"],

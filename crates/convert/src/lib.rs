@@ -75,28 +75,33 @@ pub struct Outcome {
 /// Samples on which `std` measures the noise: enough for a few percent of error, and it runs the network once a layer.
 const NOISE_SAMPLES: usize = 200;
 
-/// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file.
+/// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file, whose network is returned with it.
 ///
 /// - `weights`: the trained network, if it is not Quartic's own
 ///
 /// # Errors
 /// [`ConfigError`] with every problem, that of the ONNX file among them.
-pub fn read_experiment(args: &ExperimentArgs, weights: Option<&Path>) -> Result<Experiment, ConfigError> {
-    args.read_base_or_find(|Outline { dataset, input, .. }| {
+pub fn read_experiment(
+    args: &ExperimentArgs,
+    weights: Option<&Path>,
+) -> Result<(Experiment, Option<import::Network>), ConfigError> {
+    let mut network = None;
+    let experiment = args.read_base_or_find(|Outline { dataset, input, .. }| {
         let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
         // A data set that there is not is refused with everything else that is wrong with the file.
         let sample = dataset.parse().ok().map(DatasetName::shape);
-        let network = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
+        let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
         match sample {
-            Some(sample) if sample != network.model.input => Err(format!(
+            Some(sample) if sample != found.model.input => Err(format!(
                 "{}: takes images of {}, and {dataset} has {}; export the network for these",
                 onnx.display(),
-                shape_text(&network.model.input),
+                shape_text(&found.model.input),
                 shape_text(&sample)
             )),
-            _ => Ok(Some(network.model)),
+            _ => Ok(Some(network.insert(found).model.clone())),
         }
-    })
+    })?;
+    Ok((experiment, network))
 }
 
 /// Converts a network, or finds it converted, in a run's folder.
@@ -108,8 +113,16 @@ pub fn read_experiment(args: &ExperimentArgs, weights: Option<&Path>) -> Result<
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
+    run_imported(experiment, import::weights(weights, &experiment.architecture)?, folder, options)
+}
+
+/// The same for weights that are read already.
+///
+/// # Errors
+/// If the data are needed and cannot be read, or the method gives no thresholds.
+pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let Imported { ann, notes: import_notes } = import::weights(weights, &experiment.architecture)?;
+    let Imported { ann, notes: import_notes } = weights;
     let mut recipe = recipe(experiment, &ann.checksum);
     if ann.metadata.is_none() {
         // Weights of another program do not tell which network they are of.

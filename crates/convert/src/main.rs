@@ -39,8 +39,8 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference());
         return ExitCode::SUCCESS;
     }
-    let experiment = match convert::read_experiment(&args, weights.as_deref()) {
-        Ok(experiment) => experiment,
+    let (experiment, network) = match convert::read_experiment(&args, weights.as_deref()) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
@@ -48,7 +48,14 @@ fn main() -> ExitCode {
     };
     let folder = args.runs.join(&experiment.name);
     let weights = weights.unwrap_or_else(|| folder.join(model::ann::FILE_NAME));
-    match convert::run(&experiment, &weights, &folder, args.options()) {
+    let imported = match network {
+        Some(network) => network.into_weights(&experiment.architecture),
+        None => import::weights(&weights, &experiment.architecture),
+    };
+    let outcome = imported
+        .map_err(Into::into)
+        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options()));
+    match outcome {
         Ok(outcome) => {
             print!("{}", report::terminal(&convert::summary::table(&outcome.conversion)));
             for note in &outcome.notes {

@@ -1,5 +1,5 @@
 //! Quartic against other simulators, without them: the spike counts that SpikingJelly and Norse gave for exported graphs, and
-//! what the HDF5 library found in the files. `scripts/verify-exports fixtures` makes the fixtures; versions are named in
+//! what the HDF5 library found in the files. `scripts/verify-nir fixtures` makes the fixtures; versions are named in
 //! them.
 
 use std::collections::BTreeMap;

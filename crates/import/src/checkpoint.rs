@@ -140,6 +140,9 @@ fn wrapper(path: &Path) -> Result<Option<String>, String> {
     if let Some(key) = WRAPPERS.into_iter().find(|key| holds_tensors(key)) {
         return Ok(Some(key.to_owned()));
     }
+    if root.is_empty() {
+        return Err("an empty dictionary".to_owned());
+    }
     let mut keys: Vec<String> = root.keys().map(|key| format!("`{key}`")).collect();
     keys.sort();
     let wrappers = WRAPPERS.map(|key| format!("`{key}`")).join(", ");

@@ -1,7 +1,7 @@
 //! Networks from elsewhere: weights files of other programs, and files that hold a whole network.
 //!
 //! - [`weights`]: the tensors of a given architecture, from safetensors, PyTorch or ONNX files
-//! - [`network`]: architecture and tensors of an ONNX file
+//! - [`network`]: architecture and tensors of an ONNX file, read once for both
 //!
 //! A file is believed in nothing: no code in it is run, what it declares is checked against what it holds before memory is
 //! taken for it, and what cannot be converted exactly is refused by name.
@@ -20,10 +20,11 @@ use model::ann::{self, AnnArtefact};
 use model::artefact::{self, ArtefactError, TensorF32};
 use model::config::ModelSection;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 use thiserror::Error;
 
 use floats::{Float, rounding_note};
-use naming::{Found, Order};
+use naming::{Found, Order, zeros_note};
 use onnx::OnnxNetwork;
 
 /// What to do about a file that is missing or damaged.
@@ -38,13 +39,17 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// An architecture from a file.
+/// A network that its file describes whole: architecture, and tensors until they are asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// The architecture, as the configuration's `[model]`.
     pub model: ModelSection,
     /// What was done to it that the user should know, one sentence each.
     pub notes: Vec<String>,
+    path: PathBuf,
+    /// Named as the model's.
+    tensors: BTreeMap<String, TensorF32>,
+    checksum: String,
 }
 
 /// A file that cannot be used.
@@ -87,10 +92,10 @@ pub fn is_onnx(path: &Path) -> bool {
 /// [`ImportError`] if the file is missing, damaged, of another kind, or holds code; if its tensors are missing, left over,
 /// misshapen or not finite; if an ONNX file's network is another one.
 pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, ImportError> {
-    let bytes = artefact::read_bytes(path, REMEDY)?;
     if is_onnx(path) {
-        return of_onnx(path, bytes, architecture);
+        return network(path, Some(architecture.input()))?.into_weights(architecture);
     }
+    let bytes = artefact::read_bytes(path, REMEDY)?;
     if checkpoint::looks_like_one(&bytes) {
         of_checkpoint(path, &bytes, architecture)
     } else {
@@ -98,7 +103,7 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
     }
 }
 
-/// Reads the architecture of an ONNX file.
+/// Reads an ONNX file.
 ///
 /// - `sample`: shape of the data set's images, which a network whose input is a vector does not tell
 ///
@@ -106,18 +111,27 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
 /// [`ImportError`] if the file is missing or damaged, or its network has no exact counterpart among the layers there are.
 pub fn network(path: &Path, sample: Option<[usize; 3]>) -> Result<Network, ImportError> {
     let bytes = artefact::read_bytes(path, REMEDY)?;
-    let OnnxNetwork { model, notes, .. } = onnx::read(path, bytes, sample)?;
-    Ok(Network { model, notes })
+    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample)?;
+    Ok(Network { model, notes, path: path.to_owned(), tensors, checksum })
 }
 
-fn of_onnx(path: &Path, bytes: Vec<u8>, architecture: &Architecture) -> Result<Imported, ImportError> {
-    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, Some(architecture.input()))?;
-    let tensors = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
-        path: path.to_owned(),
-        found,
-        remedy: "leave [model] out of the configuration to take the file's".to_owned(),
-    })?;
-    finish(path, architecture, tensors, checksum, notes)
+impl Network {
+    /// Its tensors for an architecture that is its own, but for what computes nothing.
+    ///
+    /// # Errors
+    /// [`ImportError`] if the architecture is another one, or tensors are not finite.
+    pub fn into_weights(self, architecture: &Architecture) -> Result<Imported, ImportError> {
+        let Self { model, mut notes, path, tensors, checksum } = self;
+        let (tensors, zeros) = onnx::fit(&model, tensors, architecture).map_err(|found| ImportError::Refused {
+            path: path.clone(),
+            found,
+            remedy: "leave [model] out of the configuration to take the file's".to_owned(),
+        })?;
+        if !zeros.is_empty() {
+            notes.push(zeros_note(zeros.iter().map(String::as_str)));
+        }
+        finish(&path, architecture, tensors, checksum, notes)
+    }
 }
 
 fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
@@ -127,7 +141,17 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         remedy: REMEDY,
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(whole)?;
-    if header.metadata().as_ref().is_some_and(|entries| entries.contains_key(artefact::METADATA_KEY)) {
+    if let Some(text) = header.metadata().as_ref().and_then(|entries| entries.get(artefact::METADATA_KEY)) {
+        // What is no JSON at all is refused by the artefact's own reader.
+        let description: Value = serde_json::from_str(text).unwrap_or_default();
+        let has = |key: &str| description.get(key).is_some();
+        if has("structure") || has("described_in") {
+            return Err(ImportError::Refused {
+                path: path.to_owned(),
+                found: "a spiking network, where a trained one is needed".to_owned(),
+                remedy: "name the file that it was converted from, such as ann.safetensors".to_owned(),
+            });
+        }
         return Ok(Imported { ann: AnnArtefact::read(path, architecture)?, notes: Vec::new() });
     }
     let file = SafeTensors::deserialize(bytes).map_err(whole)?;
@@ -137,7 +161,7 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         views.iter().map(|(name, view)| Found { name: name.clone(), shape: view.shape().to_vec() }).collect();
     let assignment = naming::assign(architecture, &found, Order::Unknown)
         .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let mut reader = Reader::new(path, assignment.note);
+    let mut reader = Reader::new(path, assignment.notes);
     for (own, position) in assignment.tensors {
         let (name, view) = &views[position];
         let float = match view.dtype() {
@@ -150,7 +174,7 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         let values = float.read(view.data()).map_err(|found| format!("`{name}`: {found}"));
         reader.add(own, view.shape().to_vec(), values)?;
     }
-    let (tensors, notes) = reader.finish();
+    let (tensors, notes) = reader.finish(assignment.zeros);
     finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
 }
 
@@ -162,14 +186,14 @@ fn of_checkpoint(path: &Path, bytes: &[u8], architecture: &Architecture) -> Resu
         entries.iter().map(|tensor| Found { name: tensor.name.clone(), shape: tensor.shape().to_vec() }).collect();
     let assignment = naming::assign(architecture, &found, order)
         .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let mut reader = Reader::new(path, wrapper.map(|key| format!("the state dict is that under `{key}`")));
-    reader.notes.extend(assignment.note);
+    let notes = wrapper.map(|key| format!("the state dict is that under `{key}`")).into_iter().chain(assignment.notes);
+    let mut reader = Reader::new(path, notes.collect());
     // Values are read here and not before: shapes are the model's by now, whatever sizes the file has declared.
     for (own, position) in assignment.tensors {
         let entry = &entries[position];
         reader.add(own, entry.shape().to_vec(), checkpoint::values(entry))?;
     }
-    let (tensors, notes) = reader.finish();
+    let (tensors, notes) = reader.finish(assignment.zeros);
     finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
 }
 
@@ -183,8 +207,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &'a Path, note: Option<String>) -> Self {
-        Self { path, tensors: BTreeMap::new(), notes: note.into_iter().collect(), n_values: 0, n_rounded: 0 }
+    fn new(path: &'a Path, notes: Vec<String>) -> Self {
+        Self { path, tensors: BTreeMap::new(), notes, n_values: 0, n_rounded: 0 }
     }
 
     fn refuse(&self, found: String) -> ImportError {
@@ -205,7 +229,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> (BTreeMap<String, TensorF32>, Vec<String>) {
+    /// - `zeros`: what the file has nothing for
+    fn finish(mut self, zeros: Vec<Found>) -> (BTreeMap<String, TensorF32>, Vec<String>) {
+        let zeros = zeros.into_iter().map(|Found { name, shape }| (name, TensorF32::zeros(shape)));
+        self.tensors.extend(zeros);
         self.notes.extend(rounding_note(self.n_rounded, self.n_values));
         (self.tensors, self.notes)
     }

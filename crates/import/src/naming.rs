@@ -1,7 +1,8 @@
 //! Which tensor of a file is which of the model's.
 //!
 //! By name where the names are those of an `nn.Sequential` of all layers; else layer by layer in order, if that is the
-//! one way in which every layer finds tensors of its fields and shapes.
+//! one way in which every layer finds tensors of its fields and shapes. If either leaves nothing of the file over, the
+//! biases of weights may lack: PyTorch's `bias=False`. Anything left over may be one of them under another name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +29,20 @@ pub(crate) enum Order {
 pub(crate) struct Assignment {
     /// The model's names with positions in the file.
     pub(crate) tensors: Vec<(String, usize)>,
-    /// What the user should know; `None` if the names are the model's own.
-    pub(crate) note: Option<String>,
+    /// Biases of the model that the file has none of, in whose place zeros stand.
+    pub(crate) zeros: Vec<Found>,
+    /// What the user should know, one sentence each; none if names and tensors are the model's own.
+    pub(crate) notes: Vec<String>,
 }
+
+/// What the user should know of biases that were not there.
+pub(crate) fn zeros_note<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    format!("zeros stand for biases that the file does not have: {}", names.join(", "))
+}
+
+/// Field of the biases.
+const BIAS: &str = "bias";
 
 /// Counts the batches that a batch norm has seen; of no use after training.
 const COUNTER: &str = "num_batches_tracked";
@@ -45,11 +57,37 @@ struct Module {
 }
 
 impl Module {
-    fn fits(&self, other: &Self) -> bool {
-        self.fields.len() == other.fields.len()
-            && self.fields.iter().zip(&other.fields).all(|(a, b)| a.0 == b.0 && a.1.0 == b.1.0)
+    /// Whether a layer of the model finds its tensors in one of the file.
+    fn takes(&self, theirs: &Self, biases: Biases) -> bool {
+        let is_there = |(field, (shape, _)): (&String, &(Vec<usize>, usize))| match theirs.fields.get(field) {
+            Some((found, _)) => found == shape,
+            None => biases == Biases::MayLack && self.has_weights() && field == BIAS,
+        };
+        self.fields.iter().all(is_there) && theirs.fields.keys().all(|field| self.fields.contains_key(field))
+    }
+
+    /// Whether it is a fully connected layer or a convolution; a batch norm's `weight` is a vector.
+    fn has_weights(&self) -> bool {
+        self.fields.get("weight").is_some_and(|(shape, _)| shape.len() > 1)
+    }
+
+    /// What layers have in common that only names tell from one another: fields and shapes.
+    fn likeness(&self, biases: Biases) -> Vec<(&str, &[usize])> {
+        let may_lack = biases == Biases::MayLack && self.has_weights();
+        let fields = self.fields.iter().filter(|(field, _)| !(may_lack && *field == BIAS));
+        fields.map(|(field, (shape, _))| (field.as_str(), shape.as_slice())).collect()
     }
 }
+
+/// Whether each of the model's biases has to be in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Biases {
+    AreThere,
+    MayLack,
+}
+
+/// The model's names with positions in the file, and how the one was taken for the other.
+type Taken = (Vec<(String, usize)>, Option<String>);
 
 /// Finds the model's tensors among a file's.
 ///
@@ -57,19 +95,31 @@ impl Module {
 /// What does not fit, one line per tensor.
 pub(crate) fn assign(architecture: &Architecture, found: &[Found], order: Order) -> Result<Assignment, String> {
     let expected: Vec<Found> = architecture.tensors().into_iter().map(|(name, shape)| Found { name, shape }).collect();
-    if let Some(tensors) = by_name(&expected, found, "") {
-        return Ok(Assignment { tensors, note: None });
+    // A file that has everything is never read as one that lacks something.
+    let taken = matched(&expected, found, order, Biases::AreThere);
+    let taken = taken.or_else(|| matched(&expected, found, order, Biases::MayLack));
+    let Some((tensors, note)) = taken else { return Err(misfit(&expected, found)) };
+    let names: BTreeSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let zeros: Vec<Found> = expected.iter().filter(|tensor| !names.contains(tensor.name.as_str())).cloned().collect();
+    let mut notes: Vec<String> = note.into_iter().collect();
+    if !zeros.is_empty() {
+        notes.push(zeros_note(zeros.iter().map(|tensor| tensor.name.as_str())));
+    }
+    Ok(Assignment { tensors, zeros, notes })
+}
+
+fn matched(expected: &[Found], found: &[Found], order: Order, biases: Biases) -> Option<Taken> {
+    let (layers, modules) = (modules(expected), modules(found));
+    if let Some(tensors) = by_name(&layers, found, "", biases) {
+        return Some((tensors, None));
     }
     let prefix = common_prefix(found);
     if !prefix.is_empty()
-        && let Some(tensors) = by_name(&expected, found, &prefix)
+        && let Some(tensors) = by_name(&layers, found, &prefix, biases)
     {
-        let note = Some(format!("names are the model's behind `{prefix}`"));
-        return Ok(Assignment { tensors, note });
+        return Some((tensors, Some(format!("names are the model's behind `{prefix}`"))));
     }
-    let (layers, modules) = (modules(&expected), modules(found));
-    let pairs = in_order(&layers, &modules, order).or_else(|| by_numbers(&layers, &modules));
-    let Some(pairs) = pairs else { return Err(misfit(&expected, found)) };
+    let pairs = in_order(&layers, &modules, order, biases).or_else(|| by_numbers(&layers, &modules, biases))?;
     let mut tensors = Vec::new();
     for (layer, module) in &pairs {
         for (field, (_, position)) in &module.fields {
@@ -77,7 +127,7 @@ pub(crate) fn assign(architecture: &Architecture, found: &[Found], order: Order)
         }
     }
     let texts: Vec<String> = pairs.iter().map(|(layer, module)| format!("{} → {}", module.path, layer.path)).collect();
-    Ok(Assignment { tensors, note: Some(format!("names taken in order: {}", texts.join(", "))) })
+    Some((tensors, Some(format!("names taken in order: {}", texts.join(", ")))))
 }
 
 fn join(path: &str, field: &str) -> String {
@@ -89,21 +139,22 @@ fn is_counter(name: &str) -> bool {
 }
 
 /// Every tensor under its own name; `None` if one is not there, or one of another shape or another name is.
-fn by_name(expected: &[Found], found: &[Found], prefix: &str) -> Option<Vec<(String, usize)>> {
-    let positions: BTreeMap<&str, usize> = found
-        .iter()
-        .enumerate()
-        .filter(|(_, tensor)| !is_counter(&tensor.name))
-        .map(|(position, tensor)| Some((tensor.name.strip_prefix(prefix)?, position)))
-        .collect::<Option<_>>()?;
-    if positions.len() != expected.len() {
+fn by_name(layers: &[Module], found: &[Found], prefix: &str, biases: Biases) -> Option<Vec<(String, usize)>> {
+    let named = |tensor: &Found| {
+        Some(Found { name: tensor.name.strip_prefix(prefix)?.to_owned(), shape: tensor.shape.clone() })
+    };
+    let found: Vec<Found> = found.iter().map(named).collect::<Option<_>>()?;
+    let theirs = modules(&found);
+    let by_path: BTreeMap<&str, &Module> = theirs.iter().map(|module| (module.path.as_str(), module)).collect();
+    if by_path.len() != layers.len() {
         return None;
     }
-    let position = |tensor: &Found| {
-        let position = *positions.get(tensor.name.as_str())?;
-        (found[position].shape == tensor.shape).then(|| (tensor.name.clone(), position))
-    };
-    expected.iter().map(position).collect()
+    let mut tensors = Vec::new();
+    for layer in layers {
+        let module = by_path.get(layer.path.as_str()).filter(|module| layer.takes(module, biases))?;
+        tensors.extend(module.fields.iter().map(|(field, (_, position))| (join(&layer.path, field), *position)));
+    }
+    Some(tensors)
 }
 
 /// What all names start with, up to a dot: `module.` of a `DataParallel`.
@@ -141,24 +192,25 @@ fn modules(tensors: &[Found]) -> Vec<Module> {
 type Pairs<'a> = Vec<(&'a Module, &'a Module)>;
 
 /// Layer by layer in the order of the file.
-fn in_order<'a>(layers: &'a [Module], modules: &'a [Module], order: Order) -> Option<Pairs<'a>> {
+fn in_order<'a>(layers: &'a [Module], modules: &'a [Module], order: Order, biases: Biases) -> Option<Pairs<'a>> {
     let fits = order == Order::OfAppearance && layers.len() == modules.len();
     let pairs: Pairs = layers.iter().zip(modules).collect();
-    (fits && pairs.iter().all(|(layer, module)| layer.fits(module))).then_some(pairs)
+    (fits && pairs.iter().all(|(layer, module)| layer.takes(module, biases))).then_some(pairs)
 }
 
 /// Layers whose fields and shapes are those of no other by these; others by the numbers in their names, if they differ in
-/// nothing else: `fc2` before `fc10`.
-fn by_numbers<'a>(layers: &'a [Module], modules: &'a [Module]) -> Option<Pairs<'a>> {
+/// nothing else: `fc2` before `fc10`. Whether there is a bias tells layers apart only where none may lack.
+fn by_numbers<'a>(layers: &'a [Module], modules: &'a [Module], biases: Biases) -> Option<Pairs<'a>> {
     if layers.len() != modules.len() {
         return None;
     }
     let mut pairs: Pairs = Vec::with_capacity(layers.len());
     for layer in layers {
-        let alike = layers.iter().filter(|other| other.fits(layer));
+        let likeness = layer.likeness(biases);
+        let alike = layers.iter().filter(|other| other.likeness(biases) == likeness);
         let mut candidates: Vec<(String, Vec<u64>, &Module)> = modules
             .iter()
-            .filter(|module| module.fits(layer))
+            .filter(|module| module.likeness(biases) == likeness)
             .map(|module| split_numbers(&module.path).map(|(text, numbers)| (text, numbers, module)))
             .collect::<Option<_>>()?;
         let texts: BTreeSet<&str> = candidates.iter().map(|(text, ..)| text.as_str()).collect();
@@ -167,9 +219,10 @@ fn by_numbers<'a>(layers: &'a [Module], modules: &'a [Module]) -> Option<Pairs<'
         }
         candidates.sort_by(|a, b| a.1.cmp(&b.1));
         let place = alike.take_while(|other| other.path != layer.path).count();
-        pairs.push((layer, candidates.get(place)?.2));
+        let (.., module) = candidates.get(place)?;
+        pairs.push((layer, module));
     }
-    Some(pairs)
+    pairs.iter().all(|(layer, module)| layer.takes(module, biases)).then_some(pairs)
 }
 
 /// `layer2.0.conv1` → `layer#.#.conv#` and 2, 0, 1; `None` if a number is too long to be one.
@@ -205,6 +258,17 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
     for (tensor, counterpart) in expected.iter().zip(&mut counterparts).filter(|(_, other)| other.is_none()) {
         *counterpart = take(&|other| field(&other.name) == field(&tensor.name) && other.shape == tensor.shape);
     }
+    let layers = modules(expected);
+    let may_lack = |tensor: &Found| {
+        let path = tensor.name.strip_suffix(BIAS).and_then(|path| path.strip_suffix('.'));
+        path.is_some_and(|path| layers.iter().any(|layer| layer.path == path && layer.has_weights()))
+    };
+    // What may be a bias under another name, which is why zeros do not stand for it.
+    let is_other = |name: &str| ["weight", "running_mean", "running_var"].contains(&field(name).as_str());
+    let unmatched = expected.iter().zip(&mut counterparts).filter(|(_, other)| other.is_none());
+    for (tensor, counterpart) in unmatched.filter(|(tensor, _)| may_lack(tensor)) {
+        *counterpart = take(&|other| !is_other(&other.name) && other.shape == tensor.shape);
+    }
     for (tensor, counterpart) in expected.iter().zip(&mut counterparts).filter(|(_, other)| other.is_none()) {
         *counterpart =
             take(&|other| field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len());
@@ -212,6 +276,7 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
     let cell = |tensor: &Found| format!("`{}` {:?}", tensor.name, tensor.shape);
     for (tensor, counterpart) in expected.iter().zip(&counterparts) {
         let (there, remark) = match counterpart {
+            None if may_lack(tensor) => ("nothing like it".to_owned(), "zeros, once all else fits".to_owned()),
             None => ("nothing like it".to_owned(), "missing".to_owned()),
             Some(other) if other.shape != tensor.shape => {
                 (cell(other), format!("found shape {:?}; the model needs {:?}", other.shape, tensor.shape))
@@ -231,7 +296,7 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             text.trim_end().to_owned()
         })
         .collect();
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n  describe in [model] the network that the file is of, or name another file with `--weights`"
 }
 
 #[cfg(test)]
@@ -260,7 +325,9 @@ mod tests {
     /// Layers of the file in the order of the model's, with the note.
     fn assigned(layers: &[(&str, usize)], order: Order) -> Result<(Vec<String>, Option<String>), String> {
         let found = file(layers);
-        let Assignment { tensors, note } = assign(&architecture(), &found, order)?;
+        let Assignment { tensors, notes, zeros } = assign(&architecture(), &found, order)?;
+        assert!(zeros.is_empty() && notes.len() < 2, "{zeros:?} {notes:?}");
+        let note = notes.into_iter().next();
         let path = |own: &str| {
             let position = tensors.iter().find(|(name, _)| name == own).unwrap().1;
             found[position].name.trim_end_matches(".weight").to_owned()
@@ -317,6 +384,104 @@ mod tests {
         assert_eq!(assignment.tensors.len(), 8);
     }
 
+    /// Tensors of a file.
+    fn tensors(names: &[(&str, &[usize])]) -> Vec<Found> {
+        names.iter().map(|(name, shape)| Found { name: (*name).to_owned(), shape: shape.to_vec() }).collect()
+    }
+
+    const W: [usize; 2] = [4, 4];
+
+    /// The names of the file for those of the model, and which biases are zeros.
+    fn lacking(found: &[(&str, &[usize])], order: Order) -> Result<(Vec<String>, Vec<String>, String), String> {
+        let found = tensors(found);
+        let Assignment { tensors, zeros, notes } = assign(&architecture(), &found, order)?;
+        let text = |(own, position): &(String, usize)| format!("{} → {own}", found[*position].name);
+        let mut taken: Vec<String> = tensors.iter().map(text).collect();
+        taken.sort();
+        Ok((taken, zeros.into_iter().map(|tensor| tensor.name).collect(), notes.join("; ")))
+    }
+
+    #[test]
+    fn biases_that_the_file_has_none_of_are_zeros_and_are_told() {
+        let own = [("1.weight", &W[..]), ("3.weight", &W), ("5.bias", &[3]), ("5.weight", &[3, 4])];
+        let (taken, zeros, note) = lacking(&own, Order::Unknown).unwrap();
+        assert_eq!(taken, ["1.weight → 1.weight", "3.weight → 3.weight", "5.bias → 5.bias", "5.weight → 5.weight"]);
+        assert_eq!(zeros, ["1.bias", "3.bias"]);
+        assert_eq!(note, "zeros stand for biases that the file does not have: `1.bias`, `3.bias`");
+
+        let behind = [("net.1.weight", &W[..]), ("net.1.bias", &[4]), ("net.3.weight", &W), ("net.5.weight", &[3, 4])];
+        let (_, zeros, note) = lacking(&behind, Order::Unknown).unwrap();
+        assert_eq!(zeros, ["3.bias", "5.bias"]);
+        assert!(note.starts_with("names are the model's behind `net.`; zeros stand"), "{note}");
+
+        let in_order =
+            [("stem.weight", &W[..]), ("middle.weight", &W), ("middle.bias", &[4]), ("head.weight", &[3, 4])];
+        let (taken, zeros, note) = lacking(&in_order, Order::OfAppearance).unwrap();
+        assert_eq!((taken[1].as_str(), taken[2].as_str()), ("middle.bias → 3.bias", "middle.weight → 3.weight"));
+        assert_eq!(zeros, ["1.bias", "5.bias"]);
+        assert!(note.starts_with("names taken in order: stem → 1, middle → 3, head → 5; zeros stand"), "{note}");
+
+        // By numbers, though the biases are other layers' than those of the sorted file's first.
+        let numbers = [("fc10.weight", &W[..]), ("fc2.bias", &[4]), ("fc2.weight", &W), ("head.weight", &[3, 4])];
+        let (taken, zeros, _) = lacking(&numbers, Order::Unknown).unwrap();
+        assert_eq!(taken[0], "fc10.weight → 3.weight");
+        assert_eq!(zeros, ["3.bias", "5.bias"]);
+    }
+
+    #[test]
+    fn a_bias_may_lack_only_where_nothing_is_left_over_that_could_be_it() {
+        let refused = |found: &[(&str, &[usize])], expected: &str| {
+            for order in [Order::OfAppearance, Order::Unknown] {
+                let error = lacking(found, order).unwrap_err();
+                assert!(error.contains(expected), "{expected}\n{error}");
+            }
+        };
+        let rest = [("3.weight", &W[..]), ("5.weight", &[3, 4])];
+        // Under another name, in another layer, without one, of another length.
+        for (name, shape) in [("1.b", [4]), ("2.bias", [4]), ("bias_of_1", [4]), ("1.scale", [7])] {
+            let found = [&[("1.weight", &W[..]), (name, &shape)], &rest[..]].concat();
+            refused(&found, name);
+        }
+        let found = [&[("1.weight", &W[..]), ("1.b", &[4])], &rest[..]].concat();
+        refused(&found, "`1.b` [4]          rename it, if it is the same");
+        refused(&found, "nothing like it    zeros, once all else fits");
+        // A weight may not lack, nor have another shape.
+        refused(&[&[("1.bias", &[4][..])], &rest[..]].concat(), "`1.weight` [4, 4]  nothing like it    missing");
+        refused(&[&[("1.weight", &[4, 5][..])], &rest[..]].concat(), "found shape [4, 5]; the model needs [4, 4]");
+        // Alike but for the bias, and no order in their names.
+        let unordered = [("middle.weight", &W[..]), ("stem.weight", &W), ("stem.bias", &[4]), ("x.weight", &[3, 4])];
+        let error = lacking(&unordered, Order::Unknown).unwrap_err();
+        assert!(error.contains("rename it, if it is the same"), "{error}");
+    }
+
+    #[test]
+    fn a_batch_norm_lacks_nothing_and_a_convolution_without_bias_takes_none() {
+        use LayerKind::{BatchNorm, Conv2d, Dense, Flatten, Relu};
+        let conv = |bias| {
+            Conv2d(model::architecture::Conv2d { channels: 1, kernel: 3, stride: 1, padding: 1, groups: 1, bias })
+        };
+        let kinds = |bias| [conv(bias), BatchNorm { epsilon: 1e-5 }, Relu, Flatten, Dense { units: 3 }];
+        let assign = |bias: bool, drop: &str| {
+            let architecture = Architecture::new([1, 2, 2], &kinds(bias)).unwrap();
+            let all = architecture.tensors().into_iter().map(|(name, shape)| Found { name, shape });
+            let found: Vec<Found> = all.filter(|tensor| tensor.name != drop).collect();
+            let own = Architecture::new([1, 2, 2], &kinds(true)).unwrap();
+            super::assign(&own, &found, Order::OfAppearance).map(|assignment| assignment.zeros)
+        };
+        assert_eq!(assign(true, "").unwrap(), []);
+        assert_eq!(assign(false, "").unwrap(), tensors(&[("0.bias", &[1])]));
+        assert!(assign(false, "1.bias").unwrap_err().contains("`1.bias` [1]"));
+        assert!(assign(true, "1.running_var").unwrap_err().contains("missing"));
+        let without = Architecture::new([1, 2, 2], &kinds(false)).unwrap();
+        let with: Vec<Found> = Architecture::new([1, 2, 2], &kinds(true))
+            .unwrap()
+            .tensors()
+            .into_iter()
+            .map(|(name, shape)| Found { name, shape })
+            .collect();
+        assert!(super::assign(&without, &with, Order::OfAppearance).unwrap_err().contains("left over"));
+    }
+
     #[test]
     fn what_does_not_fit_is_a_table_with_likely_counterparts() {
         let mut found = file(&[("fc1", 4), ("fc2", 5), ("extra", 7)]);
@@ -330,7 +495,7 @@ mod tests {
   `5.weight` [3, 4]  `5.weight` [3, 4]
   `5.bias` [3]       `extra.bias` [7]       found shape [7]; the model needs [3]
   –                  `extra.weight` [7, 4]  left over
-";
+  describe in [model] the network that the file is of, or name another file with `--weights`";
         assert_eq!(table, expected);
     }
 
@@ -345,7 +510,8 @@ mod tests {
             let layers: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(units).collect();
             let found = file(&layers);
             let order = if ordered { Order::OfAppearance } else { Order::Unknown };
-            if let Ok(Assignment { tensors, .. }) = assign(&architecture(), &found, order) {
+            if let Ok(Assignment { tensors, zeros, .. }) = assign(&architecture(), &found, order) {
+                prop_assert_eq!(zeros, []);
                 let shapes: BTreeMap<String, Vec<usize>> = architecture().tensors().into_iter().collect();
                 let positions: BTreeSet<usize> = tensors.iter().map(|(_, position)| *position).collect();
                 prop_assert_eq!((positions.len(), tensors.len()), (shapes.len(), shapes.len()));

@@ -231,9 +231,21 @@ fn an_archive_with_two_pickles_is_refused() {
 
 #[test]
 fn a_file_of_another_kind_is_refused_by_what_it_is_not() {
+    let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/tests/fixtures/mlp-zero.safetensors");
+    refused("x.safetensors", &std::fs::read(converted).unwrap(), "a spiking network, where a trained one is needed");
+    refused(
+        "x.pt",
+        &checkpoint(b"\x80\x02}.", &[], CompressionMethod::Stored),
+        "an empty dictionary; save the weights",
+    );
     refused("x.bin", b"once upon a time", "neither a PyTorch checkpoint nor a whole safetensors file");
     refused("x.pt", b"\x80\x02}.", "not a whole checkpoint (an early end)");
-    refused("x.onnx", b"", "not a whole ONNX file");
+    refused("x.onnx", b"\x08\x01", "not a whole ONNX file (no graph in it)");
+    for name in ["x.onnx", "x.pt", "x.safetensors"] {
+        refused(name, b"", &format!("{name}: an empty file; run `train`"));
+    }
+    let folder = import::weights(Path::new(env!("CARGO_MANIFEST_DIR")), &mlp()).unwrap_err().to_string();
+    assert!(folder.contains("import: a folder where a file is needed; "), "{folder}");
     refused("x.onnx", &std::fs::read(fixture("mlp.pt")).unwrap(), "not a whole ONNX file");
     let missing = import::weights(Path::new("nowhere/net.pt"), &mlp()).unwrap_err().to_string();
     assert!(missing.starts_with("nowhere/net.pt: ") && missing.contains("--weights"), "{missing}");

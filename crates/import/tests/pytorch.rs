@@ -60,9 +60,17 @@ fn architecture(network: &str) -> Architecture {
             Flatten,
             Dense { units: 10 },
         ],
+        "bare" => bare(false),
         other => panic!("no network {other}"),
     };
     Architecture::new(INPUT, &kinds).unwrap()
+}
+
+/// That network, whose fully connected layers have biases in every configuration, and its convolution in some.
+fn bare(conv_bias: bool) -> Vec<LayerKind> {
+    use LayerKind::{AvgPool, Dense, Flatten, Relu};
+    let halve = Window { kernel: 2, stride: 2 };
+    vec![conv(4, 3, 1, conv_bias), Relu, AvgPool(halve), Flatten, Dense { units: 12 }, Relu, Dense { units: 10 }]
 }
 
 /// Architecture and tensors of an ONNX file, by way of the configuration that it becomes.
@@ -130,6 +138,27 @@ fn saved_state_dicts_give_pytorchs_logits() {
 }
 
 #[test]
+fn layers_without_a_bias_give_pytorchs_logits_with_zeros_in_its_place() {
+    let lacking = ["`4.bias`, `6.bias`", "`0.bias`, `4.bias`, `6.bias`"];
+    for (conv_bias, lacking) in [false, true].into_iter().zip(lacking) {
+        let architecture = Architecture::new(INPUT, &bare(conv_bias)).unwrap();
+        // The layers of the safetensors file, which is sorted, are told from one another by their shapes.
+        for file in ["bare.pt", "bare.safetensors"] {
+            let imported = import::weights(&fixture(file), &architecture).unwrap();
+            let names = imported.notes.iter().any(|note| note.contains("conv → 0, hidden → 4, out → 6"));
+            let zeros = format!("zeros stand for biases that the file does not have: {lacking}");
+            assert!(names && imported.notes.contains(&zeros), "{file}: {:?}", imported.notes);
+            assert_eq!(imported.ann.tensors["6.bias"].values, [0.0; 10]);
+            agrees("bare", &architecture, &imported);
+        }
+        let imported = import::weights(&fixture("bare.onnx"), &architecture).unwrap();
+        let told = imported.notes.iter().any(|note| note.ends_with("does not have: `0.bias`"));
+        assert_eq!(told, conv_bias, "{:?}", imported.notes);
+        agrees("bare", &architecture, &imported);
+    }
+}
+
+#[test]
 fn exported_networks_are_read_whole_and_give_pytorchs_logits() {
     let cases = [
         ("mlp", "mlp.onnx", "64-16-10"),
@@ -139,6 +168,7 @@ fn exported_networks_are_read_whole_and_give_pytorchs_logits() {
         ("cnn", "cnn-norms.onnx", "1×8×8-6c3-mp2-8c3-ap2-10"),
         ("resnet", "resnet.onnx", "1×8×8-6c3-[6c3-6c3]-[8c3s2-8c3]-gap-10"),
         ("resnet", "resnet-legacy.onnx", "1×8×8-6c3-[6c3-6c3]-[8c3s2-8c3]-gap-10"),
+        ("bare", "bare.onnx", "1×8×8-4c3-ap2-12-10"),
         ("functional", "functional.onnx", "64-12-10"),
         ("functional", "functional-legacy.onnx", "64-12-10"),
     ];

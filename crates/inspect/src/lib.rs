@@ -2,7 +2,7 @@
 //!
 //! - [`tensors`]: safetensors files, Quartic's own and others
 //! - [`records`]: JSON files
-//! - [`graph`]: NIR graphs
+//! - [`graph`]: NIR graphs, Quartic's own and others
 //!
 //! A file's kind is told from its contents, not from its name. An [`Inspection`] is facts and tables, for people or for
 //! programs. Never prints, never exits.
@@ -17,16 +17,12 @@ pub mod graph;
 pub mod records;
 pub mod tensors;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use model::artefact::sha256_hex;
+use model::artefact::{self, ArtefactError, sha256_hex};
 use report::{Column, Table};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
-
-/// Largest file that is read, 4 GiB: a guard against reading the wrong file into memory.
-const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,14 +47,9 @@ pub struct Found {
 /// A file that nothing can be said about.
 #[derive(Debug, Error)]
 pub enum InspectError {
-    /// The system refused.
-    #[error("{}: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] ArtefactError),
     /// It is something else, or damaged.
     #[error("{}: {found}; {remedy}", path.display())]
     Unreadable {
@@ -82,20 +73,30 @@ pub(crate) type Refusal = (String, &'static str);
 /// # Errors
 /// [`InspectError`] if it cannot be read, is of a kind that is not known, or damaged.
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
-    let io_error = |cause| InspectError::Io { path: path.to_owned(), cause };
     let unreadable = |(found, remedy)| InspectError::Unreadable { path: path.to_owned(), found, remedy };
-    let size = fs::metadata(path).map_err(io_error)?.len();
-    if size > MAX_FILE_BYTES {
-        let found = format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}");
-        return Err(unreadable((found, "split the file")));
-    }
-    let bytes = fs::read(path).map_err(io_error)?;
+    let bytes = artefact::read_bytes(path, "name a file that can be read")?;
     let found = match bytes.as_slice() {
         [0x89, b'H', b'D', b'F', ..] => graph::inspect(&bytes).map_err(unreadable)?,
         [b'{' | b' ' | b'\n', ..] => records::inspect(&bytes, path).map_err(unreadable)?,
-        _ => tensors::inspect(&bytes, path)?,
+        _ => match weights_of_others(&bytes, path) {
+            Some(kind) => return Err(unreadable((format!("{kind}, of which nothing is shown"), WEIGHTS_REMEDY))),
+            None => tensors::inspect(&bytes, path)?,
+        },
     };
     Ok(Inspection { path: path.to_owned(), n_bytes: bytes.len(), sha256: sha256_hex(&bytes), found })
+}
+
+/// What to do with weights that conversion reads.
+const WEIGHTS_REMEDY: &str = "`convert CONFIG --weights FILE` says what it takes for what";
+
+/// Kind of a file that conversion reads, if it is one and no safetensors file, which may begin with any length.
+fn weights_of_others(bytes: &[u8], path: &Path) -> Option<&'static str> {
+    match bytes {
+        [_, _, _, _, _, _, _, _, b'{', ..] => None,
+        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => Some("a PyTorch checkpoint or another archive"),
+        _ if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) => Some("an ONNX file"),
+        _ => None,
+    }
 }
 
 impl Inspection {

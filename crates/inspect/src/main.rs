@@ -8,7 +8,7 @@ use clap::Parser;
 /// Tell what a file holds: layers, shapes, ranges of thresholds and weights, accuracies, and where it comes from.
 ///
 /// Reads ann.safetensors, snn.safetensors, results.json, experiment.json, snn.nir, snn-plain.json, recording.json, and
-/// anybody's safetensors files.
+/// anybody's safetensors files and NIR graphs.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {

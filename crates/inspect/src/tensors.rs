@@ -19,7 +19,7 @@ pub(crate) fn inspect(bytes: &[u8], path: &Path) -> Result<Found, InspectError> 
         path: path.to_owned(),
         found,
         remedy: "name a file of Quartic's (ann.safetensors, snn.safetensors, results.json, experiment.json, snn.nir, snn-plain.json, \
-                 recording.json) or a safetensors file",
+                 recording.json), a safetensors file or a NIR graph",
     };
     let file =
         SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("not a whole safetensors file ({error})")))?;

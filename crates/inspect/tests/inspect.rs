@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use export::nir::{Deviation, Graph};
-use export::{Provenance, plain};
+use export::{Provenance, hdf5, plain};
 use model::artefact;
 use model::config::{Encoding, Readout, Reset};
 use safetensors::Dtype;
@@ -91,6 +91,25 @@ fn an_exported_graph_and_plain_tensors_name_the_network_that_they_are_of() {
 }
 
 #[test]
+fn a_graph_that_the_reference_package_wrote_is_told_as_ours_are() {
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/tests/fixtures").join(name);
+    let found = json_of(&fixture("nir.nir"));
+    assert_eq!((&found["kind"], &found["nir_version"]), (&json!("NIR graph"), &json!("1.0.8")));
+    assert_eq!((&found["by"], &found["seeds"]), (&json!("make_nir_fixture.py"), &json!([1, 2, 3])));
+    assert_eq!((&found["nodes_in_all"], &found["edges_in_all"]), (&json!(10), &json!(10)));
+    let row = |name: &str| found["nodes"].as_array().unwrap().iter().find(|row| row["node"] == name).unwrap().clone();
+    // Weights in chunks, thresholds of 64 bits, a recurrent edge; as the script that made it says.
+    let (linear, neurons, scale) = (row("linear"), row("if"), row("scale"));
+    assert_eq!((&linear["type"], &linear["shape"]), (&json!("Linear"), &json!([301, 130])));
+    assert_eq!(linear["weights_or_threshold"], json!({"min": -0.375, "max": 0.375}));
+    assert_eq!((&neurons["shape"], &neurons["from"]), (&json!([3, 4, 4]), &json!("conv")));
+    assert_eq!(neurons["weights_or_threshold"], json!({"min": 1.5, "max": 1.5}));
+    assert_eq!((&scale["from"], &scale["weights_or_threshold"]["max"]), (&json!("linear, scale"), &json!(0.1)));
+    assert_eq!((&row("output")["shape"], &row("pool")["shape"]), (&json!([301]), &json!([2, 2])));
+    assert_eq!(json_of(&fixture("nir-plain.nir"))["nodes_in_all"], json!(3));
+}
+
+#[test]
 fn a_description_of_other_tensors_is_refused() {
     let (folder, _, description) = exported();
     artefact::write(&folder.path().join(plain::TENSORS_FILE_NAME), &[].into(), &json!({})).unwrap();
@@ -136,13 +155,24 @@ fn bad_files_are_refused_by_name_with_what_to_do() {
     let whole = fs::read(fixture()).unwrap();
     let mut old_hdf5 = b"\x89HDF\r\n\x1a\n".to_vec();
     old_hdf5.extend([0; 100]);
-    let cases: [(&str, &[u8], &str); 6] = [
+    let cases: [(&str, &[u8], &str); 9] = [
         ("cut.safetensors", &whole[..whole.len() - 1], "not a whole safetensors file"),
         ("page.html", b"<!doctype html><p>no tensors here", "name a file of Quartic's"),
-        ("empty", b"", "not a whole safetensors file"),
+        ("empty", b"", "an empty file; name a file"),
+        (
+            "net.pt",
+            b"PK\x03\x04 and so on",
+            "a PyTorch checkpoint or another archive, of which nothing is shown; `convert",
+        ),
+        ("net.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch checkpoint"),
+        (
+            "net.onnx",
+            b"\x08\x07\x12\x07pytorch",
+            "an ONNX file, of which nothing is shown; `convert CONFIG --weights FILE`",
+        ),
         ("half.json", b"{\"run\": ", "neither whole JSON"),
         ("other.json", b"{\"x\": 1}", "JSON of a kind that is not known here"),
-        ("old.nir", &old_hdf5, "version 0"),
+        ("other.nir", &old_hdf5, "addresses or lengths that are not of 8 bytes; write it as `nir.write(FILE, graph)`"),
     ];
     for (name, bytes, expected) in cases {
         let path = folder.path().join(name);
@@ -150,6 +180,21 @@ fn bad_files_are_refused_by_name_with_what_to_do() {
         let error = inspect::inspect(&path).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(expected), "{name}: {error}");
     }
+    // `nir.write` takes single nodes too.
+    let path = folder.path().join("single.nir");
+    let node = hdf5::Item::group([("type", hdf5::Item::text("LIF"))]);
+    fs::write(&path, hdf5::bytes(&[("node".to_owned(), node)].into())).unwrap();
+    let error = inspect::inspect(&path).unwrap_err().to_string();
+    assert!(error.contains("holds no NIR graph: a single node of type `LIF`; name a NIR graph"), "{error}");
     let error = inspect::inspect(&folder.path().join("missing")).unwrap_err().to_string();
-    assert!(error.contains("missing: "), "{error}");
+    assert!(error.contains("missing: ") && error.ends_with("; name a file that can be read"), "{error}");
+    let error = inspect::inspect(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(": a folder where a file is needed; name a file"), "{error}");
+    // A header of 640 bytes begins like a pickle, and is none.
+    let path = folder.path().join("long.safetensors");
+    let metadata = [("note".to_owned(), "x".repeat(554))].into();
+    let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+    fs::write(&path, safetensors::serialize([("a", view)], Some(metadata)).unwrap()).unwrap();
+    assert_eq!(fs::read(&path).unwrap()[..2], [0x80, 2]);
+    assert_eq!(json_of(&path)["tensors_in_all"], json!(1));
 }

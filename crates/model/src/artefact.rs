@@ -30,6 +30,14 @@ pub struct TensorF32 {
     pub values: Vec<f32>,
 }
 
+impl TensorF32 {
+    /// A tensor of zeros.
+    pub fn zeros(shape: Vec<usize>) -> Self {
+        let n = shape.iter().product();
+        Self { shape, values: vec![0.0; n] }
+    }
+}
+
 /// What a safetensors file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contents<M> {
@@ -65,7 +73,7 @@ pub enum ArtefactError {
         remedy: &'static str,
     },
     /// The tensors in the file are not those that the model needs; all differences in one text.
-    #[error("{}: the weights do not fit the model:\n{differences}", path.display())]
+    #[error("{}: the weights do not fit the model:\n{}", path.display(), differences.trim_end())]
     Unfit {
         /// The file.
         path: PathBuf,
@@ -214,15 +222,25 @@ pub fn read_description<M: DeserializeOwned>(path: &Path, remedy: &'static str) 
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is too large.
+/// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is a folder or a device, empty, or too
+/// large.
 pub fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, ArtefactError> {
     let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
-    let size = fs::metadata(path).map_err(io_error)?.len();
-    if size > MAX_FILE_BYTES {
-        let found = format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}");
-        return Err(ArtefactError::Damaged { path: path.to_owned(), found, remedy });
-    }
-    fs::read(path).map_err(io_error)
+    let metadata = fs::metadata(path).map_err(io_error)?;
+    let size = metadata.len();
+    let found = if metadata.is_dir() {
+        "a folder where a file is needed".to_owned()
+    } else if !metadata.is_file() {
+        // Its length is not known before it ends, and /dev/zero does not.
+        "a pipe or device where a file is needed".to_owned()
+    } else if size == 0 {
+        "an empty file".to_owned()
+    } else if size > MAX_FILE_BYTES {
+        format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}")
+    } else {
+        return fs::read(path).map_err(io_error);
+    };
+    Err(ArtefactError::Damaged { path: path.to_owned(), found, remedy })
 }
 
 /// SHA-256 in hexadecimal.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use model::Architecture;
-use model::architecture::LayerKind;
+use model::architecture::{Conv2d, Layer, LayerKind};
 use model::artefact::{self, TensorF32};
 use model::config::ModelSection;
 use prost::Message as _;
@@ -98,7 +98,8 @@ fn layers_of(model: &Model, store: &Store, sample: Option<[usize; 3]>) -> Result
 }
 
 /// Renames the tensors of a file's network to those of an architecture that is the same but for dropouts, which compute
-/// nothing and which files leave out.
+/// nothing and which files leave out, and for biases of convolutions that the file has none of, which are zeros. Returns the
+/// names of these beside the tensors.
 ///
 /// # Errors
 /// If the architecture is another one.
@@ -106,15 +107,40 @@ pub(crate) fn fit(
     model: &ModelSection,
     mut tensors: BTreeMap<String, TensorF32>,
     architecture: &Architecture,
-) -> Result<BTreeMap<String, TensorF32>, String> {
+) -> Result<(BTreeMap<String, TensorF32>, Vec<String>), String> {
     let kinds: Vec<LayerKind> = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
     let own =
         Architecture::new(model.input, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
-    if without_dropout(&kinds) != without_dropout(&model.layers) || architecture.input() != model.input {
-        return Err(format!("its network is {own}, and the configuration's another one, {architecture}"));
+    let [theirs, ours] = [&model.layers, &kinds].map(|kinds| without_dropout(kinds));
+    let differs = |(theirs, ours): &(&LayerKind, &LayerKind)| with_bias(theirs) != with_bias(ours);
+    let different = theirs.iter().zip(&ours).find(differs);
+    if different.is_some() || theirs.len() != ours.len() || architecture.input() != model.input {
+        // The short forms leave padding, for one, out.
+        let place = different.map_or(String::new(), |(theirs, ours)| {
+            format!(" (at first {}, where the configuration has {})", theirs.to_toml(), ours.to_toml())
+        });
+        return Err(format!("its network is {own}, and the configuration's another one, {architecture}{place}"));
     }
-    let names = own.tensors().into_iter().zip(architecture.tensors());
-    Ok(names.filter_map(|((name, _), (new, _))| Some((new, tensors.remove(&name)?))).collect())
+    let (mut fitted, mut zeros) = (BTreeMap::new(), Vec::new());
+    for (theirs, ours) in weighted(&own).into_iter().zip(weighted(architecture)) {
+        for (name, shape) in ours.tensors() {
+            let field = &name[ours.path.len()..];
+            let tensor = tensors.remove(&format!("{}{field}", theirs.path)).unwrap_or_else(|| {
+                zeros.push(name.clone());
+                TensorF32::zeros(shape)
+            });
+            fitted.insert(name, tensor);
+        }
+    }
+    match tensors.keys().next() {
+        None => Ok((fitted, zeros)),
+        Some(name) => Err(format!("its network has the bias `{name}`, and the configuration says bias = false there")),
+    }
+}
+
+/// Layers with tensors, in an order that dropouts do not change.
+fn weighted(architecture: &Architecture) -> Vec<&Layer> {
+    architecture.all_layers().into_iter().filter(|layer| !layer.tensors().is_empty()).collect()
 }
 
 fn without_dropout(kinds: &[LayerKind]) -> Vec<LayerKind> {
@@ -126,4 +152,16 @@ fn without_dropout(kinds: &[LayerKind]) -> Vec<LayerKind> {
         kind => kind.clone(),
     })
     .collect()
+}
+
+/// The layer, as if every convolution had a bias.
+fn with_bias(kind: &LayerKind) -> LayerKind {
+    match kind {
+        LayerKind::Conv2d(conv) => LayerKind::Conv2d(Conv2d { bias: true, ..*conv }),
+        LayerKind::Residual { body, shortcut } => LayerKind::Residual {
+            body: body.iter().map(with_bias).collect(),
+            shortcut: shortcut.iter().map(with_bias).collect(),
+        },
+        kind => kind.clone(),
+    }
 }

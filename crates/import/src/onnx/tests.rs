@@ -401,13 +401,44 @@ fn a_network_that_differs_from_the_configurations_in_more_than_dropout_is_refuse
         kinds.insert(2, extra);
         fit(&found.model, found.tensors.clone(), &Architecture::new(found.model.input, &kinds).unwrap())
     };
-    let renamed = with(LayerKind::Dropout { rate: 0.5 }).unwrap();
+    let (renamed, zeros) = with(LayerKind::Dropout { rate: 0.5 }).unwrap();
+    assert_eq!(zeros, [""; 0]);
     assert_eq!(renamed["4.weight"], found.tensors["3.weight"]);
     let other = with(LayerKind::AvgPool(model::architecture::Window { kernel: 1, stride: 1 })).unwrap_err();
     assert!(
         other.contains("its network is 1×4×4-1c3-3, and the configuration's another one, 1×4×4-1c3-ap1-3"),
         "{other}"
     );
+    // Padding is not in the short form.
+    let [LayerKind::Conv2d(conv), ..] = found.model.layers[..] else { panic!("{:?}", found.model) };
+    let padded = LayerKind::Conv2d(Conv2d { padding: 1, ..conv });
+    let kinds = [&[padded], &found.model.layers[1..]].concat();
+    let other = fit(&found.model, found.tensors.clone(), &Architecture::new(found.model.input, &kinds).unwrap());
+    let other = other.unwrap_err();
+    assert!(other.contains("kernel = 3, stride = 1, padding = 0") && other.contains("padding = 1"), "{other}");
+}
+
+#[test]
+fn a_bias_that_only_the_configuration_has_is_zeros_and_one_that_only_the_file_has_is_not_dropped() {
+    let found = layers(&conv(vec![], 4));
+    let [LayerKind::Conv2d(theirs), ..] = found.model.layers[..] else { panic!("{:?}", found.model) };
+    let with = |bias: bool, tensors: BTreeMap<String, TensorF32>| {
+        let mut kinds = found.model.layers.clone();
+        kinds[0] = LayerKind::Conv2d(Conv2d { bias, ..theirs });
+        let model = ModelSection { layers: kinds, ..found.model.clone() };
+        let ours = LayerKind::Conv2d(Conv2d { bias: !bias, ..theirs });
+        let kinds = [&[ours, LayerKind::Relu], &model.layers[2..]].concat();
+        fit(&model, tensors, &Architecture::new(model.input, &kinds).unwrap())
+    };
+    let mut without = found.tensors.clone();
+    without.remove("0.bias");
+    let (tensors, zeros) = with(false, without.clone()).unwrap();
+    assert_eq!((&tensors["0.bias"].values[..], &zeros[..]), (&[0.0][..], &["0.bias".to_owned()][..]));
+    assert_eq!(tensors["0.weight"], found.tensors["0.weight"]);
+    let mut with_bias = without;
+    with_bias.insert("0.bias".to_owned(), TensorF32 { shape: vec![1], values: vec![2.0] });
+    let error = with(true, with_bias).unwrap_err();
+    assert!(error.contains("the bias `0.bias`, and the configuration says bias = false"), "{error}");
 }
 
 proptest! {

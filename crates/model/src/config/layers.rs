@@ -86,6 +86,13 @@ impl ModelSection {
     }
 }
 
+impl LayerKind {
+    /// The layer as a configuration has it, every key given: `{ kind = "dense", units = 10 }`.
+    pub fn to_toml(&self) -> String {
+        layer_tables(std::slice::from_ref(self))[0].to_string()
+    }
+}
+
 fn count(n: usize) -> Value {
     Value::Integer(n as i64)
 }
