@@ -31,6 +31,9 @@ const TWIN: usize = WIDE / 2;
 /// Neurons of the only site of a small layer.
 pub(crate) const NARROW: usize = 16;
 
+/// Layers that have been packed, for their numbers.
+static N_LAYERS: AtomicU64 = AtomicU64::new(1);
+
 /// A layer's synapses, packed for one SIMD level.
 #[derive(Debug)]
 pub(crate) struct GatherLayer {
@@ -253,7 +256,6 @@ impl GatherLayer {
             (true, false) => blocks!(Packed::WideIntegers, integer, i16, 1, WIDE),
             (true, true) => blocks!(Packed::NarrowIntegers, integer, i16, 1, NARROW),
         };
-        static N_LAYERS: AtomicU64 = AtomicU64::new(1);
         Self { id: N_LAYERS.fetch_add(1, Ordering::Relaxed), sites, inputs, packed }
     }
 
