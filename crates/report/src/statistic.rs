@@ -169,13 +169,16 @@ fn ln_gamma(x: f64) -> f64 {
 }
 
 /// Pearson correlation of the finite pairs; `None` if undefined.
-pub fn correlation(pairs: impl IntoIterator<Item = [f64; 2]>) -> Option<f64> {
-    let pairs: Vec<[f64; 2]> = pairs.into_iter().filter(|p| p.iter().all(|v| v.is_finite())).collect();
-    let n = pairs.len() as f64;
-    let mean = |i: usize| pairs.iter().map(|p| p[i]).sum::<f64>() / n;
+pub fn correlation<I: IntoIterator<Item = [f64; 2]>>(pairs: I) -> Option<f64>
+where
+    I::IntoIter: Clone,
+{
+    let pairs = pairs.into_iter().filter(|pair| pair.iter().all(|value| value.is_finite()));
+    let n = pairs.clone().count() as f64;
+    let mean = |i: usize| pairs.clone().map(|pair| pair[i]).sum::<f64>() / n;
     let (mx, my) = (mean(0), mean(1));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|p| f(p[0] - mx, p[1] - my)).sum::<f64>();
-    let r = sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
+    let sum = |f: fn(f64, f64) -> f64| pairs.clone().map(|[x, y]| f(x - mx, y - my)).sum::<f64>();
+    let r = sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt();
     r.is_finite().then_some(r)
 }
 

@@ -96,8 +96,8 @@ pub const FILE_NAME: &str = "results.json";
 /// Neurons of all samples that are run before progress is shown again; bounds memory, does not change results.
 const CHUNK_NEURONS: usize = 1 << 22;
 
-/// Samples per forward pass of the trained network.
-const ANN_BATCH: usize = 256;
+/// Samples per forward pass of the trained network; the unfolded images of a convolution take most of a run's memory.
+const ANN_BATCH: usize = 32;
 
 /// Reads the experiment file; a `[model]` that it lacks is that of the converted network in its folder.
 ///
@@ -383,6 +383,19 @@ impl Simulation<'_> {
         decisions
     }
 
+    /// What the populations' rates stand for, of the first samples: `[N, n_neurons]` per population.
+    fn ann_activations(&self, n_samples: usize) -> Vec<Vec<f32>> {
+        let mut activations = vec![Vec::new(); self.network.layers().len()];
+        for first in (0..n_samples).step_by(ANN_BATCH) {
+            let images = self.images(first, n_samples.min(first + ANN_BATCH));
+            let of_batch = self.ann.forward_with_activations(images);
+            for (all, of_batch) in activations.iter_mut().zip(of_batch) {
+                all.extend(values(of_batch));
+            }
+        }
+        activations
+    }
+
     /// Images `[N, C·H·W]` of some samples on the device.
     fn images(&self, first: usize, end: usize) -> Tensor<2> {
         let samples = &self.test.samples;
@@ -444,8 +457,7 @@ impl Simulation<'_> {
         let samples = &self.test.samples;
         let n_probed = config.probe_samples.min(probed.traces.len());
         let traces = &probed.traces[..n_probed];
-        let activations: Vec<Vec<f32>> =
-            self.ann.forward_with_activations(self.images(0, n_probed)).into_iter().map(values).collect();
+        let activations = self.ann_activations(n_probed);
         let images: Vec<Vec<f32>> = (0..n_probed).map(|index| samples.image(index)).collect();
         let probes = measure::rates(self.first_device, traces, &activations);
         let mut layers = probed.activity.record(self.first_device);

@@ -72,38 +72,38 @@ pub struct LayerProbe {
 pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) -> Vec<LayerProbe> {
     let of = |(idx, layer): (usize, &SpikingLayer)| {
         let thresholds = layer.for_neurons(layer.thresholds());
-        let scaled = |sample: usize| {
-            let row = &activations[idx][sample * layer.n_out()..][..layer.n_out()];
-            row.iter().zip(&thresholds).map(|(&a, &lambda)| f64::from(a) / f64::from(lambda))
-        };
-        let mut pairs = Vec::new();
-        for (sample, trace) in traces.iter().enumerate() {
-            if let Some(train) = trace.spikes.get(idx + 1) {
-                let rates = train.counts().into_iter().map(|count| f64::from(count) / train.n_steps() as f64);
-                pairs.extend(scaled(sample).zip(rates).map(|(a, rate)| [a, rate]));
-            }
-        }
+        // Never all at once: they take several times the memory of the spikes.
+        let counts: Vec<Vec<u32>> =
+            traces.iter().filter_map(|trace| trace.spikes.get(idx + 1)).map(SpikeTrain::counts).collect();
+        let pairs = counts.iter().enumerate().flat_map(|(sample, counts)| {
+            let n_steps = traces[sample].spikes[idx + 1].n_steps() as f64;
+            let scaled = activations[idx][sample * layer.n_out()..].iter().zip(&thresholds);
+            let scaled = scaled.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
+            scaled.zip(counts).map(move |(a, &count)| [a, f64::from(count) / n_steps])
+        });
+        let n_pairs = counts.len() * layer.n_out();
         let residual = traces.iter().flat_map(|trace| &trace.residual[idx]);
         let n_residual = (traces.len() * layer.n_out()) as f64;
-        let every = stride(pairs.len(), layer.n_out());
+        let every = stride(n_pairs, layer.n_out());
         LayerProbe {
-            rate_correlation: correlation(pairs.iter().copied()),
-            charge: charge(&pairs),
+            rate_correlation: correlation(pairs.clone()),
+            charge: charge(pairs.clone()),
             residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
-            rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.into_iter().step_by(every).collect() },
+            rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.step_by(every).collect() },
         }
     };
     network.layers().iter().enumerate().map(of).collect()
 }
 
 /// - `pairs`: a/λ and rate
-fn charge(pairs: &[[f64; 2]]) -> Option<Charge> {
-    let mean = |of: &dyn Fn(&[f64; 2]) -> f64| pairs.iter().map(of).sum::<f64>() / pairs.len() as f64;
-    let expected = mean(&|[a, _]| a.max(0.0));
-    (!pairs.is_empty() && expected > 0.0).then(|| Charge {
+fn charge(pairs: impl Iterator<Item = [f64; 2]> + Clone) -> Option<Charge> {
+    let n_pairs = pairs.clone().count();
+    let mean = |of: fn([f64; 2]) -> f64| pairs.clone().map(of).sum::<f64>() / n_pairs as f64;
+    let expected = mean(|[a, _]| a.max(0.0));
+    (n_pairs > 0 && expected > 0.0).then(|| Charge {
         expected,
-        clipped: mean(&|[a, _]| (a - 1.0).max(0.0)) / expected,
-        delivered: mean(&|[_, rate]| *rate),
+        clipped: mean(|[a, _]| (a - 1.0).max(0.0)) / expected,
+        delivered: mean(|[_, rate]| rate),
     })
 }
 
@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn charge_is_the_one_computed_by_hand() {
-        let found = charge(&[[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]]).unwrap();
+        let found = charge([[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]].into_iter()).unwrap();
         assert_eq!(found, Charge { expected: 0.5, clipped: 0.25, delivered: 0.375 });
         assert_eq!(found.delivered_share(), 1.0);
-        assert_eq!((charge(&[]), charge(&[[0.0, 0.5]])), (None, None));
+        assert_eq!((charge([].into_iter()), charge([[0.0, 0.5]].into_iter())), (None, None));
     }
 
     #[test]
