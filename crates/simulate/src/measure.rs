@@ -87,7 +87,7 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
         let every = stride(n_pairs, layer.n_out());
         LayerProbe {
             rate_correlation: correlation(pairs.clone()),
-            charge: charge(pairs.clone()),
+            charge: charge(&pairs),
             residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
             rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.step_by(every).collect() },
         }
@@ -96,7 +96,7 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
 }
 
 /// - `pairs`: a/λ and rate
-fn charge(pairs: impl Iterator<Item = [f64; 2]> + Clone) -> Option<Charge> {
+fn charge(pairs: &(impl Iterator<Item = [f64; 2]> + Clone)) -> Option<Charge> {
     let n_pairs = pairs.clone().count();
     let mean = |of: fn([f64; 2]) -> f64| pairs.clone().map(of).sum::<f64>() / n_pairs as f64;
     let expected = mean(|[a, _]| a.max(0.0));
@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn charge_is_the_one_computed_by_hand() {
-        let found = charge([[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]].into_iter()).unwrap();
+        let found = charge(&[[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]].into_iter()).unwrap();
         assert_eq!(found, Charge { expected: 0.5, clipped: 0.25, delivered: 0.375 });
         assert_eq!(found.delivered_share(), 1.0);
-        assert_eq!((charge([].into_iter()), charge([[0.0, 0.5]].into_iter())), (None, None));
+        assert_eq!((charge(&[].into_iter()), charge(&[[0.0, 0.5]].into_iter())), (None, None));
     }
 
     #[test]

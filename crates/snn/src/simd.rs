@@ -313,6 +313,22 @@ mod tests {
         }
     }
 
+    struct AddUp<'a>(&'a Table<i16, 2, 32>, &'a [u32], Place);
+
+    impl WithSimd for AddUp<'_> {
+        type Output = [[i16; 32]; 2];
+
+        #[allow(unsafe_code, reason = "the kernel under test")]
+        fn with_simd<S: Simd>(self, simd: S) -> [[i16; 32]; 2] {
+            let Self(table, entries, place) = self;
+            assert!(entries.iter().all(|&entry| table.holds(place, entry)));
+            let mut sums = [[0; 32]; 2];
+            // SAFETY: asserted above.
+            unsafe { table.add_up::<S, false>(simd, &mut sums, entries, place) }
+            sums
+        }
+    }
+
     struct Compare([f32; LANES], [f32; LANES]);
 
     impl WithSimd for Compare {
@@ -361,6 +377,33 @@ mod tests {
             for arch in levels() {
                 prop_assert_eq!(arch.dispatch(AddRows(a, b)), expected);
                 prop_assert_eq!(arch.dispatch(AddRows(floats(a), floats(b))), of_floats);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_up_the_rows_that_entries_stand_for(
+            n_rows in 5..40_usize, stride in 0..5_usize, before in 0..3_usize, seeds in prop::collection::vec(any::<u16>(), 0..50),
+        ) {
+            let row = |k: usize| std::array::from_fn(|lane| (31 * k + lane) as i16);
+            let table = Table::<i16, 2, 32>::new((0..n_rows).map(row).collect());
+            let pitch = Table::<i16, 2, 32>::PITCH;
+            // Entry k is row k − before, and that of the second sum a stride earlier.
+            let place = Place { first: -((before * pitch) as isize), stride: stride * pitch };
+            let held: Vec<usize> = (0..n_rows + 2 * before + stride).filter(|k| table.holds(place, (k * pitch) as u32)).collect();
+            prop_assert_eq!(&held, &(before + stride..before + n_rows).collect::<Vec<_>>());
+            prop_assert!(!table.holds(place, (held[0] * pitch + 1) as u32));
+            let chosen: Vec<usize> = seeds.iter().map(|&seed| held[usize::from(seed) % held.len()]).collect();
+            let entries: Vec<u32> = chosen.iter().map(|k| (k * pitch) as u32).collect();
+            let mut expected = [[0_i16; 32]; 2];
+            for k in &chosen {
+                for lane in 0..32 {
+                    expected[0][lane] = expected[0][lane].wrapping_add(row(k - before)[lane]);
+                    expected[1][lane] = expected[1][lane].wrapping_add(row(k - before - stride)[lane]);
+                }
+            }
+            prop_assert_eq!(AddUp(&table, &entries, place).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddUp(&table, &entries, place)), expected);
             }
         }
 
