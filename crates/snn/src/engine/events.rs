@@ -49,7 +49,9 @@ struct Run {
     len: usize,
     /// Entry of the first bit.
     entry: u32,
-    /// Whether a row of a strip ends here.
+    /// Row of its strip, counted through all strips.
+    row: usize,
+    /// Whether that ends here.
     ends_row: bool,
 }
 
@@ -208,6 +210,7 @@ impl Input {
                 let run = |column: usize, n_columns: usize, ends_row: bool| {
                     let column_of_strip = (column as isize - start) as usize;
                     Run {
+                        row: strip * height + row,
                         first: (row * width + column) * channels + range.start,
                         len: n_columns * range.len(),
                         entry: u32::try_from(
@@ -309,15 +312,9 @@ impl Input {
     /// The least and the greatest entry of a slice, if it may have any.
     pub(super) fn bounds(&self, block: usize, slice: &Slice) -> impl Iterator<Item = [u32; 2]> {
         let runs = &self.runs[block.min(self.runs.len() - 1)];
-        let mut row = 0;
-        let with_row = runs.iter().map(move |run| {
-            let of = row;
-            row += usize::from(run.ends_row);
-            (of, run)
-        });
-        let rows = slice.rows.clone();
-        let read = with_row.filter(move |(row, run)| rows.contains(row) && run.len > 0);
-        read.map(|(_, run)| [run.entry, run.entry + (run.len - 1) as u32 * self.pitch])
+        let [first, end] = [slice.rows.start, slice.rows.end].map(|row| runs.partition_point(|run| run.row < row));
+        let read = runs[first..end].iter().filter(|run| run.len > 0);
+        read.map(|run| [run.entry, run.entry + (run.len - 1) as u32 * self.pitch])
     }
 
     #[inline(always)]
