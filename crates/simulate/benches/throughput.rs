@@ -18,7 +18,7 @@ use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SynapticOperati
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Samples of a call to the engine: enough for all threads.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 /// Time an engine.
 #[derive(Debug, Parser)]

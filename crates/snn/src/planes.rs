@@ -9,8 +9,10 @@
 use std::iter;
 
 use model::population::Pool;
+use pulp::Simd;
 
-use crate::spikes::{SpikeTrain, add_bits, bits_of};
+use crate::simd::extract_bits;
+use crate::spikes::{SpikeTrain, add_bits};
 
 /// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
 const TOTAL_BITS: usize = 24;
@@ -31,9 +33,6 @@ pub(crate) struct SumPools {
     pools: Vec<SumPool>,
     /// Words of a row.
     row_words: usize,
-    /// Where windows begin, by position, in bits.
-    firsts: Vec<u32>,
-    channels: usize,
 }
 
 #[derive(Debug)]
@@ -72,6 +71,13 @@ pub(crate) struct Centred {
     pub(crate) base: Planes,
     pub(crate) above: Planes,
     pub(crate) below: Planes,
+}
+
+impl Centred {
+    /// Most of any of its counts.
+    pub(crate) fn n_planes(&self) -> usize {
+        [&self.base, &self.above, &self.below].into_iter().map(Planes::n_planes).fold(0, usize::max)
+    }
 }
 
 impl Planes {
@@ -132,7 +138,7 @@ impl Planes {
     ///
     /// - `other`: memory to work in
     #[inline(always)]
-    pub(crate) fn sum(&mut self, train: &SpikeTrain, pools: &SumPools, other: &mut Self) {
+    pub(crate) fn sum<S: Simd>(&mut self, simd: S, train: &SpikeTrain, pools: &SumPools, other: &mut Self) {
         self.copy(train);
         let row_words = pools.row_words;
         for SumPool { row_pitch, stride, n_rows, offsets, valid } in &pools.pools {
@@ -157,22 +163,24 @@ impl Planes {
         }
         self.drop_empty();
         std::mem::swap(self, other);
-        self.put_together(other, pools);
+        self.put_together(simd, other, pools);
         self.unite_higher();
     }
 
     /// Puts the windows of rows of whole words side by side.
     #[inline(always)]
-    fn put_together(&mut self, apart: &Self, pools: &SumPools) {
-        let (n_steps, channels) = (apart.n_steps, pools.channels);
-        self.reset(apart.depth, n_steps, (pools.firsts.len() * channels).div_ceil(64).next_multiple_of(LANES));
-        for step in 0..n_steps {
+    fn put_together<S: Simd>(&mut self, simd: S, apart: &Self, pools: &SumPools) {
+        let SumPool { valid, n_rows, .. } = pools.pools.last().expect("one at least");
+        let n_valid: usize = valid.iter().map(|valid| valid.count_ones() as usize).sum();
+        self.reset(apart.depth, apart.n_steps, (n_rows * n_valid).div_ceil(64).next_multiple_of(LANES));
+        for step in 0..apart.n_steps {
             for (words, apart) in self.at_mut(step).zip(apart.at(step)) {
                 words.fill(0);
-                for (position, &first) in pools.firsts.iter().enumerate() {
-                    for channel in (0..channels).step_by(64) {
-                        let bits = bits_of(apart, first as usize + channel, (channels - channel).min(64));
-                        add_bits(words, position * channels + channel, bits);
+                let mut end = 0;
+                for row in apart.chunks_exact(pools.row_words).take(*n_rows) {
+                    for (&bits, &valid) in row.iter().zip(valid).filter(|(_, valid)| **valid != 0) {
+                        add_bits(words, end, extract_bits(simd, bits, valid));
+                        end += valid.count_ones() as usize;
                     }
                 }
             }
@@ -200,14 +208,14 @@ impl Planes {
         }
     }
 
-    /// All counts of all steps together.
+    /// Bits that are set, which is how much there is to list.
     #[inline(always)]
-    pub(crate) fn total(&self) -> usize {
-        let mut total = 0;
+    fn n_set(&self) -> usize {
+        let mut n = 0;
         for plane in 0..self.depth {
-            total += self.spikes_of_plane(plane) << plane;
+            n += self.spikes_of_plane(plane);
         }
-        total
+        n
     }
 
     #[inline(always)]
@@ -241,7 +249,7 @@ impl Planes {
             planes.drop_empty();
             planes.unite_higher();
         }
-        let (before, after) = (self.total(), base.total() + above.total() + below.total());
+        let (before, after) = (self.n_set(), base.n_set() + above.n_set() + below.n_set());
         after + before / 8 < before
     }
 
@@ -306,10 +314,7 @@ impl SumPools {
             }
             SumPool { row_pitch: from, stride, n_rows: output[1], offsets, valid: valid.words(0).to_vec() }
         };
-        let pools = pools.map(of_pool).collect();
-        let [_, rows, columns] = output;
-        let windows = (0..rows).flat_map(|y| (0..columns).map(move |x| y * 64 * row_words + x * pitch));
-        Self { pools, row_words, firsts: windows.map(|first| first as u32).collect(), channels }
+        Self { pools: pools.map(of_pool).collect(), row_words }
     }
 }
 
@@ -408,9 +413,11 @@ fn greater(numbers: &[Bits], constant: usize) -> Bits {
 mod tests {
     use model::population::PoolKind;
     use proptest::prelude::*;
+    use pulp::Scalar;
 
     use super::*;
     use crate::pool::Windows;
+    use crate::spikes::bits_of;
 
     /// - `bit`: of the neuron
     fn count(planes: &Planes, step: usize, bit: usize) -> i64 {
@@ -447,11 +454,12 @@ mod tests {
             let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3);
             let pools = SumPools::new(shape, chain.iter());
             let mut sums = Planes::default();
-            sums.sum(&spikes, &pools, &mut Planes::default());
+            sums.sum(Scalar::new(), &spikes, &pools, &mut Planes::default());
             let windows = Windows::new(shape, chain.iter());
+            let [_, rows, columns] = chain.iter().fold(shape, |shape, pool| pool.output(shape));
+            let n_positions = rows * columns;
             let mut total = 0;
             for step in 0..3 {
-                let n_positions = pools.firsts.len();
                 let mut expected = vec![0; channels * n_positions];
                 for neuron in spikes.neurons(step) {
                     windows.of(neuron).iter().for_each(|&window| expected[window as usize] += 1);
@@ -463,7 +471,8 @@ mod tests {
                 total += expected.iter().sum::<i64>();
             }
             // There is nothing where there is no window.
-            assert_eq!(sums.total() as i64, total);
+            let found: usize = (0..sums.n_planes()).map(|plane| sums.spikes_of_plane(plane) << plane).sum();
+            assert_eq!(found as i64, total);
         }
     }
 

@@ -25,11 +25,14 @@ fn avx512<S: Simd>(simd: S) -> Option<pulp::x86::V4> {
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn avx2<S: Simd>(simd: S) -> Option<pulp::x86::V3> {
-    (&simd as &dyn std::any::Any).downcast_ref().copied()
+    let level = (&simd as &dyn std::any::Any).downcast_ref().copied();
+    // Has all that the lower level has.
+    level.or(avx512(simd).map(|simd| *simd))
 }
 
 /// Values that are added up row by row.
 pub(crate) trait Addend: Copy {
+    const ZERO: Self;
     /// Wraps around where it is too large.
     fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
     /// Wraps around where it is too small.
@@ -38,6 +41,8 @@ pub(crate) trait Addend: Copy {
 
 // In registers as wide as the level has: for sums of two rows, the compiler takes narrow ones.
 impl Addend for f32 {
+    const ZERO: Self = 0.0;
+
     #[inline(always)]
     fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
         let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
@@ -88,6 +93,8 @@ macro_rules! add_integers {
 }
 
 impl Addend for i16 {
+    const ZERO: Self = 0;
+
     add_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
     add_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
 }
@@ -126,7 +133,7 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
             && first / pitch < self.rows.len() as isize
     }
 
-    /// Adds rows to sums, or takes them away.
+    /// Adds rows to sums, or takes them away; every other one to sums of its own, for an addition waits for the one before.
     ///
     /// # Safety
     /// The table [`holds`](Self::holds) every entry.
@@ -140,21 +147,50 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
         place: Place,
     ) {
         let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
-        let mut changed = *sums;
-        for &entry in entries {
-            debug_assert!(self.holds(place, entry));
-            for (position, sums) in changed.iter_mut().enumerate() {
-                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
-                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
-                let Aligned(row) = unsafe { &*row };
-                if TAKEN_AWAY {
-                    N::subtract(simd, sums, row);
-                } else {
-                    N::add(simd, sums, row);
-                }
+        let mut changed = [*sums, [[N::ZERO; L]; P]];
+        let (pairs, last) = entries.as_chunks::<2>();
+        for pair in pairs {
+            for (&entry, sums) in pair.iter().zip(&mut changed) {
+                // SAFETY: as the caller vouches.
+                unsafe { self.add_row::<S, TAKEN_AWAY>(simd, sums, first, entry, place) }
             }
         }
+        let [mut changed, others] = changed;
+        for &entry in last {
+            // SAFETY: as the caller vouches.
+            unsafe { self.add_row::<S, TAKEN_AWAY>(simd, &mut changed, first, entry, place) }
+        }
+        for (changed, others) in changed.iter_mut().zip(&others) {
+            N::add(simd, changed, others);
+        }
         *sums = changed;
+    }
+
+    /// - `first`: row of entry 0
+    ///
+    /// # Safety
+    /// The table [`holds`](Self::holds) the entry.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn add_row<S: Simd, const TAKEN_AWAY: bool>(
+        &self,
+        simd: S,
+        sums: &mut [[N; L]; P],
+        first: *const Aligned<[N; L]>,
+        entry: u32,
+        place: Place,
+    ) {
+        debug_assert!(self.holds(place, entry));
+        for (position, sums) in sums.iter_mut().enumerate() {
+            let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+            // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+            let Aligned(row) = unsafe { &*row };
+            if TAKEN_AWAY {
+                N::subtract(simd, sums, row);
+            } else {
+                N::add(simd, sums, row);
+            }
+        }
     }
 }
 
@@ -211,7 +247,7 @@ const BURST: usize = 4;
 /// [`list_bits`] of `G` groups of bits, compressed.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch: u32, n_times: usize, to: &mut [u32]) {
+fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch: u32, to: &mut [u32]) {
     let mut lanes = [0; LANES];
     for lane in 0..LANES {
         lanes[lane] = first.wrapping_add(lane as u32 * pitch);
@@ -225,29 +261,24 @@ fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch
         // Counted anew from the first bit, so that no count waits for the one before.
         before[group] = (bits & !(u64::MAX << (LANES * group))).count_ones() as usize;
     }
-    let n = bits.count_ones() as usize;
-    for time in 0..n_times {
-        let to = &mut to[time * n..][..LANES * G + LANES];
-        for group in 0..G {
-            // What is behind the last number is written over by the next group.
-            *to[before[group]..].first_chunk_mut::<LANES>().expect("room for the lanes behind the last") =
-                pulp::cast(chosen[group]);
-        }
+    let to = &mut to[..LANES * G + LANES];
+    for group in 0..G {
+        // What is behind the last number is written over by the next group.
+        *to[before[group]..].first_chunk_mut::<LANES>().expect("room for the lanes behind the last") =
+            pulp::cast(chosen[group]);
     }
 }
 
-/// Writes `first` plus `pitch` times the place of each bit that is set, in order, all of them so many times, and returns how many
-/// numbers that is.
+/// Writes `first` plus `pitch` times the place of each bit that is set, in order, and returns how many numbers that is.
 ///
 /// - `n_bits`: above which none is set, 64 at most
-/// - `to`: room for 64 numbers each time and [`LANES`] more; what lies behind those written means nothing then
+/// - `to`: room for 64 numbers and [`LANES`] more; what lies behind those written means nothing then
 #[inline(always)]
 pub(crate) fn list_bits<S: Simd>(
     simd: S,
     mut bits: u64,
     n_bits: usize,
     [first, pitch]: [u32; 2],
-    n_times: usize,
     to: &mut [u32],
 ) -> usize {
     let n = bits.count_ones() as usize;
@@ -255,12 +286,12 @@ pub(crate) fn list_bits<S: Simd>(
     if let Some(simd) = avx512(simd) {
         match n_bits.div_ceil(LANES) {
             0 => {}
-            1 => list_groups::<1>(simd, bits, first, pitch, n_times, to),
-            2 => list_groups::<2>(simd, bits, first, pitch, n_times, to),
-            3 => list_groups::<3>(simd, bits, first, pitch, n_times, to),
-            _ => list_groups::<4>(simd, bits, first, pitch, n_times, to),
+            1 => list_groups::<1>(simd, bits, first, pitch, to),
+            2 => list_groups::<2>(simd, bits, first, pitch, to),
+            3 => list_groups::<3>(simd, bits, first, pitch, to),
+            _ => list_groups::<4>(simd, bits, first, pitch, to),
         }
-        return n * n_times;
+        return n;
     }
     let _ = (simd, n_bits);
     let mut end = 0;
@@ -272,10 +303,30 @@ pub(crate) fn list_bits<S: Simd>(
         }
         end += BURST;
     }
-    for time in 1..n_times {
-        to.copy_within(..n, time * n);
+    n
+}
+
+/// The bits of a mask's places side by side, the lowest first.
+#[inline(always)]
+#[allow(unsafe_code, reason = "pulp does not have the instruction")]
+pub(crate) fn extract_bits<S: Simd>(simd: S, bits: u64, mut mask: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if avx2(simd).is_some() {
+        // SAFETY: the level has BMI2.
+        return unsafe { std::arch::x86_64::_pext_u64(bits, mask) };
     }
-    n * n_times
+    let _ = simd;
+    let (mut extracted, mut end) = (0, 0);
+    while mask != 0 {
+        // A run of places at a time.
+        let first = mask.trailing_zeros();
+        let n = (mask >> first).trailing_ones();
+        let run = u64::MAX >> (64 - n);
+        extracted |= (bits >> first & run) << end;
+        mask &= !(run << first);
+        end += n;
+    }
+    extracted
 }
 
 #[cfg(test)]
@@ -285,15 +336,15 @@ mod tests {
 
     use super::*;
 
-    struct ListBits(u64, usize, [u32; 2], usize);
+    struct ListBits(u64, usize, [u32; 2]);
 
     impl WithSimd for ListBits {
         type Output = Vec<u32>;
 
         fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
-            let Self(bits, n_bits, first_and_pitch, n_times) = self;
-            let mut to = vec![0; 64 * n_times + LANES];
-            let n = list_bits(simd, bits, n_bits, first_and_pitch, n_times, &mut to);
+            let Self(bits, n_bits, first_and_pitch) = self;
+            let mut to = vec![0; 64 + LANES];
+            let n = list_bits(simd, bits, n_bits, first_and_pitch, &mut to);
             to.truncate(n);
             to
         }
@@ -329,6 +380,16 @@ mod tests {
         }
     }
 
+    struct ExtractBits(u64, u64);
+
+    impl WithSimd for ExtractBits {
+        type Output = u64;
+
+        fn with_simd<S: Simd>(self, simd: S) -> u64 {
+            extract_bits(simd, self.0, self.1)
+        }
+    }
+
     struct Compare([f32; LANES], [f32; LANES]);
 
     impl WithSimd for Compare {
@@ -351,14 +412,25 @@ mod tests {
         #[test]
         fn every_level_lists_the_places_of_the_bits_that_are_set(
             bits in any::<u64>(), sparse in any::<u64>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 1..500_u32,
-            n_times in 1..4_usize,
         ) {
             for bits in [bits, bits & sparse, 0, u64::MAX].map(|bits| bits & (u64::MAX >> (64 - n_bits))) {
                 let places = (0..64_u32).filter(|place| bits >> place & 1 == 1).map(|place| first.wrapping_add(place * pitch));
-                let expected = places.collect::<Vec<_>>().repeat(n_times);
-                prop_assert_eq!(&ListBits(bits, n_bits, [first, pitch], n_times).with_simd(Scalar::new()), &expected);
+                let expected = places.collect::<Vec<_>>();
+                prop_assert_eq!(&ListBits(bits, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
                 for arch in levels() {
-                    prop_assert_eq!(&arch.dispatch(ListBits(bits, n_bits, [first, pitch], n_times)), &expected);
+                    prop_assert_eq!(&arch.dispatch(ListBits(bits, n_bits, [first, pitch])), &expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_extracts_the_bits_of_a_mask(bits in any::<u64>(), mask in any::<u64>(), other in any::<u64>()) {
+            for mask in [mask, mask & other, mask | other, 0, u64::MAX] {
+                let places = (0..64).filter(|place| mask >> place & 1 == 1);
+                let expected = (0..).zip(places).map(|(at, place)| (bits >> place & 1) << at).fold(0, |all, bit| all | bit);
+                prop_assert_eq!(ExtractBits(bits, mask).with_simd(Scalar::new()), expected);
+                for arch in levels() {
+                    prop_assert_eq!(arch.dispatch(ExtractBits(bits, mask)), expected);
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! changes none of them. Sites of a convolution read short lists, of which two cost more than one twice as long.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
 use std::ops::Range;
 
@@ -37,8 +38,14 @@ pub(super) struct Input {
     ranges: Vec<Range<usize>>,
     /// Where the inputs of each range are found: strip by strip, row by row.
     runs: Vec<Vec<Run>>,
+    /// Of the only range, where strips overlap much.
+    segments: Option<Segments>,
     /// Bytes of a row of weights.
     pitch: u32,
+    /// Of each range, bytes from the weights to twice the weights, and so on.
+    per_digit: Vec<u32>,
+    /// Binary digits of the largest count.
+    n_digits: usize,
 }
 
 /// Inputs whose bits lie side by side.
@@ -55,6 +62,17 @@ struct Run {
     ends_row: bool,
 }
 
+/// Rows of inputs cut where strips begin and end, so that what strips share is listed once and copied.
+#[derive(Debug)]
+struct Segments {
+    /// Row by row; entries as if the strips began at the first column.
+    runs: Vec<Run>,
+    /// Of each strip, which segments of a row it has, and what its entries differ by.
+    strips: Vec<(Range<usize>, u32)>,
+    /// Of a row.
+    n: usize,
+}
+
 /// Inputs that are listed one after another, and where the rows of their weights are.
 #[derive(Debug, Clone)]
 pub(super) struct Slice {
@@ -66,8 +84,8 @@ pub(super) struct Slice {
 /// Inputs to be added up, step by step, strip by strip and row by row. Made again and again, they keep their memory.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// `(row · columns of a strip + column) · inputs of a position + input of the position`, times the bytes of a row of weights, as
-    /// often as it counts.
+    /// `(row · columns of a strip + column) · inputs of a position + input of the position`, times the bytes of a row of weights. For
+    /// each binary digit of a count that is set, the input is listed once, among the rows of as many times its weights.
     inputs: Vec<u32>,
     /// Where the entries of each step and row of a strip begin, `[T · strips · rows + 1]`.
     starts: Vec<u32>,
@@ -101,6 +119,8 @@ pub(crate) struct Scratch {
     counts: Planes,
     other: Planes,
     centred: Centred,
+    /// A step's entries, segment by segment, and where those of each begin.
+    listed: (Vec<u32>, Vec<u32>),
 }
 
 /// Per connection, what its max pools have seen.
@@ -135,7 +155,7 @@ impl Entries {
 
     /// Lists inputs, each as often as it counts.
     #[inline(always)]
-    fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitch: u32) {
+    fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitches: [u32; 2]) {
         self.is_empty = counts.n_planes() == 0;
         if self.is_empty {
             return;
@@ -146,12 +166,7 @@ impl Entries {
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
         for step in 0..counts.n_steps {
             for run in runs {
-                // An input counts up to 2ᵈᵉᵖᵗʰ − 1 times, and more is written than listed.
-                let most = end + ((run.len + 64) << counts.n_planes()) + LANES;
-                if inputs.len() < most {
-                    inputs.resize(2 * most, 0);
-                }
-                run.list(simd, counts, step, pitch, inputs, &mut end);
+                run.list(simd, counts, step, pitches, inputs, &mut end);
                 if run.ends_row {
                     *starts.next().expect("as many as there are rows") = end as u32;
                 }
@@ -160,29 +175,131 @@ impl Entries {
     }
 }
 
+/// What is written at a time may lie behind the last entry.
+const ROOM: &str = "room for the lanes behind the last";
+
+impl Segments {
+    /// `None` if that would be more to do than to list every strip.
+    ///
+    /// - `strips`: first column, perhaps in the padding, and those that there are
+    /// - `n_rows`, `n_columns`, `n_channels`: of the inputs
+    /// - `span`: columns that a site covers
+    fn new(strips: &[(isize, Range<usize>)], [n_channels, n_rows, n_columns]: [usize; 3], span: usize, pitch: u32) -> Option<Self> {
+        let mut cuts: Vec<usize> = strips.iter().flat_map(|(_, columns)| [columns.start, columns.end]).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let parts = |columns: usize| (columns * n_channels).div_ceil(LANES);
+        let apart: usize = strips.iter().map(|(_, columns)| parts(columns.len())).sum();
+        let together: usize = cuts.windows(2).map(|cut| parts(cut[1] - cut[0])).sum();
+        // A copy costs as much as a part of a list.
+        if together + strips.len() >= apart {
+            return None;
+        }
+        let entry = |column: usize| (column * n_channels) as u32 * pitch;
+        let runs = (0..n_rows).flat_map(|row| {
+            cuts.windows(2).map(move |cut| Run {
+                row,
+                first: (row * n_columns + cut[0]) * n_channels,
+                len: (cut[1] - cut[0]) * n_channels,
+                entry: entry(row * span + cut[0]),
+                ends_row: false,
+            })
+        });
+        let segment = |column: usize| cuts.binary_search(&column).expect("strips are cut where they begin and end");
+        let strips = strips.iter().map(|(start, columns)| {
+            (segment(columns.start)..segment(columns.end), (*start * n_channels as isize * pitch as isize).wrapping_neg() as u32)
+        });
+        Some(Self { runs: runs.collect(), strips: strips.collect(), n: cuts.len() - 1 })
+    }
+
+    /// [`Entries::list`] by copies.
+    #[inline(always)]
+    fn list<S: Simd>(
+        &self,
+        simd: S,
+        counts: &Planes,
+        pitches: [u32; 2],
+        (listed, cuts): &mut (Vec<u32>, Vec<u32>),
+        entries: &mut Entries,
+    ) {
+        entries.is_empty = counts.n_planes() == 0;
+        if entries.is_empty {
+            return;
+        }
+        let n_rows = self.runs.len() / self.n;
+        entries.n_rows = self.strips.len() * n_rows;
+        let Entries { inputs, starts, .. } = entries;
+        starts.resize(starts.len().max(counts.n_steps * self.strips.len() * n_rows + 1), 0);
+        cuts.resize(self.runs.len() + 1, 0);
+        let (mut end, mut starts) = (0, starts[1..].iter_mut());
+        for step in 0..counts.n_steps {
+            let mut end_of_listed = 0;
+            for (run, cut) in self.runs.iter().zip(&mut cuts[1..]) {
+                run.list(simd, counts, step, pitches, listed, &mut end_of_listed);
+                *cut = end_of_listed as u32;
+            }
+            for &(Range { start, end: behind }, offset) in &self.strips {
+                for cuts in cuts.windows(self.n + 1).step_by(self.n) {
+                    let [first, behind] = [start, behind].map(|segment| cuts[segment] as usize);
+                    let n = behind - first;
+                    make_room(inputs, end + n + LANES);
+                    // More is copied than there is: what is behind the last entry is written over.
+                    for at in (0..n).step_by(LANES) {
+                        let mut lanes = *listed[first + at..].first_chunk::<LANES>().expect(ROOM);
+                        for lane in 0..LANES {
+                            lanes[lane] = lanes[lane].wrapping_add(offset);
+                        }
+                        *inputs[end + at..].first_chunk_mut().expect(ROOM) = lanes;
+                    }
+                    end += n;
+                    *starts.next().expect("as many as there are rows") = end as u32;
+                }
+            }
+        }
+    }
+}
+
+fn make_room(entries: &mut Vec<u32>, n: usize) {
+    if entries.len() < n {
+        entries.resize(2 * n, 0);
+    }
+}
+
 impl Run {
+    /// - `pitches`: bytes of a row of weights, and of all rows of a digit
     /// - `end`: of the entries so far
     #[inline(always)]
-    fn list<S: Simd>(&self, simd: S, counts: &Planes, step: usize, pitch: u32, entries: &mut [u32], end: &mut usize) {
+    fn list<S: Simd>(
+        &self,
+        simd: S,
+        counts: &Planes,
+        step: usize,
+        [pitch, per_digit]: [u32; 2],
+        entries: &mut Vec<u32>,
+        end: &mut usize,
+    ) {
+        // More is written than listed.
+        make_room(entries, *end + (self.len + 64) * counts.n_planes() + LANES);
         for offset in (0..self.len).step_by(64) {
             let (first, n) = (self.first + offset, (self.len - offset).min(64));
-            let entry = [self.entry + offset as u32 * pitch, pitch];
+            let entry = self.entry + offset as u32 * pitch;
             let bits = bits_of(counts.plane(step, 0), first, n);
-            *end += list_bits(simd, bits, n, entry, 1, &mut entries[*end..]);
+            *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
             if counts.n_planes() == 1 || bits_of(counts.higher(step), first, n) == 0 {
                 continue;
             }
             for plane in 1..counts.n_planes() {
-                let bits = bits_of(counts.plane(step, plane), first, n);
-                *end += list_bits(simd, bits, n, entry, 1 << plane, &mut entries[*end..]);
+                let (bits, entry) = (bits_of(counts.plane(step, plane), first, n), entry + plane as u32 * per_digit);
+                *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
             }
         }
     }
 }
 
 impl Input {
+    /// - `n_positions`: of a site that share a row of weights
     /// - `pitch`: bytes of a row of weights
-    pub(super) fn new(wiring: &Wiring, sites: Sites, pitch: u32) -> Self {
+    pub(super) fn new(wiring: &Wiring, sites: Sites, n_positions: usize, pitch: u32) -> Self {
         let kernel = wiring.kernel;
         let spikes = wiring.max_pooled_shape();
         let pooled = wiring.sum_pools().fold(spikes, |shape, pool| pool.output(shape));
@@ -201,7 +318,27 @@ impl Input {
             (0..sites.n_blocks()).map(range).collect()
         };
         let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
-        let input = Self { source, max_pools, sums, kernel, pooled, has_long_lists, ranges, runs: Vec::new(), pitch };
+        let n_digits = (usize::BITS - wiring.multiplicity().leading_zeros()) as usize;
+        let input = Self {
+            source,
+            max_pools,
+            sums,
+            kernel,
+            pooled,
+            has_long_lists,
+            ranges,
+            runs: Vec::new(),
+            segments: None,
+            pitch,
+            per_digit: Vec::new(),
+            n_digits,
+        };
+        let rows_per_digit = |range: &Range<usize>| {
+            let before = (n_positions - 1) * kernel.stride * range.len();
+            before + kernel.size * input.span(sites) * range.len()
+        };
+        let bytes = |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
+        let per_digit: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_digit(range))).collect();
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
             for (strip, row) in (0..sites.n_columns()).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
@@ -213,10 +350,7 @@ impl Input {
                         row: strip * height + row,
                         first: (row * width + column) * channels + range.start,
                         len: n_columns * range.len(),
-                        entry: u32::try_from(
-                            (row * input.span(sites) + column_of_strip) * range.len() * pitch as usize,
-                        )
-                        .expect("less than 4 GiB of weights for a few neurons"),
+                        entry: bytes((row * input.span(sites) + column_of_strip) * range.len()),
                         ends_row,
                     }
                 };
@@ -230,7 +364,10 @@ impl Input {
             runs
         });
         let runs = runs.collect();
-        Self { runs, ..input }
+        let strips: Vec<_> = (0..sites.n_columns()).map(|strip| input.strip(sites, strip)).collect();
+        let is_whole = input.ranges.len() == 1;
+        let segments = is_whole.then(|| Segments::new(&strips, kernel.input, input.span(sites), pitch)).flatten();
+        Self { runs, segments, per_digit, ..input }
     }
 
     /// Where a strip's columns begin, in the padding perhaps, and those that there are.
@@ -249,6 +386,11 @@ impl Input {
     /// Rows of weights from a column that a kernel begins at to that of the next position.
     pub(super) fn stride(&self, block: usize) -> usize {
         self.kernel.stride * self.range(block).len()
+    }
+
+    /// Binary digits of the largest count, each with rows of as many times the weights.
+    pub(super) fn n_digits(&self) -> usize {
+        self.n_digits
     }
 
     fn range(&self, block: usize) -> &Range<usize> {
@@ -309,12 +451,18 @@ impl Input {
         Slice { rows: strip + rows.start..strip + rows.end, place }
     }
 
-    /// The least and the greatest entry of a slice, if it may have any.
+    /// The least and the greatest entry of each run of a slice, for each digit.
     pub(super) fn bounds(&self, block: usize, slice: &Slice) -> impl Iterator<Item = [u32; 2]> {
-        let runs = &self.runs[block.min(self.runs.len() - 1)];
+        let range = block.min(self.runs.len() - 1);
+        let (runs, per_digit) = (&self.runs[range], self.per_digit[range]);
         let [first, end] = [slice.rows.start, slice.rows.end].map(|row| runs.partition_point(|run| run.row < row));
         let read = runs[first..end].iter().filter(|run| run.len > 0);
-        read.map(|run| [run.entry, run.entry + (run.len - 1) as u32 * self.pitch])
+        read.flat_map(move |run| {
+            (0..self.n_digits as u32).map(move |digit| {
+                let least = run.entry + digit * per_digit;
+                [least, least + (run.len - 1) as u32 * self.pitch]
+            })
+        })
     }
 
     #[inline(always)]
@@ -336,20 +484,27 @@ impl Input {
         }
         let passed = max_pooled(&self.max_pools, pools, source);
         let train = passed.as_ref().unwrap_or(source);
-        let Scratch { counts, other, centred } = scratch;
+        let Scratch { counts, other, centred, listed } = scratch;
         match &self.sums {
             None => counts.copy(train),
-            Some(sums) => counts.sum(train, sums, other),
+            Some(sums) => counts.sum(simd, train, sums, other),
         }
         let is_centred = self.has_long_lists && counts.centre(centred);
-        for (runs, Counts { base, above, below }) in self.runs.iter().zip(lists) {
+        let n_planes = if is_centred { centred.n_planes() } else { counts.n_planes() };
+        assert!(n_planes <= self.n_digits, "counts are at most what pools add up: others have no rows of weights");
+        let ranges = self.runs.iter().zip(&self.per_digit);
+        for ((runs, &per_digit), Counts { base, above, below }) in ranges.zip(lists) {
+            let pitches = [self.pitch, per_digit];
             if is_centred {
-                base.list(simd, &centred.base, runs, self.pitch);
-                above.list(simd, &centred.above, runs, self.pitch);
-                below.list(simd, &centred.below, runs, self.pitch);
+                base.list(simd, &centred.base, runs, pitches);
+                above.list(simd, &centred.above, runs, pitches);
+                below.list(simd, &centred.below, runs, pitches);
             } else {
                 base.clear();
-                above.list(simd, counts, runs, self.pitch);
+                match &self.segments {
+                    Some(segments) => segments.list(simd, counts, pitches, listed, above),
+                    None => above.list(simd, counts, runs, pitches),
+                }
                 below.clear();
             }
         }

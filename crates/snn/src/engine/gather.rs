@@ -70,7 +70,8 @@ enum Packed {
 /// `P`: positions of a site that share a row of `L` weights; with 1, a site of several positions has weights for all of them
 #[derive(Debug)]
 struct Block<N, const P: usize, const L: usize> {
-    /// Connection by connection, row of the kernel by row, column of what the site covers by column, input by input.
+    /// Connection by connection, digit of a count by digit, row of the kernel by row, column of what the site covers by column, input
+    /// by input.
     rows: Table<N, P, L>,
     /// First row of each connection. A stride of the kernel before the first position's weights for an input are the second's.
     first_rows: Vec<usize>,
@@ -82,12 +83,10 @@ struct Block<N, const P: usize, const L: usize> {
 ///
 /// Partial sums of integers may wrap around; the whole does not, so it is right.
 trait Weight: Addend {
-    const ZERO: Self;
     fn current(self, step: f32) -> f32;
 }
 
 impl Weight for f32 {
-    const ZERO: Self = 0.0;
     #[inline(always)]
     fn current(self, _: f32) -> f32 {
         self
@@ -95,7 +94,6 @@ impl Weight for f32 {
 }
 
 impl Weight for i16 {
-    const ZERO: Self = 0;
     #[inline(always)]
     fn current(self, step: f32) -> f32 {
         f32::from(self) * step
@@ -176,17 +174,19 @@ impl<N: Weight, const P: usize, const L: usize> Block<N, P, L> {
         }
         let (mut rows, mut first_rows) = (Vec::new(), Vec::new());
         for (input, synapses) in inputs.iter().zip(layer.connections()) {
-            // The columns that only the first position reads lie before the others' first.
-            rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
-            first_rows.push(rows.len());
-            for at in input.rows(sites, block) {
-                let mut row = [N::ZERO; L];
-                for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
-                    if let Some(at) = input.weight(block, at, channel, position) {
-                        *value = weight(channel, synapses.row(channel)[at]);
+            first_rows.push(rows.len() + (P - 1) * input.stride(block));
+            for digit in 0..input.n_digits() {
+                // The columns that only the first position reads lie before the others' first.
+                rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
+                for at in input.rows(sites, block) {
+                    let mut row = [N::ZERO; L];
+                    for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
+                        if let Some(at) = input.weight(block, at, channel, position) {
+                            *value = weight(channel, synapses.row(channel)[at] * 2_f32.powi(digit as i32));
+                        }
                     }
+                    rows.push(row);
                 }
-                rows.push(row);
             }
         }
         let block_idx = block;
@@ -237,13 +237,14 @@ impl GatherLayer {
         let integer = |channel: usize, weight: f32| units(channel, weight) as i16;
         let float = |_: usize, weight: f32| weight;
         let blocks = 0..sites.n_blocks();
-        let inputs = |pitch: usize| {
+        let inputs = |n_positions: usize, pitch: usize| {
             let connections = layer.connections().iter();
-            connections.map(|connection| Input::new(&connection.wiring, sites, pitch as u32)).collect::<Vec<_>>()
+            let input = |wiring| Input::new(wiring, sites, n_positions, pitch as u32);
+            connections.map(|connection| input(&connection.wiring)).collect::<Vec<_>>()
         };
         macro_rules! blocks {
             ($packed:path, $weight:ident, $number:ty, $positions:literal, $lanes:ident) => {{
-                let inputs = inputs(Table::<$number, $positions, $lanes>::PITCH);
+                let inputs = inputs($positions, Table::<$number, $positions, $lanes>::PITCH);
                 let blocks = blocks.map(|block| Block::new(layer, sites, &inputs, block, $weight)).collect();
                 ($packed(blocks), inputs)
             }};
