@@ -1,10 +1,12 @@
 //! Weighted sums of real numbers: the current of a constant input, which is the same at every step, and whatever else is
 //! not a spike.
 
-use pulp::Arch;
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
-use crate::places::by_neuron;
 use crate::pool::Pooling;
 use crate::wiring::{Connection, Kernel};
 
@@ -29,6 +31,39 @@ pub(crate) struct Weighted {
     weights: Vec<f32>,
 }
 
+/// [`Weighted::add_inputs`] at a SIMD level: a closure would be compiled for none.
+struct AddInputs<'a, const B: usize> {
+    weighted: &'a Weighted,
+    inputs: &'a [Vec<f64>; B],
+    channels: usize,
+    sums: [&'a mut [f64]; B],
+}
+
+impl<const B: usize> WithSimd for AddInputs<'_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.weighted.add_inputs(self.inputs, self.channels, self.sums);
+    }
+}
+
+/// [`Drive::round`] at a SIMD level.
+struct Round<'a> {
+    drive: &'a Drive,
+    sums: &'a [f64],
+    rounded: &'a mut [f32],
+}
+
+impl WithSimd for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.drive.round(self.sums, self.rounded);
+    }
+}
+
 impl Drive {
     /// `None` if no pixels reach the layer.
     pub(crate) fn of_pixels(layer: &SpikingLayer) -> Option<Self> {
@@ -42,23 +77,25 @@ impl Drive {
         })
     }
 
-    /// [`SpikingLayer::drive`].
-    pub(crate) fn currents(&self, pixels: &[f32]) -> Vec<f32> {
-        assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
-        let channels = self.shape[0];
-        let pixels: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
-        let mut sums = vec![0.0; self.shape.iter().product()];
+    /// [`SpikingLayer::drive`] of `B` samples, by place.
+    pub(crate) fn currents<const B: usize>(&self, pixels: [&[f32]; B]) -> [Vec<f32>; B] {
+        let wide = pixels.map(|pixels| {
+            assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
+            pixels.iter().map(|&pixel| f64::from(pixel)).collect::<Vec<f64>>()
+        });
+        let mut sums = [(); B].map(|()| vec![0.0; self.shape.iter().product()]);
         for connection in &self.connections {
-            connection.add(&pixels, channels, &mut sums);
+            connection.add(wide.each_ref().map(Vec::as_slice), self.shape[0], sums.each_mut().map(Vec::as_mut_slice));
         }
-        let mut rounded = vec![0.0; sums.len()];
-        Arch::new().dispatch(|| self.round(&sums, &mut rounded));
-        by_neuron(self.shape, &rounded)
+        sums.map(|sums| {
+            let mut rounded = vec![0.0; sums.len()];
+            Arch::new().dispatch(Round { drive: self, sums: &sums, rounded: &mut rounded });
+            rounded
+        })
     }
 
     /// Adds the biases and rounds as [`crate::grid::Grid::round`] does.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
     fn round(&self, sums: &[f64], rounded: &mut [f32]) {
         let channels = self.biases.len();
         for (sums, rounded) in sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels)) {
@@ -86,46 +123,97 @@ impl Weighted {
         Self { kernel, pooling, n_inputs: wiring.source_shape.iter().product(), weights }
     }
 
-    /// Adds the weighted sums of a source's values, which are at least 0, to sums by place, each neuron's inputs in order.
+    /// Adds the weighted sums of the source's values in `B` samples, which are at least 0, to sums by place, each neuron's inputs in
+    /// order.
     ///
     /// - `values`: of the source's neurons; a max pool takes the largest of its window
     /// - `channels`: of the sums
-    pub(crate) fn add(&self, values: &[f64], channels: usize, sums: &mut [f64]) {
-        assert_eq!(values.len(), self.n_inputs, "one value per input");
-        let pooled = self
-            .pooling
-            .max
-            .iter()
-            .fold(None::<Vec<f64>>, |pooled, windows| Some(windows.largest(pooled.as_deref().unwrap_or(values))));
-        let values = pooled.as_deref().unwrap_or(values);
-        Arch::new().dispatch(|| self.add_pooled(values, channels, sums));
+    pub(crate) fn add<const B: usize>(&self, values: [&[f64]; B], channels: usize, sums: [&mut [f64]; B]) {
+        let inputs = values.map(|values| {
+            assert_eq!(values.len(), self.n_inputs, "one value per input");
+            let pooled = self
+                .pooling
+                .max
+                .iter()
+                .fold(None::<Vec<f64>>, |pooled, windows| Some(windows.largest(pooled.as_deref().unwrap_or(values))));
+            let mut inputs = vec![0.0; self.kernel.n_in()];
+            for (idx, &value) in pooled.as_deref().unwrap_or(values).iter().enumerate() {
+                self.pooling.for_each_input(idx, |input| inputs[input] += value);
+            }
+            inputs
+        });
+        Arch::new().dispatch(AddInputs { weighted: self, inputs: &inputs, channels, sums });
     }
 
-    /// - `values`: behind the max pools
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn add_pooled(&self, values: &[f64], channels: usize, sums: &mut [f64]) {
-        let Kernel { input: [c_in, height, width], size, groups, .. } = self.kernel;
+    fn add_inputs<const B: usize>(&self, inputs: &[Vec<f64>; B], channels: usize, mut sums: [&mut [f64]; B]) {
+        let Kernel { input: [c_in, height, width], size, stride, padding, groups, .. } = self.kernel;
         let [_, out_height, out_width] = self.kernel.output();
-        let out_per_group = channels / groups;
-        let mut inputs = vec![0.0; self.kernel.n_in()];
-        for (idx, &value) in values.iter().enumerate() {
-            self.pooling.for_each_input(idx, |input| inputs[input] += value);
-        }
-        for (input, &value) in inputs.iter().enumerate().filter(|(_, value)| **value > 0.0) {
-            let (channel, y, x) = (input / (height * width), input / width % height, input % width);
-            let first = channel / (c_in / groups) * out_per_group;
-            for ky in 0..size {
-                let Some(row) = self.kernel.target(y, ky, out_height) else { continue };
-                for kx in 0..size {
-                    let Some(column) = self.kernel.target(x, kx, out_width) else { continue };
-                    let weights = &self.weights[((channel * size + ky) * size + kx) * out_per_group..][..out_per_group];
-                    let sums = &mut sums[(row * out_width + column) * channels + first..][..out_per_group];
-                    for (sum, &weight) in sums.iter_mut().zip(weights) {
-                        *sum += f64::from(weight) * value;
+        let (in_per_group, out_per_group) = (c_in / groups, channels / groups);
+        let reached = |out: usize, kernel: usize, n: usize| (out * stride + kernel).checked_sub(padding).filter(|&at| at < n);
+        let mut taps = Vec::with_capacity(in_per_group * size * size);
+        for position in 0..groups * out_height * out_width {
+            let (group, row, column) =
+                (position / (out_height * out_width), position / out_width % out_height, position % out_width);
+            taps.clear();
+            for channel in group * in_per_group..(group + 1) * in_per_group {
+                for ky in 0..size {
+                    let Some(y) = reached(row, ky, height) else { continue };
+                    for kx in 0..size {
+                        let Some(x) = reached(column, kx, width) else { continue };
+                        let mut values = [0.0; B];
+                        for (value, inputs) in values.iter_mut().zip(inputs) {
+                            *value = inputs[(channel * height + y) * width + x];
+                        }
+                        if values != [0.0; B] {
+                            taps.push((((channel * size + ky) * size + kx) * out_per_group, values));
+                        }
                     }
                 }
             }
+            let mut sums = sums.each_mut().map(|sums| {
+                &mut sums[(row * out_width + column) * channels + group * out_per_group..][..out_per_group]
+            });
+            let mut first = 0;
+            while first < out_per_group {
+                first += match out_per_group - first {
+                    16.. => self.add_taps::<16, B>(&taps, first, &mut sums),
+                    _ => self.add_taps::<1, B>(&taps, first, &mut sums),
+                };
+            }
         }
+    }
+
+    /// Adds weighted inputs to `N` sums of each sample, which stay in registers, and returns `N`.
+    ///
+    /// - `taps`: where the weights of each input begin, and its values
+    /// - `first`: of the sums
+    #[inline(always)]
+    fn add_taps<const N: usize, const B: usize>(
+        &self,
+        taps: &[(usize, [f64; B])],
+        first: usize,
+        sums: &mut [&mut [f64]; B],
+    ) -> usize {
+        let mut changed = [[0.0; N]; B];
+        for (changed, sums) in changed.iter_mut().zip(&*sums) {
+            changed.copy_from_slice(&sums[first..first + N]);
+        }
+        for (weights, values) in taps {
+            let weights = self.weights[weights + first..].first_chunk::<N>().expect("a weight for each sum");
+            let mut wide = [0.0; N];
+            for lane in 0..N {
+                wide[lane] = f64::from(weights[lane]);
+            }
+            for sample in 0..B {
+                for lane in 0..N {
+                    changed[sample][lane] += wide[lane] * values[sample];
+                }
+            }
+        }
+        for (changed, sums) in changed.iter().zip(sums) {
+            sums[first..first + N].copy_from_slice(changed);
+        }
+        N
     }
 }

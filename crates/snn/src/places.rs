@@ -1,23 +1,37 @@
 //! Places: neurons in the order in which a convolution reads them, the channels of a position side by side.
 
+/// Rows and columns that are turned over together, as many as a line of the cache holds of floats.
+const TILE: usize = 16;
+
 /// Values by place, out of values by neuron.
 pub(crate) fn by_place<T: Copy>(shape: [usize; 3], by_neuron: &[T]) -> Vec<T> {
-    let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
-    if channels == 1 || n_positions == 1 {
-        return by_neuron.to_vec();
-    }
-    let neurons = (0..n_positions).flat_map(|position| (0..channels).map(move |c| c * n_positions + position));
-    neurons.map(|neuron| by_neuron[neuron]).collect()
+    transposed(by_neuron, [shape[0], shape[1] * shape[2]])
 }
 
 /// Values by neuron, out of values by place; those behind the last place are left out.
 pub(crate) fn by_neuron<T: Copy>(shape: [usize; 3], by_place: &[T]) -> Vec<T> {
     let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
-    if channels == 1 || n_positions == 1 {
-        return by_place[..channels * n_positions].to_vec();
+    transposed(&by_place[..channels * n_positions], [n_positions, channels])
+}
+
+/// - `values`: `[rows, columns]`
+/// - returns `[columns, rows]`
+fn transposed<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
+    let mut turned = values.to_vec();
+    if rows == 1 || columns == 1 {
+        return turned;
     }
-    let places = (0..channels).flat_map(|channel| (0..n_positions).map(move |p| p * channels + channel));
-    places.map(|place| by_place[place]).collect()
+    for first_row in (0..rows).step_by(TILE) {
+        for first in (0..columns).step_by(TILE) {
+            for column in first..columns.min(first + TILE) {
+                let to = &mut turned[column * rows..][..rows];
+                for row in first_row..rows.min(first_row + TILE) {
+                    to[row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    turned
 }
 
 #[cfg(test)]
@@ -30,6 +44,11 @@ mod tests {
         let places = by_place([2, 1, 3], &neurons);
         assert_eq!(places, [1, 4, 2, 5, 3, 6]);
         assert_eq!(by_neuron([2, 1, 3], &places), neurons);
+        let (shape, neurons) = ([40, 3, 7], (0..840).collect::<Vec<_>>());
+        let places = by_place(shape, &neurons);
+        assert!((0..840).all(|place| places[place] == place % 40 * 21 + place / 40));
+        assert_eq!(by_neuron(shape, &places), neurons);
+        let neurons = [1, 2, 3, 4, 5, 6];
         for shape in [[6, 1, 1], [1, 2, 3]] {
             assert_eq!(by_place(shape, &neurons), neurons);
             assert_eq!(by_neuron(shape, &[1, 2, 3, 4, 5, 6, 0, 0]), neurons);

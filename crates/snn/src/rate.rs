@@ -85,10 +85,7 @@ impl RateModel {
         let wide: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
         let of = |layer: &RateLayer| {
             layer.drive.as_ref().map(|drive| match encoding {
-                Encoding::Constant => {
-                    let currents: Vec<f64> = drive.currents(pixels).into_iter().map(f64::from).collect();
-                    by_place(layer.shape, &currents)
-                }
+                Encoding::Constant => drive.currents([pixels])[0].iter().copied().map(f64::from).collect(),
                 _ => layer.charge_of_input(&wide, 1),
             })
         };
@@ -114,7 +111,7 @@ impl RateModel {
                 None => layer.biases.iter().map(|bias| bias * n_steps as f64).collect(),
             };
             for (source, weights) in layer.connections.iter().filter(|(source, _)| *source > 0) {
-                weights.add(&counts[source - 1], layer.shape[0], &mut charges);
+                weights.add([&counts[source - 1]], layer.shape[0], [&mut charges]);
             }
             layer.fire(&mut charges, n_steps as f64, effects);
             counts.push(by_neuron(layer.shape, &charges));
@@ -144,7 +141,7 @@ impl RateLayer {
     fn charge_of_input(&self, counts: &[f64], n_steps: usize) -> Vec<f64> {
         let mut charges: Vec<f64> = self.biases.iter().map(|bias| bias * n_steps as f64).collect();
         for (_, weights) in self.connections.iter().filter(|(source, _)| *source == 0) {
-            weights.add(counts, self.shape[0], &mut charges);
+            weights.add([counts], self.shape[0], [&mut charges]);
         }
         charges
     }

@@ -27,6 +27,9 @@ use crate::spikes::{SpikeTrain, add_bits};
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
 
+/// Samples whose pixels are multiplied with the weights together.
+const DRIVEN: usize = 4;
+
 /// Steps that a sample is run on before it is asked whether it is settled: as many as one call of the random numbers serves.
 const PIECE: usize = 4;
 
@@ -104,17 +107,26 @@ impl EventEngine {
         }
     }
 
-    fn start<'a>(&self, sample: &Sample<'a>, encoding: Encoding) -> Run<'a> {
-        let layers = self.network.layers().iter().zip(&self.packed).map(|(layer, packed)| {
+    fn start<'a>(&self, samples: &[Sample<'a>], encoding: Encoding) -> Vec<Run<'a>> {
+        let (groups, rest) = samples.as_chunks::<DRIVEN>();
+        let groups = groups.iter().flat_map(|samples| self.start_group(samples, encoding));
+        groups.chain(rest.iter().flat_map(|sample| self.start_group(&[*sample], encoding))).collect()
+    }
+
+    fn start_group<'a, const B: usize>(&self, samples: &[Sample<'a>; B], encoding: Encoding) -> [Run<'a>; B] {
+        let mut runs = samples.map(|sample| Run { sample, layers: Vec::new(), spikes: Vec::new(), potentials: Vec::new() });
+        for packed in &self.packed {
             let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
-            let by_place = |currents: Vec<f32>| with_room(by_place(layer.shape(), &currents), 0.0);
-            LayerState {
-                drive: drive.map(|drive| by_place(drive.currents(sample.pixels))),
-                potentials: packed.initial_potentials.clone(),
-                pools: PoolStates::default(),
+            let mut drives = [const { None }; B];
+            if let Some(drive) = drive {
+                drives = drive.currents(samples.map(|sample| sample.pixels)).map(|drive| Some(with_room(drive, 0.0)));
             }
-        });
-        Run { sample: *sample, layers: layers.collect(), spikes: Vec::new(), potentials: Vec::new() }
+            for (run, drive) in runs.iter_mut().zip(drives) {
+                let (potentials, pools) = (packed.initial_potentials.clone(), PoolStates::default());
+                run.layers.push(LayerState { drive, potentials, pools });
+            }
+        }
+        runs
     }
 
     /// Runs the steps that follow those so far.
@@ -194,7 +206,7 @@ impl EventEngine {
         neurons: &[Neurons],
         exit: &EarlyExit,
     ) -> Vec<EarlyDecision> {
-        let mut runs: Vec<Run<'_>> = samples.iter().map(|sample| self.start(sample, settings.encoding)).collect();
+        let mut runs = self.start(samples, settings.encoding);
         let mut watched: Vec<(usize, Watch<'_>)> = (0..).zip(samples.iter().map(|_| exit.watch(settings))).collect();
         let mut decisions = vec![None; samples.len()];
         for first in (0..settings.n_steps).step_by(PIECE) {
@@ -240,7 +252,7 @@ impl Engine for EventEngine {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
         let batches = samples.par_chunks(batch_size(samples.len())).map(|samples| {
-            let mut runs: Vec<Run<'_>> = samples.iter().map(|sample| self.start(sample, settings.encoding)).collect();
+            let mut runs = self.start(samples, settings.encoding);
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
             runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
         });

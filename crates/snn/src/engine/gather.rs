@@ -342,8 +342,9 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
         let Self { layer, blocks, samples, n_steps, .. } = self;
         let sites = layer.sites;
         let mut slices = Vec::with_capacity(layer.inputs.len());
-        for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
-            for (block_idx, block) in blocks.iter().enumerate() {
+        // The weights of one block after another: those of all may be more than the second-level cache holds.
+        for (block_idx, block) in blocks.iter().enumerate() {
+            for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
                 slices.clear();
                 let inputs = layer.inputs.iter().zip(&block.first_rows);
                 slices.extend(inputs.map(|(input, &first_row)| input.slice(sites, at, block_idx, first_row)));

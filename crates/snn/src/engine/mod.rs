@@ -19,6 +19,7 @@ use crate::drive::Drive;
 use crate::encoder::encode;
 use crate::exit::{EarlyDecision, EarlyExit};
 use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::places::by_neuron;
 use crate::spikes::SpikeTrain;
 
 pub use dense::DenseEngine;
@@ -209,7 +210,7 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
 /// - `drive`: of the layer, if pixels reach it
 fn steady_currents(layer: &SpikingLayer, drive: Option<&Drive>, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
     match drive.filter(|_| encoding == Encoding::Constant) {
-        Some(drive) => drive.currents(sample.pixels),
+        Some(drive) => by_neuron(layer.shape(), &drive.currents([sample.pixels])[0]),
         None => layer.for_neurons(layer.biases()),
     }
 }
