@@ -131,11 +131,10 @@ impl Weighted {
     pub(crate) fn add<const B: usize>(&self, values: [&[f64]; B], channels: usize, sums: [&mut [f64]; B]) {
         let inputs = values.map(|values| {
             assert_eq!(values.len(), self.n_inputs, "one value per input");
-            let pooled = self
-                .pooling
-                .max
-                .iter()
-                .fold(None::<Vec<f64>>, |pooled, windows| Some(windows.largest(pooled.as_deref().unwrap_or(values))));
+            let pooled =
+                self.pooling.max.iter().fold(None::<Vec<f64>>, |pooled, windows| {
+                    Some(windows.largest(pooled.as_deref().unwrap_or(values)))
+                });
             let mut inputs = vec![0.0; self.kernel.n_in()];
             for (idx, &value) in pooled.as_deref().unwrap_or(values).iter().enumerate() {
                 self.pooling.for_each_input(idx, |input| inputs[input] += value);
@@ -150,7 +149,8 @@ impl Weighted {
         let Kernel { input: [c_in, height, width], size, stride, padding, groups, .. } = self.kernel;
         let [_, out_height, out_width] = self.kernel.output();
         let (in_per_group, out_per_group) = (c_in / groups, channels / groups);
-        let reached = |out: usize, kernel: usize, n: usize| (out * stride + kernel).checked_sub(padding).filter(|&at| at < n);
+        let reached =
+            |out: usize, kernel: usize, n: usize| (out * stride + kernel).checked_sub(padding).filter(|&at| at < n);
         let mut taps = Vec::with_capacity(in_per_group * size * size);
         for position in 0..groups * out_height * out_width {
             let (group, row, column) =

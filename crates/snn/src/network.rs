@@ -316,7 +316,10 @@ impl SpikingLayer {
     /// # Panics
     /// If a pixel is missing, left over or outside [0, 1].
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
-        Drive::of_pixels(self).map_or_else(|| self.for_neurons(&self.biases), |drive| by_neuron(self.shape(), &drive.currents([pixels])[0]))
+        Drive::of_pixels(self).map_or_else(
+            || self.for_neurons(&self.biases),
+            |drive| by_neuron(self.shape(), &drive.currents([pixels])[0]),
+        )
     }
 }
 

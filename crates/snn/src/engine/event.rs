@@ -114,7 +114,8 @@ impl EventEngine {
     }
 
     fn start_group<'a, const B: usize>(&self, samples: &[Sample<'a>; B], encoding: Encoding) -> [Run<'a>; B] {
-        let mut runs = samples.map(|sample| Run { sample, layers: Vec::new(), spikes: Vec::new(), potentials: Vec::new() });
+        let mut runs =
+            samples.map(|sample| Run { sample, layers: Vec::new(), spikes: Vec::new(), potentials: Vec::new() });
         for packed in &self.packed {
             let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
             let mut drives = [const { None }; B];

@@ -184,7 +184,12 @@ impl Segments {
     /// - `strips`: first column, perhaps in the padding, and those that there are
     /// - `n_rows`, `n_columns`, `n_channels`: of the inputs
     /// - `span`: columns that a site covers
-    fn new(strips: &[(isize, Range<usize>)], [n_channels, n_rows, n_columns]: [usize; 3], span: usize, pitch: u32) -> Option<Self> {
+    fn new(
+        strips: &[(isize, Range<usize>)],
+        [n_channels, n_rows, n_columns]: [usize; 3],
+        span: usize,
+        pitch: u32,
+    ) -> Option<Self> {
         let mut cuts: Vec<usize> = strips.iter().flat_map(|(_, columns)| [columns.start, columns.end]).collect();
         cuts.sort_unstable();
         cuts.dedup();
@@ -207,7 +212,10 @@ impl Segments {
         });
         let segment = |column: usize| cuts.binary_search(&column).expect("strips are cut where they begin and end");
         let strips = strips.iter().map(|(start, columns)| {
-            (segment(columns.start)..segment(columns.end), (*start * n_channels as isize * pitch as isize).wrapping_neg() as u32)
+            (
+                segment(columns.start)..segment(columns.end),
+                (*start * n_channels as isize * pitch as isize).wrapping_neg() as u32,
+            )
         });
         Some(Self { runs: runs.collect(), strips: strips.collect(), n: cuts.len() - 1 })
     }
@@ -337,7 +345,8 @@ impl Input {
             let before = (n_positions - 1) * kernel.stride * range.len();
             before + kernel.size * input.span(sites) * range.len()
         };
-        let bytes = |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
+        let bytes =
+            |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
         let per_digit: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_digit(range))).collect();
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
@@ -537,6 +546,63 @@ impl WithSimd for Listing<'_> {
         self.pools.0.resize_with(n, Vec::new);
         for ((input, pools), lists) in self.inputs.iter().zip(&mut self.pools.0).zip(&mut self.lists.counts) {
             input.list(simd, self.spikes, pools, self.scratch, lists);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::population::{Pool, PoolKind};
+    use proptest::prelude::*;
+    use pulp::Scalar;
+
+    use super::*;
+
+    /// Entries of a step and row of a strip, in order.
+    fn row(entries: &Entries, step: usize, row: usize) -> Vec<u32> {
+        let slice = Slice { rows: row..row + 1, place: Place { first: 0, stride: 0 } };
+        let mut found = entries.at(step, &slice).to_vec();
+        found.sort_unstable();
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn strips_are_the_same_copied_and_listed(
+            (channels, height, width) in (1..70_usize, 1..9_usize, 1..9_usize), out in 1..100_usize, size in 1..6_usize,
+            (stride, padding) in (1..4_usize, 0..4_usize), pooled in any::<bool>(), seed in any::<u64>(),
+        ) {
+            prop_assume!(height.min(width) + 2 * padding >= size);
+            let pools = if pooled { vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [1, 1] }] } else { Vec::new() };
+            let source_shape = if pooled { [channels, height + 1, width + 1] } else { [channels, height, width] };
+            let kernel = Kernel { input: [channels, height, width], channels: out, size, stride, padding, groups: 1 };
+            let wiring = Wiring { source: 0, source_shape, pools, kernel };
+            let input = Input::new(&wiring, Sites::new(kernel.output()), 1, 64);
+            let Some(segments) = &input.segments else { return Ok(()) };
+            let mut train = SpikeTrain::silent(source_shape, 3);
+            let n = train.n_neurons();
+            for (step, neuron) in (0..3).flat_map(|step| (0..n).map(move |neuron| (step, neuron))) {
+                let mixed = (seed ^ (step * 100_000 + neuron) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                if mixed >> 62 == 0 {
+                    train.add(step, neuron);
+                }
+            }
+            let simd = Scalar::new();
+            let mut counts = Planes::default();
+            match &input.sums {
+                None => counts.copy(&train),
+                Some(sums) => counts.sum(simd, &train, sums, &mut Planes::default()),
+            }
+            let (mut listed, mut copied) = (Entries::default(), Entries::default());
+            let pitches = [input.pitch, input.per_digit[0]];
+            listed.list(simd, &counts, &input.runs[0], pitches);
+            segments.list(simd, &counts, pitches, &mut (Vec::new(), Vec::new()), &mut copied);
+            prop_assert_eq!((listed.is_empty, listed.n_rows), (copied.is_empty, copied.n_rows));
+            for (step, strip_row) in (0..counts.n_steps).flat_map(|step| (0..listed.n_rows).map(move |row| (step, row))) {
+                if !listed.is_empty {
+                    prop_assert_eq!(row(&listed, step, strip_row), row(&copied, step, strip_row));
+                }
+            }
         }
     }
 }

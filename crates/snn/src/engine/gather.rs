@@ -119,7 +119,7 @@ pub(crate) trait Visit {
 }
 
 impl Sites {
-    fn new(shape: [usize; 3]) -> Self {
+    pub(super) fn new(shape: [usize; 3]) -> Self {
         let [channels, _, columns] = shape;
         let width = if shape.iter().product::<usize>() <= NARROW { NARROW } else { WIDE };
         Self { shape, width, group: (width / channels).clamp(1, columns) }
