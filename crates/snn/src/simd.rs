@@ -32,7 +32,6 @@ fn avx2<S: Simd>(simd: S) -> Option<pulp::x86::V3> {
 
 /// Values that are added up row by row.
 pub(crate) trait Addend: Copy {
-    const ZERO: Self;
     /// Wraps around where it is too large.
     fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
     /// Wraps around where it is too small.
@@ -41,8 +40,6 @@ pub(crate) trait Addend: Copy {
 
 // In registers as wide as the level has: for sums of two rows, the compiler takes narrow ones.
 impl Addend for f32 {
-    const ZERO: Self = 0.0;
-
     #[inline(always)]
     fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
         let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
@@ -93,8 +90,6 @@ macro_rules! add_integers {
 }
 
 impl Addend for i16 {
-    const ZERO: Self = 0;
-
     add_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
     add_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
 }
@@ -133,7 +128,7 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
             && first / pitch < self.rows.len() as isize
     }
 
-    /// Adds rows to sums, or takes them away; every other one to sums of its own, for an addition waits for the one before.
+    /// Adds rows to sums, or takes them away.
     ///
     /// # Safety
     /// The table [`holds`](Self::holds) every entry.
@@ -147,50 +142,21 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
         place: Place,
     ) {
         let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
-        let mut changed = [*sums, [[N::ZERO; L]; P]];
-        let (pairs, last) = entries.as_chunks::<2>();
-        for pair in pairs {
-            for (&entry, sums) in pair.iter().zip(&mut changed) {
-                // SAFETY: as the caller vouches.
-                unsafe { self.add_row::<S, TAKEN_AWAY>(simd, sums, first, entry, place) }
+        let mut changed = *sums;
+        for &entry in entries {
+            debug_assert!(self.holds(place, entry));
+            for (position, sums) in changed.iter_mut().enumerate() {
+                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+                let Aligned(row) = unsafe { &*row };
+                if TAKEN_AWAY {
+                    N::subtract(simd, sums, row);
+                } else {
+                    N::add(simd, sums, row);
+                }
             }
-        }
-        let [mut changed, others] = changed;
-        for &entry in last {
-            // SAFETY: as the caller vouches.
-            unsafe { self.add_row::<S, TAKEN_AWAY>(simd, &mut changed, first, entry, place) }
-        }
-        for (changed, others) in changed.iter_mut().zip(&others) {
-            N::add(simd, changed, others);
         }
         *sums = changed;
-    }
-
-    /// - `first`: row of entry 0
-    ///
-    /// # Safety
-    /// The table [`holds`](Self::holds) the entry.
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-    unsafe fn add_row<S: Simd, const TAKEN_AWAY: bool>(
-        &self,
-        simd: S,
-        sums: &mut [[N; L]; P],
-        first: *const Aligned<[N; L]>,
-        entry: u32,
-        place: Place,
-    ) {
-        debug_assert!(self.holds(place, entry));
-        for (position, sums) in sums.iter_mut().enumerate() {
-            let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
-            // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
-            let Aligned(row) = unsafe { &*row };
-            if TAKEN_AWAY {
-                N::subtract(simd, sums, row);
-            } else {
-                N::add(simd, sums, row);
-            }
-        }
     }
 }
 

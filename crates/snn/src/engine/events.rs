@@ -200,7 +200,7 @@ impl Segments {
         if together + strips.len() >= apart {
             return None;
         }
-        let entry = |column: usize| (column * n_channels) as u32 * pitch;
+        let entry = |column: usize| ((column * n_channels) as u32).wrapping_mul(pitch);
         let runs = (0..n_rows).flat_map(|row| {
             cuts.windows(2).map(move |cut| Run {
                 row,

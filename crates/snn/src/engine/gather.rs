@@ -83,10 +83,12 @@ struct Block<N, const P: usize, const L: usize> {
 ///
 /// Partial sums of integers may wrap around; the whole does not, so it is right.
 trait Weight: Addend {
+    const ZERO: Self;
     fn current(self, step: f32) -> f32;
 }
 
 impl Weight for f32 {
+    const ZERO: Self = 0.0;
     #[inline(always)]
     fn current(self, _: f32) -> f32 {
         self
@@ -94,6 +96,7 @@ impl Weight for f32 {
 }
 
 impl Weight for i16 {
+    const ZERO: Self = 0;
     #[inline(always)]
     fn current(self, step: f32) -> f32 {
         f32::from(self) * step
