@@ -320,7 +320,7 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
     }
 
     #[inline(always)]
-    fn end(&mut self) {
+    fn end(&mut self, _: bool) {
         let n = self.statistics.n_steps as f64;
         let time_squares = n * (n * n - 1.0) / 12.0;
         for (lane, found) in self.statistics.found[self.places.clone()].iter_mut().enumerate() {
@@ -380,7 +380,7 @@ impl<const W: usize> Consumer<W> for Site<'_, W> {
     }
 
     #[inline(always)]
-    fn end(&mut self) {
+    fn end(&mut self, _: bool) {
         let n = (self.statistics.n_steps - 1) as f64;
         let variances = self.statistics.variances[self.places.clone()].iter_mut();
         variances.zip(&self.squares).for_each(|(variance, sum)| *variance = sum / n);

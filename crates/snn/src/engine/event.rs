@@ -352,6 +352,7 @@ impl<'a, const OWN: bool> Firing<'a, OWN> {
             currents: Aligned([0.0; W]),
             thresholds: Aligned([1.0; W]),
             limits: Aligned([f32::INFINITY; W]),
+            silent: Silent { start: [[0.0; W]; 2], potentials: [0.0; W], spikes: Vec::new() },
         }
     }
 }
@@ -378,6 +379,17 @@ struct Site<'a, 'b, const W: usize, const OWN: bool> {
     /// Mean nothing where there are none.
     limits: Aligned<[f32; W]>,
     /// Bit k for neuron k, of each step.
+    spikes: Vec<u64>,
+    /// The last one at which nothing arrived.
+    silent: Silent<W>,
+}
+
+/// What a site does at which nothing arrives. At the dark border of an image, many do the same.
+struct Silent<const W: usize> {
+    /// Potentials before the first step, and currents; of the site that is run until it ends.
+    start: [[f32; W]; 2],
+    potentials: [f32; W],
+    /// Empty before there is one.
     spikes: Vec<u64>,
 }
 
@@ -445,7 +457,27 @@ impl<const W: usize, const OWN: bool> Consumer<W> for Site<'_, '_, W, OWN> {
     }
 
     #[inline(always)]
-    fn end(&mut self) {
+    fn recall(&mut self) -> bool {
+        // Thresholds and limits may differ from site to site, and potentials are written step by step.
+        if OWN || self.firing.limits.is_some() || self.firing.fires.is_none() {
+            return false;
+        }
+        let start = [self.potentials.0, self.currents.0];
+        let is_same = start == self.silent.start && !self.silent.spikes.is_empty();
+        if is_same {
+            self.potentials.0 = self.silent.potentials;
+            self.spikes.copy_from_slice(&self.silent.spikes);
+        }
+        self.silent.start = start;
+        is_same
+    }
+
+    #[inline(always)]
+    fn end(&mut self, is_silent: bool) {
+        if is_silent {
+            self.silent.potentials = self.potentials.0;
+            self.silent.spikes.clone_from(&self.spikes);
+        }
         let (first, n) = (self.places.start, self.places.len());
         let run = &mut self.firing.runs[self.sample];
         run.potentials[self.places.clone()].copy_from_slice(&self.potentials.0[..n]);

@@ -136,6 +136,15 @@ impl Lists {
     }
 }
 
+impl Counts {
+    /// Whether nothing arrives by a slice at any step.
+    #[inline(always)]
+    pub(super) fn is_silent(&self, slice: &Slice, n_steps: usize) -> bool {
+        let Self { base, above, below } = self;
+        base.is_empty && above.is_silent(slice, n_steps) && below.is_silent(slice, n_steps)
+    }
+}
+
 impl Entries {
     /// Entries of a step.
     #[inline(always)]
@@ -143,6 +152,13 @@ impl Entries {
         let first = step * self.n_rows;
         let [start, end] = [slice.rows.start, slice.rows.end].map(|row| self.starts[first + row]);
         &self.inputs[start as usize..end as usize]
+    }
+
+    /// Whether a slice has no entry at any step.
+    #[inline(always)]
+    fn is_silent(&self, slice: &Slice, n_steps: usize) -> bool {
+        let starts = |step: usize, row: usize| self.starts[step * self.n_rows + row];
+        self.is_empty || (0..n_steps).all(|step| starts(step, slice.rows.start) == starts(step, slice.rows.end))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -292,7 +308,10 @@ impl Run {
             let (first, n) = (self.first + offset, (self.len - offset).min(64));
             let entry = self.entry + offset as u32 * pitch;
             let bits = bits_of(counts.plane(step, 0), first, n);
-            *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
+            // Few bits are often none, and rightly guessed to be.
+            if bits != 0 || n > LANES {
+                *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
+            }
             if counts.n_planes() == 1 || bits_of(counts.higher(step), first, n) == 0 {
                 continue;
             }

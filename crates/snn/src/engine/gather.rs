@@ -111,8 +111,14 @@ pub(crate) trait Consumer<const W: usize> {
     fn begin(&mut self, sample: usize, places: Range<usize>);
     /// - `currents`: at this step, in thresholds; those behind the site's neurons mean nothing
     fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[f32; W]>);
+    /// Nothing arrives at the site. Whether it does as one before, at which nothing arrived either; its steps are left out then.
+    fn recall(&mut self) -> bool {
+        false
+    }
     /// There are no more steps.
-    fn end(&mut self);
+    ///
+    /// - `is_silent`: nothing has arrived
+    fn end(&mut self, is_silent: bool);
 }
 
 /// What is done with a layer's currents, for either width of site.
@@ -358,6 +364,14 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
                         block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
                     }
                     self.consumer.begin(sample, sites.places(at, block_idx));
+                    let is_silent = slices
+                        .iter()
+                        .enumerate()
+                        .all(|(connection, slice)| lists.of(connection, block_idx).is_silent(slice, n_steps));
+                    if is_silent && self.consumer.recall() {
+                        self.consumer.end(false);
+                        continue;
+                    }
                     for step in 0..n_steps {
                         let mut sums = base;
                         for (connection, slice) in slices.iter().enumerate() {
@@ -372,7 +386,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
                         }
                         self.consumer.step(simd, step, &currents);
                     }
-                    self.consumer.end();
+                    self.consumer.end(is_silent);
                 }
             }
         }

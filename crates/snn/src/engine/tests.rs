@@ -350,6 +350,23 @@ fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
     }
 }
 
+#[test]
+fn neurons_at_which_nothing_arrives_do_what_the_definition_says() {
+    for conv in convs() {
+        let network = conv_network([14, 15], conv, 4, 8);
+        let mut images = images(2, network.n_in(), 90);
+        // Dark but for a corner of the first channel.
+        for (pixel, value) in images.iter_mut().flat_map(|image| image.iter_mut().enumerate()) {
+            if pixel >= 3 * 15 || pixel % 15 > 4 {
+                *value = 0.0;
+            }
+        }
+        for settings in all_settings(8) {
+            compare_with_the_definition(&network, &images, &settings);
+        }
+    }
+}
+
 /// Sums that the event-driven engine adds as 32-bit floats, and as 16-bit integers.
 const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24 };
 const INTEGERS: Precision = Precision { n_steps: 16, sum_bits: 15 };
