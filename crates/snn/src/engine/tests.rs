@@ -351,7 +351,7 @@ fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
 }
 
 #[test]
-fn neurons_at_which_nothing_arrives_do_what_the_definition_says() {
+fn neurons_at_which_nothing_arrives_do_what_the_definition_and_the_dense_engine_say() {
     for conv in convs() {
         let network = conv_network([14, 15], conv, 4, 8);
         let mut images = images(2, network.n_in(), 90);
@@ -363,6 +363,11 @@ fn neurons_at_which_nothing_arrives_do_what_the_definition_says() {
         }
         for settings in all_settings(8) {
             compare_with_the_definition(&network, &images, &settings);
+            let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+            for (_, device) in devices() {
+                let engine = DenseEngine::new(&network, &device, 2);
+                assert_eq!(engine.run(&samples(&images), &settings).unwrap(), expected, "{settings:?}");
+            }
         }
     }
 }
