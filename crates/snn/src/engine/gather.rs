@@ -28,6 +28,9 @@ pub(crate) const WIDE: usize = 64;
 /// Channels of a layer whose wide sites are two positions that share weights.
 const TWIN: usize = WIDE / 2;
 
+/// Steps from which on it pays to look whether nothing arrives at a site.
+const MANY_STEPS: usize = 8;
+
 /// Neurons of the only site of a small layer.
 pub(crate) const NARROW: usize = 16;
 
@@ -364,10 +367,10 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
                         block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
                     }
                     self.consumer.begin(sample, sites.places(at, block_idx));
-                    let is_silent = slices
-                        .iter()
-                        .enumerate()
-                        .all(|(connection, slice)| lists.of(connection, block_idx).is_silent(slice, n_steps));
+                    let mut is_silent = n_steps >= MANY_STEPS;
+                    for (connection, slice) in slices.iter().enumerate() {
+                        is_silent = is_silent && lists.of(connection, block_idx).is_silent(slice, n_steps);
+                    }
                     if is_silent && self.consumer.recall() {
                         self.consumer.end(false);
                         continue;
