@@ -17,7 +17,7 @@ use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SynapticOperati
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Samples of a call to the engine: enough for all threads.
+/// Samples of a call to the engine, for each thread.
 const CHUNK: usize = 64;
 
 /// Time an engine.
@@ -84,18 +84,19 @@ fn main() -> Result<()> {
     };
     // Not counted: the first touch of the weights, and the kernels that a GPU compiles.
     engine.run(&samples[..samples.len().min(64)], &settings)?;
+    let chunk = CHUNK * rayon::current_num_threads();
     let mut seconds = f64::INFINITY;
     for _ in 0..args.passes {
         let start = Instant::now();
-        for chunk in samples.chunks(CHUNK) {
-            std::hint::black_box(engine.run(chunk, &settings)?);
+        for samples in samples.chunks(chunk) {
+            std::hint::black_box(engine.run(samples, &settings)?);
         }
         seconds = seconds.min(start.elapsed().as_secs_f64());
     }
     let operations = SynapticOperations::new(&artefact.network);
     let (mut n_right, mut n_operations) = (0, 0);
-    for (chunk, labels) in samples.chunks(CHUNK).zip(test.labels().chunks(CHUNK)) {
-        for (trace, &label) in engine.run(chunk, &settings)?.iter().zip(labels) {
+    for (samples, labels) in samples.chunks(chunk).zip(test.labels().chunks(chunk)) {
+        for (trace, &label) in engine.run(samples, &settings)?.iter().zip(labels) {
             n_right += usize::from(trace.decisions().last() == Some(&usize::from(label)));
             n_operations += operations.of(trace).iter().flatten().sum::<u64>();
         }

@@ -1,6 +1,6 @@
 //! Synaptic operations: what spikes cost.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::engine::SampleTrace;
 use crate::network::{SpikingLayer, SpikingNetwork};
@@ -48,16 +48,27 @@ fn fan_outs(additions: &[u64], n_channels: usize) -> Vec<FanOut> {
     fan_outs
 }
 
-/// Additions that the spikes of a step cause.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
-fn additions(train: &SpikeTrain, step: usize, fan_outs: &[FanOut]) -> u64 {
-    let words = train.words(step);
-    let mut sum = 0;
-    for FanOut { word, places, additions } in fan_outs {
-        sum += u64::from((words[*word] & places).count_ones()) * additions;
+/// Counts the additions that the spikes of each step cause.
+struct CountAdditions<'a> {
+    train: &'a SpikeTrain,
+    fan_outs: &'a [FanOut],
+    /// `[T]`
+    operations: &'a mut [u64],
+}
+
+impl WithSimd for CountAdditions<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (step, operations) in self.operations.iter_mut().enumerate() {
+            let words = self.train.words(step);
+            for FanOut { word, places, additions } in self.fan_outs {
+                *operations += u64::from((words[*word] & places).count_ones()) * additions;
+            }
+        }
     }
-    sum
 }
 
 impl SynapticOperations {
@@ -91,11 +102,7 @@ impl SynapticOperations {
                 passed = max_pool(windows, train);
                 train = &passed;
             }
-            Arch::new().dispatch(|| {
-                for (step, operations) in operations[*source].iter_mut().enumerate() {
-                    *operations += additions(train, step, fan_outs);
-                }
-            });
+            Arch::new().dispatch(CountAdditions { train, fan_outs, operations: &mut operations[*source] });
         }
         operations
     }

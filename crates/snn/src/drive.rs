@@ -7,6 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
+use crate::places::by_neuron;
 use crate::pool::Pooling;
 use crate::wiring::{Connection, Kernel};
 
@@ -75,6 +76,12 @@ impl Drive {
             steps: layer.grids().iter().map(|grid| grid.step()).collect(),
             connections,
         })
+    }
+
+    /// [`SpikingLayer::drive`].
+    pub(crate) fn of_neurons(&self, pixels: &[f32]) -> Vec<f32> {
+        let [by_place] = self.currents([pixels]);
+        by_neuron(self.shape, &by_place)
     }
 
     /// [`SpikingLayer::drive`] of `B` samples, by place.

@@ -8,7 +8,6 @@ use thiserror::Error;
 use crate::drive::Drive;
 use crate::faults::SpikeLoss;
 use crate::grid::{Grid, Precision};
-use crate::places::by_neuron;
 use crate::wiring::Connection;
 
 /// A network that cannot be run.
@@ -316,10 +315,7 @@ impl SpikingLayer {
     /// # Panics
     /// If a pixel is missing, left over or outside [0, 1].
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
-        Drive::of_pixels(self).map_or_else(
-            || self.for_neurons(&self.biases),
-            |drive| by_neuron(self.shape(), &drive.currents([pixels])[0]),
-        )
+        Drive::of_pixels(self).map_or_else(|| self.for_neurons(&self.biases), |drive| drive.of_neurons(pixels))
     }
 }
 

@@ -169,16 +169,23 @@ impl Entries {
         self.is_empty = true;
     }
 
-    /// Lists inputs, each as often as it counts.
+    /// Makes room for the starts of new lists, unless there is nothing to list.
+    ///
+    /// - `n_rows`: of all strips
+    #[inline(always)]
+    fn renew(&mut self, counts: &Planes, n_rows: usize) {
+        (self.is_empty, self.n_rows) = (counts.n_planes() == 0, n_rows);
+        self.starts.resize(self.starts.len().max(counts.n_steps * n_rows + 1), 0);
+    }
+
+    /// Lists inputs, each once for every digit of its count that is set.
     #[inline(always)]
     fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitches: [u32; 2]) {
-        self.is_empty = counts.n_planes() == 0;
+        self.renew(counts, runs.iter().filter(|run| run.ends_row).count());
         if self.is_empty {
             return;
         }
-        self.n_rows = runs.iter().filter(|run| run.ends_row).count();
-        let Self { inputs, starts, n_rows, .. } = self;
-        starts.resize(starts.len().max(counts.n_steps * *n_rows + 1), 0);
+        let Self { inputs, starts, .. } = self;
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
         for step in 0..counts.n_steps {
             for run in runs {
@@ -246,14 +253,11 @@ impl Segments {
         (listed, cuts): &mut (Vec<u32>, Vec<u32>),
         entries: &mut Entries,
     ) {
-        entries.is_empty = counts.n_planes() == 0;
+        entries.renew(counts, self.strips.len() * (self.runs.len() / self.n));
         if entries.is_empty {
             return;
         }
-        let n_rows = self.runs.len() / self.n;
-        entries.n_rows = self.strips.len() * n_rows;
         let Entries { inputs, starts, .. } = entries;
-        starts.resize(starts.len().max(counts.n_steps * self.strips.len() * n_rows + 1), 0);
         cuts.resize(self.runs.len() + 1, 0);
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
         for step in 0..counts.n_steps {

@@ -19,7 +19,6 @@ use crate::drive::Drive;
 use crate::encoder::encode;
 use crate::exit::{EarlyDecision, EarlyExit};
 use crate::network::{SpikingLayer, SpikingNetwork};
-use crate::places::by_neuron;
 use crate::spikes::SpikeTrain;
 
 pub use dense::DenseEngine;
@@ -210,7 +209,7 @@ fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons> {
 /// - `drive`: of the layer, if pixels reach it
 fn steady_currents(layer: &SpikingLayer, drive: Option<&Drive>, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
     match drive.filter(|_| encoding == Encoding::Constant) {
-        Some(drive) => by_neuron(layer.shape(), &drive.currents([sample.pixels])[0]),
+        Some(drive) => drive.of_neurons(sample.pixels),
         None => layer.for_neurons(layer.biases()),
     }
 }
