@@ -1,19 +1,19 @@
 //! How far each swept factor moves accuracy, averaged over everything else: main effects.
 //!
-//! Reads the sweep's combinations through [`crate::method`]; feeds [`crate::finding`].
+//! Reads the sweep's combinations through [`crate::method`]; feeds [`crate::finding`] and [`crate::factor`].
 
 use crate::comparison::units;
 use crate::method::Method;
-use crate::record::{AxisRole, ExperimentRecord};
+use crate::record::{AxisRecord, AxisRole, ExperimentRecord};
 use crate::statistic::{Summary, half_width_of, summarise};
 
 /// Main effect of one factor at one step: its best level against its worst.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Effect<'a> {
-    /// Dotted path of the swept key or section.
-    pub key: &'a str,
-    /// Its levels with their mean accuracies, the best first.
-    pub levels: Vec<(&'a str, f64)>,
+    /// The swept list.
+    pub axis: &'a AxisRecord,
+    /// Its levels with their accuracies over the units of replication, the best first.
+    pub levels: Vec<(&'a str, Summary)>,
     /// Best minus worst level, over the units of replication.
     pub difference: Summary,
     /// Half width of the difference's interval; it covers with 95 % whichever two levels turn out best and worst (Bonferroni over
@@ -37,7 +37,7 @@ pub(crate) fn effects<'a>(record: &'a ExperimentRecord, methods: &[Method<'a>], 
     let values: Vec<Place<'a>> = methods.iter().filter_map(|method| Place::of(method, step)).collect();
     let axes = record.sweep.axes.iter().enumerate().filter(|(_, axis)| axis.role != AxisRole::Replication);
     let mut effects: Vec<Effect<'a>> =
-        axes.filter_map(|(idx, axis)| effect(&axis.key, idx, &replications(record), &values)).collect();
+        axes.filter_map(|(idx, axis)| effect((idx, axis), &replications(record), &values)).collect();
     effects.sort_by(|a, b| b.difference.mean.total_cmp(&a.difference.mean));
     effects
 }
@@ -82,12 +82,18 @@ struct Block<'a, 'p> {
     members: Vec<(&'a str, &'p Place<'a>)>,
 }
 
-fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]) -> Option<Effect<'a>> {
+/// - `axis_idx`, `axis`: place of the factor among the lists of the sweep, and the factor
+/// - `skipped`: places of the lists that repeat
+fn effect<'a>(
+    (axis_idx, axis): (usize, &'a AxisRecord),
+    skipped: &[usize],
+    places: &[Place<'a>],
+) -> Option<Effect<'a>> {
     let mut levels: Vec<&'a str> = Vec::new();
     // Combinations of all other factors, each with the places of its levels.
     let mut blocks: Vec<Block<'a, '_>> = Vec::new();
     for place in places {
-        let level = *place.levels.get(axis)?;
+        let level = *place.levels.get(axis_idx)?;
         if !levels.contains(&level) {
             levels.push(level);
         }
@@ -95,7 +101,7 @@ fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]
             .levels
             .iter()
             .enumerate()
-            .filter(|(idx, _)| *idx != axis && !skipped.contains(idx))
+            .filter(|(idx, _)| *idx != axis_idx && !skipped.contains(idx))
             .map(|(_, level)| *level)
             .collect();
         match blocks.iter_mut().find(|block| block.others == others) {
@@ -126,17 +132,17 @@ fn effect<'a>(key: &'a str, axis: usize, skipped: &[usize], places: &[Place<'a>]
             (0..levels.len()).map(mean).collect()
         })
         .collect();
-    let mut ranked: Vec<(usize, f64)> =
-        (0..levels.len()).filter_map(|i| Some((i, summarise(by_unit.iter().map(|means| means[i]))?.mean))).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let of_level = |i: usize| Some((i, summarise(by_unit.iter().map(|means| means[i]))?));
+    let mut ranked: Vec<(usize, Summary)> = (0..levels.len()).filter_map(of_level).collect();
+    ranked.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
     let (&(best, _), &(worst, _)) = (ranked.first()?, ranked.last()?);
     let difference = summarise(by_unit.iter().map(|means| means[best] - means[worst]))?;
     let n_pairs = levels.len() * (levels.len() - 1) / 2;
     // Identical differences have no spread to judge by.
     let half_width = half_width_of(&difference, n_pairs).filter(|_| difference.sd.is_some_and(|sd| sd > 1e-12));
     Some(Effect {
-        key,
-        levels: ranked.into_iter().map(|(i, mean)| (levels[i], mean)).collect(),
+        axis,
+        levels: ranked.into_iter().map(|(i, accuracy)| (levels[i], accuracy)).collect(),
         difference,
         half_width,
     })

@@ -61,7 +61,7 @@ fn both_themes(
         };
         let n_charts = if n_columns == 2 { 2 } else { 1 };
         let charts = group.panels.iter().flat_map(|panel| charts(record, methods, panel).into_iter().take(n_charts));
-        Group { title: group.title, charts: charts.collect(), n_columns, legend: group.series }
+        Group { title: group.title, charts: charts.collect(), n_columns, row_height: None, legend: group.series }
     });
     sheet(name, &label, &groups.collect::<Vec<_>>())
 }

@@ -270,7 +270,7 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
         ends.map(|((best, _), (worst, _))| format!("{best} best, {worst} worst")).unwrap_or_default()
     };
     let all = |effects: &[&Effect<'_>]| {
-        list(&effects.iter().map(|e| format!("{} with {} ({})", e.key, points(e), ends(e))).collect::<Vec<_>>())
+        list(&effects.iter().map(|e| format!("{} with {} ({})", e.axis.key, points(e), ends(e))).collect::<Vec<_>>())
     };
     // No spread: one unit of replication, or all alike.
     let (judged, alike): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| effect.half_width.is_some());
@@ -282,7 +282,7 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
         [] => format!("T = {step}: no factor’s effect can be told from none"),
         [first, others @ ..] => {
             let others = if others.is_empty() { String::new() } else { format!("; then {}", all(others)) };
-            format!("T = {step}: {} matters most, {} ({}){others}", first.key, points(first), ends(first))
+            format!("T = {step}: {} matters most, {} ({}){others}", first.axis.key, points(first), ends(first))
         }
     };
     if !open.is_empty() {
@@ -296,7 +296,7 @@ fn factors(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Op
 }
 
 /// The first, the middle and the last of some steps.
-fn first_middle_last(steps: &[usize]) -> Vec<usize> {
+pub(crate) fn first_middle_last(steps: &[usize]) -> Vec<usize> {
     let mut chosen: Vec<usize> =
         [0, steps.len() / 2, steps.len().saturating_sub(1)].iter().filter_map(|&i| steps.get(i).copied()).collect();
     chosen.dedup();

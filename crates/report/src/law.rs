@@ -493,5 +493,5 @@ pub fn law_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportError
     }
     let label = format!("{}: how well each norm of the weights predicts the noise, per layer", record.name);
     let (charts, legend) = (charts(&methods), layer_names(&methods).into_iter().map(str::to_owned).collect());
-    sheet("law", &label, &[Group { title: String::new(), n_columns: charts.len(), charts, legend }])
+    sheet("law", &label, &[Group { title: String::new(), n_columns: charts.len(), row_height: None, charts, legend }])
 }

@@ -11,6 +11,7 @@ mod comparison;
 mod diagnosis;
 mod effect;
 mod error;
+mod factor;
 mod figure;
 mod finding;
 mod law;
@@ -28,6 +29,7 @@ pub mod statistic;
 mod table;
 
 pub use error::ReportError;
+pub use factor::factor_figures;
 pub use figure::figures;
 pub use finding::{findings, findings_markdown};
 pub use law::{law_figures, law_markdown};

@@ -347,7 +347,11 @@ pub fn loss_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportErro
     panels.extend(by_norm.map(|method| charts(record, method)[1].clone()));
     let label = format!("{}: points of accuracy lost to each effect against time steps", record.name);
     let legend = legend().into_iter().map(str::to_owned).collect();
-    sheet("loss", &label, &[Group { title: String::new(), n_columns: panels.len(), charts: panels, legend }])
+    sheet(
+        "loss",
+        &label,
+        &[Group { title: String::new(), n_columns: panels.len(), row_height: None, charts: panels, legend }],
+    )
 }
 
 #[cfg(test)]

@@ -65,12 +65,7 @@ pub(crate) fn panels(record: &ExperimentRecord, methods: &[Method<'_>]) -> Vec<G
     let series_axis = varied.iter().copied().rev().max_by_key(|&axis| rank(axis));
     let title = |m: &Method<'_>| {
         let others = varied.iter().filter(|&&axis| Some(axis) != series_axis);
-        let part = |&axis: &usize| {
-            let key = record.sweep.axes[axis].key.rsplit('.').next().unwrap_or_default();
-            let level = level(m, axis);
-            if record.sweep.axes[axis].key == "model" || key == "layers" { level } else { format!("{key} {level}") }
-        };
-        others.map(part).collect::<Vec<_>>().join(", ")
+        others.map(|&axis| record.sweep.axes[axis].named(&level(m, axis))).collect::<Vec<_>>().join(", ")
     };
     let name = |m: &Method<'_>| series_axis.map_or_else(|| m.label.to_owned(), |axis| level(m, axis));
     let titles: Vec<String> = methods.iter().map(title).collect();

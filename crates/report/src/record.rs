@@ -455,6 +455,16 @@ pub struct AxisRecord {
     pub role: AxisRole,
 }
 
+impl AxisRecord {
+    /// What one of its values is called beside those of other lists: `readout spikes`; a whole section by the value alone.
+    pub(crate) fn named(&self, level: &str) -> String {
+        match self.key.rsplit('.').next().unwrap_or_default() {
+            "convert" | "model" | "layers" => level.to_owned(),
+            key => format!("{} {level}", key.replace('_', " ")),
+        }
+    }
+}
+
 /// What the values of one list of a sweep give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -366,7 +366,7 @@ pub fn fault_figures(record: &ExperimentRecord) -> Result<Vec<Figure>, ReportErr
     let charts: Vec<Chart> = sweeps.iter().map(|sweep| sweep.chart(record, &labels)).collect();
     let legend = labels.into_iter().map(str::to_owned).collect();
     let label = format!("{}: accuracy of the spiking network against faults of its hardware, per method", record.name);
-    sheet("faults", &label, &[Group { title: String::new(), charts, n_columns: 2, legend }])
+    sheet("faults", &label, &[Group { title: String::new(), charts, n_columns: 2, row_height: None, legend }])
 }
 
 /// The different faults of a record's runs, in their order.

@@ -1,6 +1,7 @@
 //! Standalone figures: charts side by side above a legend, one file per theme.
 //!
-//! Draws with [`crate::chart`]; what is drawn comes from [`crate::figure`], [`crate::law`] and [`crate::loss`].
+//! Draws with [`crate::chart`]; what is drawn comes from [`crate::figure`], [`crate::factor`], [`crate::law`], [`crate::loss`] and
+//! [`crate::severity`].
 
 use plotters::element::{PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -47,6 +48,8 @@ pub(crate) struct Group {
     pub charts: Vec<Chart>,
     /// Charts of a row.
     pub n_columns: usize,
+    /// Height of a row in pixels; `None` for the usual one of so many columns.
+    pub row_height: Option<i32>,
     /// Name of each series.
     pub legend: Vec<String>,
 }
@@ -61,7 +64,8 @@ impl Group {
     }
 
     fn panels_height(&self) -> i32 {
-        self.heading() + self.n_rows() as i32 * if self.n_columns > 2 { 250 } else { 320 }
+        let usual = if self.n_columns > 2 { 250 } else { 320 };
+        self.heading() + self.n_rows() as i32 * self.row_height.unwrap_or(usual)
     }
 
     fn legend_columns(&self) -> (usize, usize) {
@@ -145,7 +149,8 @@ fn standalone(svg: &str, (width, height): (u32, u32), colours: &Colours) -> Stri
     svg.replacen("<svg class=\"chart\"", &tag, 1).replacen("</title>", &css, 1)
 }
 
-fn shorten(text: &str, n_characters: usize) -> String {
+/// The text, or as much of its beginning as fits so many characters.
+pub(crate) fn shorten(text: &str, n_characters: usize) -> String {
     if text.chars().count() <= n_characters {
         return text.to_owned();
     }

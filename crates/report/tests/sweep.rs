@@ -5,8 +5,8 @@ use report::record::{
     ExperimentRecord, RunRecord, SeedRecord, SimulationRecord, SweepRecord,
 };
 use report::{
-    accuracy_table, difference_table, figures, findings, findings_markdown, html, interval_table, markdown,
-    tidy_column_table, tidy_csv,
+    accuracy_table, difference_table, factor_figures, figures, findings, findings_markdown, html, interval_table,
+    markdown, tidy_column_table, tidy_csv,
 };
 use scraper::{Html, Selector};
 
@@ -416,4 +416,39 @@ fn the_tidy_table_has_a_column_for_each_swept_key_and_the_kappa_that_was_used() 
     assert!(
         markdown(&tidy_column_table(&record)).contains("| convert.kappa | noise-to-threshold ratio κ that was used")
     );
+}
+
+#[test]
+fn the_figure_of_main_effects_places_each_level_at_its_mean() {
+    let figures = factor_figures(&record(&two_factors())).unwrap();
+    let names: Vec<&str> = figures.iter().map(|figure| figure.file_name.as_str()).collect();
+    assert_eq!(names, ["factors-light.svg", "factors-dark.svg"]);
+    let document = roxmltree::Document::parse(&figures[0].svg).unwrap();
+    let place = |name: &str| {
+        let text = document.descendants().find(|node| node.text() == Some(name) && node.tag_name().name() == "text");
+        let text = text.unwrap_or_else(|| panic!("no `{name}`"));
+        ["x", "y"].map(|axis| text.attribute(axis).unwrap().parse::<f64>().unwrap())
+    };
+    let ([from, _], [to, _]) = (place("60"), place("90"));
+    let x = |percent: f64| from + (percent - 60.0) / 30.0 * (to - from);
+    // Discs of the first step, drawn as round ends of strokes without length; in the order of the rows, the larger effect on top.
+    let strokes = document.descendants().filter(|node| node.attribute("stroke-linecap") == Some("round"));
+    let discs: Vec<[f64; 2]> = strokes
+        .flat_map(|node| node.attribute("d").unwrap().split('M').skip(1).map(|disc| disc.trim_end_matches("h0")))
+        .map(|disc| disc.split_once(' ').unwrap())
+        .map(|(x, y)| [x, y].map(|number| number.parse().unwrap()))
+        .collect();
+    // A: 90 % and the gains 2.0 and 0.01 − 30 points at T = 1; B 2 points less; an encoding half-way between A and B.
+    let wanted = [("A", 62.005), ("B", 60.005), ("encoding poisson", 61.01), ("encoding constant", 61.0)];
+    for (disc, (name, percent)) in discs.iter().zip(wanted) {
+        assert_eq!(disc[1], place(name)[1], "{name}");
+        assert!((disc[0] - x(percent)).abs() <= 1.0, "{name}: {disc:?}, {}", x(percent));
+    }
+    assert!(wanted.windows(2).all(|pair| place(pair[0].0)[1] < place(pair[1].0)[1]));
+    let page = Html::parse_document(&html(&record(&two_factors())).unwrap());
+    assert_eq!(page.select(&Selector::parse("#factors figure svg.chart").unwrap()).count(), 1);
+
+    // A single factor has no others to average over.
+    let one: Vec<Made> = two_factors().into_iter().filter(|made| made.encoding == "poisson").collect();
+    assert!(factor_figures(&record(&one)).unwrap().is_empty());
 }

@@ -6,7 +6,7 @@
 //!   other method; samples stopped early
 //! - `law.md`, `loss.md`, `faults.md`: what the noise follows, where accuracy is lost, what faults cost, where that was measured
 //! - `findings.md`: what it shows, in sentences
-//! - `accuracy-light.svg`, `accuracy-operations-light.svg`, those of `law`, `loss` and `faults`, and the same for `dark`
+//! - `accuracy-light.svg`, `accuracy-operations-light.svg`, those of `factors`, `law`, `loss` and `faults`, and the same for `dark`
 //! - `report.html`
 //!
 //! Of an unfinished or partly failed sweep, tables and findings say so in their first line.
@@ -21,9 +21,11 @@ use report::Table;
 use report::record::{CellState, ExperimentRecord};
 
 /// Figures that are left out where there is nothing to draw.
-const OPTIONAL_FIGURES: [&str; 8] = [
+const OPTIONAL_FIGURES: [&str; 10] = [
     "accuracy-operations-light.svg",
     "accuracy-operations-dark.svg",
+    "factors-light.svg",
+    "factors-dark.svg",
     "law-light.svg",
     "law-dark.svg",
     "loss-light.svg",
@@ -62,6 +64,7 @@ pub fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     put("findings.md", &report::findings_markdown(record))?;
     let figures = [
         report::figures(record)?,
+        report::factor_figures(record)?,
         report::law_figures(record)?,
         report::loss_figures(record)?,
         report::fault_figures(record)?,

@@ -6,6 +6,7 @@
 mod accuracy;
 mod early_exit;
 mod energy;
+mod factors;
 mod faults;
 mod headline;
 mod law;
@@ -62,6 +63,7 @@ pub fn html(record: &ExperimentRecord) -> Result<String, ReportError> {
     let sections: Vec<Section> = [
         accuracy::against_steps(record, &methods)?,
         accuracy::against_cost(record, &methods)?,
+        factors::section(record, &methods)?,
         early_exit::section(record, &methods)?,
         faults::section(record)?,
         loss::section(record, &methods)?,
