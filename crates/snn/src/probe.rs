@@ -10,7 +10,7 @@ use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use crate::engine::events::{Lists, PoolStates, Scratch};
-use crate::engine::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
+use crate::engine::gather::{Consumer, GatherLayer, NARROW, Scale, Visit, WIDE, Weight};
 use crate::network::SpikingLayer;
 use crate::places::{by_neuron, by_place};
 use crate::pool::Pooling;
@@ -259,11 +259,11 @@ impl<'a> PotentialStatistics<'a> {
 }
 
 impl Visit for PotentialStatistics<'_> {
-    fn wide(&mut self) -> impl Consumer<WIDE> {
+    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE> {
         self.site()
     }
 
-    fn narrow(&mut self) -> impl Consumer<NARROW> {
+    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW> {
         self.site()
     }
 }
@@ -284,9 +284,9 @@ struct PotentialSite<'a, 'b, const W: usize> {
 
 #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #[allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
-impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
+impl<N: Weight, const W: usize> Consumer<N, W> for PotentialSite<'_, '_, W> {
     #[inline(always)]
-    fn begin(&mut self, _: usize, places: Range<usize>) {
+    fn begin(&mut self, _: usize, places: Range<usize>, _: &Scale<W>) -> [N; W] {
         let n = places.len();
         self.potentials[..n].copy_from_slice(&self.statistics.start[places.clone()]);
         self.steady[..n].copy_from_slice(&self.statistics.steady[places.clone()]);
@@ -296,10 +296,12 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
         self.fire_at[..n].copy_from_slice(&self.statistics.fire_at[places.clone()]);
         (self.places, self.mean, self.squares, self.with_time) = (places, [0.0; W], [0.0; W], [0.0; W]);
         self.spikes = [0.0; W];
+        [N::ZERO; W]
     }
 
     #[inline(always)]
-    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(currents): &Aligned<[f32; W]>) {
+    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(sums): &Aligned<[N; W]>, scale: &Scale<W>) {
+        let currents = scale.currents(sums);
         // Of the steps so far, this one included, the mean is half of the last; all counted from 0.
         let since_mean = step as f64 / 2.0;
         for lane in 0..W {
@@ -320,7 +322,7 @@ impl<const W: usize> Consumer<W> for PotentialSite<'_, '_, W> {
     }
 
     #[inline(always)]
-    fn end(&mut self, _: bool) {
+    fn end(&mut self, _: bool, _: &Scale<W>) {
         let n = self.statistics.n_steps as f64;
         let time_squares = n * (n * n - 1.0) / 12.0;
         for (lane, found) in self.statistics.found[self.places.clone()].iter_mut().enumerate() {
@@ -346,11 +348,11 @@ impl CurrentStatistics {
 }
 
 impl Visit for CurrentStatistics {
-    fn wide(&mut self) -> impl Consumer<WIDE> {
+    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE> {
         self.site()
     }
 
-    fn narrow(&mut self) -> impl Consumer<NARROW> {
+    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW> {
         self.site()
     }
 }
@@ -364,15 +366,17 @@ struct Site<'a, const W: usize> {
 }
 
 #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-impl<const W: usize> Consumer<W> for Site<'_, W> {
+impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, W> {
     #[inline(always)]
-    fn begin(&mut self, _: usize, places: Range<usize>) {
+    fn begin(&mut self, _: usize, places: Range<usize>, _: &Scale<W>) -> [N; W] {
         (self.places, self.mean, self.squares) = (places, [0.0; W], [0.0; W]);
+        [N::ZERO; W]
     }
 
     #[inline(always)]
-    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(currents): &Aligned<[f32; W]>) {
-        for ((mean, squares), &current) in self.mean.iter_mut().zip(&mut self.squares).zip(currents) {
+    fn step<S: Simd>(&mut self, _: S, step: usize, Aligned(sums): &Aligned<[N; W]>, scale: &Scale<W>) {
+        let currents = scale.currents(sums);
+        for ((mean, squares), current) in self.mean.iter_mut().zip(&mut self.squares).zip(currents) {
             let deviation = f64::from(current) - *mean;
             *mean += deviation / (step + 1) as f64;
             *squares += deviation * (f64::from(current) - *mean);
@@ -380,7 +384,7 @@ impl<const W: usize> Consumer<W> for Site<'_, W> {
     }
 
     #[inline(always)]
-    fn end(&mut self, _: bool) {
+    fn end(&mut self, _: bool, _: &Scale<W>) {
         let n = (self.statistics.n_steps - 1) as f64;
         let variances = self.statistics.variances[self.places.clone()].iter_mut();
         variances.zip(&self.squares).for_each(|(variance, sum)| *variance = sum / n);

@@ -168,21 +168,84 @@ fn halves(simd: pulp::x86::V3, low: pulp::m32x8, high: pulp::m32x8) -> u16 {
     bits[0] as u16 | (bits[1] as u16) << 8
 }
 
-/// Bit k is 1 where value k is at least its bound; not where either is NaN.
+/// A membrane potential, on the scale of a neuron's weights: a 32-bit float in thresholds, or an integer in steps of the neuron's
+/// grid.
+pub(crate) trait Potential:
+    Copy + Default + PartialEq + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self>
+{
+    const ZERO: Self;
+    /// - `units`: of the scale in a threshold
+    fn of_thresholds(value: f32, units: f32) -> Self;
+    /// - `step`: of the scale, in thresholds
+    fn in_thresholds(self, step: f32) -> f32;
+    /// The nearest value within ± a limit.
+    fn within(self, limit: Self) -> Self;
+    /// Bit k is 1 where value k is at least its bound; not where either is NaN.
+    fn at_least<S: Simd>(simd: S, values: &[Self; LANES], bounds: &[Self; LANES]) -> u16;
+}
+
+macro_rules! at_least {
+    ($number:ty, $of_eight:ty, $avx512:ident, $avx2:ident) => {
+        #[inline(always)]
+        fn at_least<S: Simd>(simd: S, values: &[$number; LANES], bounds: &[$number; LANES]) -> u16 {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx512(simd) {
+                return simd.$avx512(pulp::cast(*values), pulp::cast(*bounds)).0;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx2(simd) {
+                let (values, bounds): ([$of_eight; 2], [$of_eight; 2]) = (pulp::cast(*values), pulp::cast(*bounds));
+                let [low, high] = [simd.$avx2(values[0], bounds[0]), simd.$avx2(values[1], bounds[1])];
+                return halves(simd, low, high);
+            }
+            let _ = simd;
+            (0..LANES).fold(0, |bits, lane| bits | u16::from(values[lane] >= bounds[lane]) << lane)
+        }
+    };
+}
+
+impl Potential for f32 {
+    const ZERO: Self = 0.0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, _: f32) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn in_thresholds(self, _: f32) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn within(self, limit: Self) -> Self {
+        self.min(limit).max(-limit)
+    }
+    at_least!(f32, pulp::f32x8, cmp_ge_f32x16, cmp_ge_f32x8);
+}
+
+/// The integer that a float is, if it is one of at most 2³⁰ in magnitude.
 #[inline(always)]
-pub(crate) fn at_least<S: Simd>(simd: S, values: &[f32; LANES], bounds: &[f32; LANES]) -> u16 {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = avx512(simd) {
-        return simd.cmp_ge_f32x16(pulp::cast(*values), pulp::cast(*bounds)).0;
+#[allow(unsafe_code, reason = "what `as` does with other floats is done one by one")]
+#[allow(clippy::manual_clamp, reason = "`clamp` returns what is no number as it is")]
+pub(crate) fn integer(value: f32) -> i32 {
+    const LARGEST: f32 = 1_073_741_824.0;
+    // SAFETY: no number either, a value is replaced by a limit; both are within the range of integers.
+    unsafe { value.max(-LARGEST).min(LARGEST).to_int_unchecked() }
+}
+
+impl Potential for i32 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, units: f32) -> Self {
+        integer(value * units)
     }
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = avx2(simd) {
-        let (values, bounds): ([pulp::f32x8; 2], [pulp::f32x8; 2]) = (pulp::cast(*values), pulp::cast(*bounds));
-        let [low, high] = [simd.cmp_ge_f32x8(values[0], bounds[0]), simd.cmp_ge_f32x8(values[1], bounds[1])];
-        return halves(simd, low, high);
+    #[inline(always)]
+    fn in_thresholds(self, step: f32) -> f32 {
+        self as f32 * step
     }
-    let _ = simd;
-    (0..LANES).fold(0, |bits, lane| bits | u16::from(values[lane] >= bounds[lane]) << lane)
+    #[inline(always)]
+    fn within(self, limit: Self) -> Self {
+        self.min(limit).max(-limit)
+    }
+    at_least!(i32, pulp::i32x8, cmp_ge_i32x16, cmp_ge_i32x8);
 }
 
 /// Bit k is 1 where value k is at most its bound.
@@ -359,11 +422,16 @@ mod tests {
     struct Compare([f32; LANES], [f32; LANES]);
 
     impl WithSimd for Compare {
-        type Output = [u16; 2];
+        type Output = [u16; 3];
 
-        fn with_simd<S: Simd>(self, simd: S) -> [u16; 2] {
-            let bits = |values: [f32; LANES]| values.map(f32::to_bits);
-            [at_least(simd, &self.0, &self.1), at_most(simd, &bits(self.0), &bits(self.1))]
+        fn with_simd<S: Simd>(self, simd: S) -> [u16; 3] {
+            let bits = [self.0, self.1].map(|values| values.map(f32::to_bits));
+            let integers = bits.map(|values| values.map(u32::cast_signed));
+            [
+                f32::at_least(simd, &self.0, &self.1),
+                i32::at_least(simd, &integers[0], &integers[1]),
+                at_most(simd, &bits[0], &bits[1]),
+            ]
         }
     }
 
@@ -372,6 +440,17 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         levels.extend(pulp::x86::V3::try_new().map(Arch::V3));
         levels
+    }
+
+    #[test]
+    fn floats_become_the_integers_that_they_are_and_others_stay_within_the_range() {
+        let exact = 1 << 24;
+        for whole in [0, 1, -1, 4095, 1 - exact, exact] {
+            assert_eq!(integer(whole as f32), whole);
+        }
+        assert_eq!([f32::INFINITY, 1e20, f32::MAX].map(integer), [1 << 30; 3]);
+        assert_eq!([f32::NEG_INFINITY, -3e9].map(integer), [-(1 << 30); 2]);
+        assert!(integer(f32::NAN).abs() <= 1 << 30);
     }
 
     proptest! {
@@ -451,11 +530,14 @@ mod tests {
             for lane in (0..LANES).filter(|lane| equal >> lane & 1 == 1) {
                 bounds[lane] = values[lane];
             }
-            let expected = (0..LANES).fold([0_u16; 2], |[at_least, at_most], lane| {
-                let least = u16::from(values[lane] >= bounds[lane]) << lane;
-                let most = u16::from(values[lane].to_bits() <= bounds[lane].to_bits()) << lane;
-                [at_least | least, at_most | most]
-            });
+            let all = |of: &dyn Fn(f32, f32) -> bool| {
+                (0..LANES).fold(0_u16, |bits, lane| bits | u16::from(of(values[lane], bounds[lane])) << lane)
+            };
+            let expected = [
+                all(&|value, bound| value >= bound),
+                all(&|value, bound| value.to_bits().cast_signed() >= bound.to_bits().cast_signed()),
+                all(&|value, bound| value.to_bits() <= bound.to_bits()),
+            ];
             prop_assert_eq!(Compare(values, bounds).with_simd(Scalar::new()), expected);
             for arch in levels() {
                 prop_assert_eq!(arch.dispatch(Compare(values, bounds)), expected);

@@ -1,28 +1,25 @@
 //! The event-driven engine: work is done only where a spike arrives.
 //!
 //! Samples run in parallel, a few at a time; a sample's layers one after another, each over all T steps. The synapses are
-//! those of [`super::gather`]; here neurons fire. The SIMD level is chosen at run time.
-
-#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+//! those of [`super::gather`], the neurons those of [`super::firing`]. The SIMD level is chosen at run time.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use model::config::{Encoding, Reset};
-use pulp::{Arch, Simd};
+use model::config::Encoding;
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::events::{Lists, PoolStates, Scratch};
-use super::gather::{Consumer, GatherLayer, NARROW, Visit, WIDE};
+use super::firing::{Firing, LayerRun, Output, with_room};
+use super::gather::GatherLayer;
 use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::drive::Drive;
 use crate::exit::{EarlyDecision, EarlyExit, Watch};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::places::{by_neuron, by_place};
-use crate::simd::{Aligned, LANES, at_least};
-use crate::spikes::{SpikeTrain, add_bits};
+use crate::spikes::SpikeTrain;
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
@@ -161,15 +158,11 @@ impl EventEngine {
                 }
                 let outputs = runs
                     .iter_mut()
-                    .map(|run| LayerRun::new(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx]));
-                let outputs = outputs.collect();
-                let fired = match &neurons[idx].thresholds {
-                    None => Firing::<false>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists),
-                    Some(_) => {
-                        Firing::<true>::new(layer, &neurons[idx], outputs, n_steps).run(self.arch, packed, lists)
-                    }
-                };
-                let outputs: Vec<Output> = fired.into_iter().map(|run| run.output).collect();
+                    .map(|run| layer_run(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx]))
+                    .collect();
+                let mut firing = Firing::new(layer, &neurons[idx], outputs, n_steps);
+                packed.synapses.visit(self.arch, lists, n_steps, &mut firing);
+                let outputs = firing.into_outputs();
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
                     match output {
                         Output::Spikes(train) => spikes.push(arrive(train, idx + 1, &run.sample)),
@@ -274,222 +267,19 @@ impl Engine for EventEngine {
     }
 }
 
-/// Some steps of one layer of one sample.
-#[derive(Debug)]
-struct LayerRun<'a> {
-    /// Added at each step, by place.
-    currents: &'a [f32],
-    /// By place.
-    potentials: &'a mut [f32],
-    output: Output,
-}
-
-#[derive(Debug)]
-enum Output {
-    Spikes(SpikeTrain),
-    /// After each step, `[T, n_out]`, by place.
-    Potentials(Vec<f32>),
-}
-
-impl<'a> LayerRun<'a> {
-    fn new(
-        layer: &SpikingLayer,
-        packed: &'a PackedLayer,
-        state: &'a mut LayerState,
-        n_steps: usize,
-        neurons: &Neurons,
-    ) -> Self {
-        let output = match neurons.fires {
-            Some(_) => Output::Spikes(SpikeTrain::silent(layer.shape(), n_steps)),
-            None => Output::Potentials(vec![0.0; n_steps * layer.n_out()]),
-        };
-        Self { currents: state.drive.as_ref().unwrap_or(&packed.biases), potentials: &mut state.potentials, output }
-    }
-}
-
-/// Values by place, with as many behind the last place as a site may hold; what lies there starts at zero and gets no current.
-fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {
-    by_place.resize(by_place.len() + WIDE, value);
-    by_place
-}
-
-/// Turns a layer's currents into spikes or potentials.
-///
-/// `OWN`: neurons fire at thresholds of their own. The others have none to look up, and a kernel without.
-struct Firing<'a, const OWN: bool> {
-    runs: Vec<LayerRun<'a>>,
+/// Some steps of a layer of a sample, to be run.
+fn layer_run<'a>(
+    layer: &SpikingLayer,
+    packed: &'a PackedLayer,
+    state: &'a mut LayerState,
     n_steps: usize,
-    /// By place; empty where all are 1.
-    thresholds: Vec<f32>,
-    /// By place.
-    limits: Option<Vec<f32>>,
-    fires: Option<Reset>,
-    n_out: usize,
-}
-
-impl<'a, const OWN: bool> Firing<'a, OWN> {
-    fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun<'a>>, n_steps: usize) -> Self {
-        let limits = neurons.limits.as_ref();
-        let limits = limits.map(|limits| with_room(by_place(layer.shape(), limits), f32::INFINITY));
-        let thresholds = neurons.thresholds.as_ref().filter(|_| OWN);
-        let thresholds = thresholds.map(|thresholds| with_room(by_place(layer.shape(), thresholds), 1.0));
-        let (thresholds, fires) = (thresholds.unwrap_or_default(), neurons.fires);
-        Self { runs, n_steps, thresholds, limits, fires, n_out: layer.n_out() }
-    }
-
-    fn run(mut self, arch: Arch, packed: &PackedLayer, lists: &[Lists]) -> Vec<LayerRun<'a>> {
-        packed.synapses.visit(arch, lists, self.n_steps, &mut self);
-        self.runs
-    }
-
-    fn site<const W: usize>(&mut self) -> Site<'_, 'a, W, OWN> {
-        Site {
-            spikes: vec![0; self.n_steps],
-            firing: self,
-            sample: 0,
-            places: 0..0,
-            potentials: Aligned([0.0; W]),
-            currents: Aligned([0.0; W]),
-            thresholds: Aligned([1.0; W]),
-            limits: Aligned([f32::INFINITY; W]),
-            silent: Silent { start: [[0.0; W]; 2], potentials: [0.0; W], spikes: Vec::new() },
-        }
-    }
-}
-
-impl<const OWN: bool> Visit for Firing<'_, OWN> {
-    fn wide(&mut self) -> impl Consumer<WIDE> {
-        self.site()
-    }
-
-    fn narrow(&mut self) -> impl Consumer<NARROW> {
-        self.site()
-    }
-}
-
-/// The neurons of one site of one sample.
-struct Site<'a, 'b, const W: usize, const OWN: bool> {
-    firing: &'a mut Firing<'b, OWN>,
-    sample: usize,
-    places: Range<usize>,
-    potentials: Aligned<[f32; W]>,
-    currents: Aligned<[f32; W]>,
-    /// Mean nothing where all are 1.
-    thresholds: Aligned<[f32; W]>,
-    /// Mean nothing where there are none.
-    limits: Aligned<[f32; W]>,
-    /// Bit k for neuron k, of each step.
-    spikes: Vec<u64>,
-    /// The last one at which nothing arrived.
-    silent: Silent<W>,
-}
-
-/// What a site does at which nothing arrives. At the dark border of an image, many do the same.
-struct Silent<const W: usize> {
-    /// Potentials before the first step, and currents; of the site that is run until it ends.
-    start: [[f32; W]; 2],
-    potentials: [f32; W],
-    /// Empty before there is one.
-    spikes: Vec<u64>,
-}
-
-impl<const W: usize, const OWN: bool> Site<'_, '_, W, OWN> {
-    /// Bit k for neuron k.
-    ///
-    /// - `reset`: the potential and the threshold of a neuron that fires to what is left of the potential
-    #[inline(always)]
-    fn fire<S: Simd>(&mut self, simd: S, currents: &Aligned<[f32; W]>, reset: impl Fn(f32, f32) -> f32) -> u64 {
-        let mut u = Aligned([0.0; W]);
-        let Aligned(u) = &mut u;
-        for lane in 0..W {
-            u[lane] = self.potentials.0[lane] + self.currents.0[lane] + currents.0[lane];
-        }
-        let thresholds = if OWN { &self.thresholds.0 } else { &[1.0; W] };
-        let mut bits = 0;
-        let lanes = u.as_chunks::<LANES>().0.iter().zip(thresholds.as_chunks::<LANES>().0);
-        for (k, (u, thresholds)) in lanes.enumerate() {
-            bits |= u64::from(at_least(simd, u, thresholds)) << (LANES * k);
-        }
-        for lane in 0..W {
-            let fired = u[lane] >= thresholds[lane];
-            self.potentials.0[lane] = if fired { reset(u[lane], thresholds[lane]) } else { u[lane] };
-        }
-        if self.firing.limits.is_some() {
-            for lane in 0..W {
-                self.potentials.0[lane] = self.potentials.0[lane].min(self.limits.0[lane]).max(-self.limits.0[lane]);
-            }
-        }
-        bits
-    }
-}
-
-impl<const W: usize, const OWN: bool> Consumer<W> for Site<'_, '_, W, OWN> {
-    #[inline(always)]
-    fn begin(&mut self, sample: usize, places: Range<usize>) {
-        let run = &self.firing.runs[sample];
-        let site = places.start..places.start + W;
-        self.potentials.0.copy_from_slice(&run.potentials[site.clone()]);
-        self.currents.0.copy_from_slice(&run.currents[site.clone()]);
-        if OWN {
-            self.thresholds.0.copy_from_slice(&self.firing.thresholds[site.clone()]);
-        }
-        if let Some(limits) = &self.firing.limits {
-            self.limits.0.copy_from_slice(&limits[site]);
-        }
-        (self.sample, self.places) = (sample, places);
-    }
-
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[f32; W]>) {
-        let bits = match self.firing.fires {
-            Some(Reset::Subtract) => self.fire(simd, currents, |u, threshold| u - threshold),
-            Some(Reset::Zero) => self.fire(simd, currents, |_, _| 0.0),
-            None => {
-                self.fire(simd, currents, |u, _| u);
-                0
-            }
-        };
-        self.spikes[step] = bits;
-        let (first, n) = (self.places.start, self.places.len());
-        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
-            steps[step * self.firing.n_out + first..][..n].copy_from_slice(&self.potentials.0[..n]);
-        }
-    }
-
-    #[inline(always)]
-    fn recall(&mut self) -> bool {
-        // Thresholds and limits may differ from site to site, and potentials are written step by step.
-        if OWN || self.firing.limits.is_some() || self.firing.fires.is_none() {
-            return false;
-        }
-        let start = [self.potentials.0, self.currents.0];
-        let is_same = start == self.silent.start && !self.silent.spikes.is_empty();
-        if is_same {
-            self.potentials.0 = self.silent.potentials;
-            self.spikes.copy_from_slice(&self.silent.spikes);
-        }
-        self.silent.start = start;
-        is_same
-    }
-
-    #[inline(always)]
-    fn end(&mut self, is_silent: bool) {
-        if is_silent {
-            self.silent.potentials = self.potentials.0;
-            self.silent.spikes.clone_from(&self.spikes);
-        }
-        let (first, n) = (self.places.start, self.places.len());
-        let run = &mut self.firing.runs[self.sample];
-        run.potentials[self.places.clone()].copy_from_slice(&self.potentials.0[..n]);
-        if let Output::Spikes(train) = &mut run.output {
-            let (words, n_words) = train.words_mut();
-            // What lies behind the site's neurons may fire, but is not there.
-            let there = u64::MAX >> (64 - n);
-            for (words, bits) in words.chunks_exact_mut(n_words).zip(&self.spikes) {
-                add_bits(words, first, bits & there);
-            }
-        }
-    }
+    neurons: &Neurons,
+) -> LayerRun<'a> {
+    let output = match neurons.fires {
+        Some(_) => Output::Spikes(SpikeTrain::silent(layer.shape(), n_steps)),
+        None => Output::Potentials(vec![0.0; n_steps * layer.n_out()]),
+    };
+    LayerRun { currents: state.drive.as_ref().unwrap_or(&packed.biases), potentials: &mut state.potentials, output }
 }
 
 #[cfg(test)]

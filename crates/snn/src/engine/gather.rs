@@ -19,7 +19,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
 use crate::network::SpikingLayer;
-use crate::simd::{Addend, Aligned, Table};
+use crate::simd::{Addend, Aligned, Potential, Table, integer};
 use crate::spikes::SpikeTrain;
 
 /// Neurons of a site: four AVX-512 registers of 32-bit floats.
@@ -60,74 +60,112 @@ pub(super) struct Sites {
 
 #[derive(Debug)]
 enum Packed {
-    WideFloats(Vec<Block<f32, 1, WIDE>>),
-    TwinFloats(Vec<Block<f32, 2, TWIN>>),
-    NarrowFloats(Vec<Block<f32, 1, NARROW>>),
-    WideIntegers(Vec<Block<i16, 1, WIDE>>),
-    TwinIntegers(Vec<Block<i16, 2, TWIN>>),
-    NarrowIntegers(Vec<Block<i16, 1, NARROW>>),
+    WideFloats(Vec<Block<f32, 1, WIDE, WIDE>>),
+    TwinFloats(Vec<Block<f32, 2, TWIN, WIDE>>),
+    NarrowFloats(Vec<Block<f32, 1, NARROW, NARROW>>),
+    WideIntegers(Vec<Block<i16, 1, WIDE, WIDE>>),
+    TwinIntegers(Vec<Block<i16, 2, TWIN, WIDE>>),
+    NarrowIntegers(Vec<Block<i16, 1, NARROW, NARROW>>),
 }
 
 /// The weights of the sites of a block of channels.
 ///
-/// `P`: positions of a site that share a row of `L` weights; with 1, a site of several positions has weights for all of them
+/// `P`: positions of a site that share a row of `L` weights; with 1, a site of several positions has weights for all of them. `W` =
+/// `P · L`: neurons of a site
 #[derive(Debug)]
-struct Block<N, const P: usize, const L: usize> {
+struct Block<N, const P: usize, const L: usize, const W: usize> {
     /// Connection by connection, digit of a count by digit, row of the kernel by row, column of what the site covers by column, input
     /// by input.
     rows: Table<N, P, L>,
     /// First row of each connection. A stride of the kernel before the first position's weights for an input are the second's.
     first_rows: Vec<usize>,
-    /// What a weight of 1 stands for, in thresholds.
-    steps: Aligned<[[f32; L]; P]>,
+    scale: Scale<W>,
 }
 
-/// A weight on its way to a current.
+/// What numbers stand for, neuron by neuron of a site; powers of two.
+#[derive(Debug)]
+pub(crate) struct Scale<const W: usize> {
+    /// Thresholds in a unit.
+    pub(crate) steps: [f32; W],
+    /// Units in a threshold.
+    pub(crate) units: [f32; W],
+}
+
+impl<const W: usize> Scale<W> {
+    /// Sums of weights as currents, in thresholds.
+    #[inline(always)]
+    pub(crate) fn currents<N: Weight>(&self, sums: &[N; W]) -> [f32; W] {
+        let mut currents = [0.0; W];
+        for lane in 0..W {
+            currents[lane] = sums[lane].widened().in_thresholds(self.steps[lane]);
+        }
+        currents
+    }
+}
+
+/// A weight, or a sum of weights and of what else is added at a step.
 ///
 /// Partial sums of integers may wrap around; the whole does not, so it is right.
-trait Weight: Addend {
+pub(crate) trait Weight: Addend + PartialEq {
+    /// What sums are added to.
+    type Potential: Potential;
     const ZERO: Self;
-    fn current(self, step: f32) -> f32;
+    /// - `units`: in a threshold
+    fn of_thresholds(value: f32, units: f32) -> Self;
+    fn widened(self) -> Self::Potential;
 }
 
 impl Weight for f32 {
+    type Potential = Self;
     const ZERO: Self = 0.0;
     #[inline(always)]
-    fn current(self, _: f32) -> f32 {
+    fn of_thresholds(value: f32, _: f32) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn widened(self) -> Self {
         self
     }
 }
 
 impl Weight for i16 {
+    type Potential = i32;
     const ZERO: Self = 0;
     #[inline(always)]
-    fn current(self, step: f32) -> f32 {
-        f32::from(self) * step
+    fn of_thresholds(value: f32, units: f32) -> Self {
+        integer(value * units) as Self
+    }
+    #[inline(always)]
+    fn widened(self) -> i32 {
+        self.into()
     }
 }
 
 /// What the currents of a site are for.
-pub(crate) trait Consumer<const W: usize> {
+pub(crate) trait Consumer<N: Weight, const W: usize> {
     /// A site of a sample follows.
     ///
     /// - `places`: of its neurons
-    fn begin(&mut self, sample: usize, places: Range<usize>);
-    /// - `currents`: at this step, in thresholds; those behind the site's neurons mean nothing
-    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[f32; W]>);
-    /// Nothing arrives at the site. Whether it does as one before, at which nothing arrived either; its steps are left out then.
-    fn recall(&mut self) -> bool {
+    /// - returns what is added at every step, of each neuron
+    fn begin(&mut self, sample: usize, places: Range<usize>, scale: &Scale<W>) -> [N; W];
+    /// - `sums`: of this step; those behind the site's neurons mean nothing
+    fn step<S: Simd>(&mut self, simd: S, step: usize, sums: &Aligned<[N; W]>, scale: &Scale<W>);
+    /// No spike arrives at the site. Whether it does as one before, at which none arrived either; its steps are left out then.
+    ///
+    /// - `steady`: what is added at every step
+    fn recall(&mut self, _steady: &[N; W]) -> bool {
         false
     }
     /// There are no more steps.
     ///
-    /// - `is_silent`: nothing has arrived
-    fn end(&mut self, is_silent: bool);
+    /// - `is_silent`: no spike has arrived
+    fn end(&mut self, is_silent: bool, scale: &Scale<W>);
 }
 
 /// What is done with a layer's currents, for either width of site.
 pub(crate) trait Visit {
-    fn wide(&mut self) -> impl Consumer<WIDE>;
-    fn narrow(&mut self) -> impl Consumer<NARROW>;
+    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE>;
+    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW>;
 }
 
 impl Sites {
@@ -166,7 +204,7 @@ impl Sites {
     }
 }
 
-impl<N: Weight, const P: usize, const L: usize> Block<N, P, L> {
+impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W> {
     /// - `weight`: of a channel's weight in thresholds
     fn new(
         layer: &SpikingLayer,
@@ -180,8 +218,8 @@ impl<N: Weight, const P: usize, const L: usize> Block<N, P, L> {
         // Channel, and position within the site, of each neuron of a row.
         let neurons: Vec<(usize, usize)> =
             (0..places).map(|lane| (block * sites.width + lane % n_channels, lane / n_channels)).collect();
-        let mut steps = [0.0; L];
-        for (step, (channel, _)) in steps.iter_mut().zip(&neurons) {
+        let mut steps = [1.0; W];
+        for (step, (channel, _)) in steps.chunks_exact_mut(L).flat_map(|steps| steps.iter_mut().zip(&neurons)) {
             *step = layer.grids()[*channel].step() as f32;
         }
         let (mut rows, mut first_rows) = (Vec::new(), Vec::new());
@@ -202,7 +240,8 @@ impl<N: Weight, const P: usize, const L: usize> Block<N, P, L> {
             }
         }
         let block_idx = block;
-        let block = Self { rows: Table::new(rows), first_rows, steps: Aligned([steps; P]) };
+        let scale = Scale { steps, units: steps.map(f32::recip) };
+        let block = Self { rows: Table::new(rows), first_rows, scale };
         block.check(sites, inputs, block_idx);
         block
     }
@@ -319,11 +358,13 @@ impl GatherLayer {
     }
 }
 
-/// Whether any sum of each neuron's weights, in steps of its grid, is a 16-bit integer.
+/// Whether any sum of each neuron's weights and bias, in steps of its grid, is a 16-bit integer. Then so is the current of a constant
+/// input: pixels are at most 1.
 fn fits_integers(layer: &SpikingLayer) -> bool {
     (0..layer.shape()[0]).all(|channel| {
         let step = layer.grids()[channel].step();
-        let (mut up, mut down) = (0.0, 0.0);
+        let bias = f64::from(layer.biases()[channel]) / step;
+        let (mut up, mut down) = (bias.max(0.0), bias.min(0.0));
         for connection in layer.connections() {
             // The most that a pool's sum can be.
             let multiplicity = connection.wiring.multiplicity() as f64;
@@ -340,13 +381,15 @@ fn fits_integers(layer: &SpikingLayer) -> bool {
 /// All sites of all samples, `W` = `P · L` neurons each.
 struct Sweep<'a, N, const P: usize, const L: usize, const W: usize, C> {
     layer: &'a GatherLayer,
-    blocks: &'a [Block<N, P, L>],
+    blocks: &'a [Block<N, P, L, W>],
     samples: &'a [Lists],
     n_steps: usize,
     consumer: C,
 }
 
-impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> WithSimd for Sweep<'_, N, P, L, W, C> {
+impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W>> WithSimd
+    for Sweep<'_, N, P, L, W, C>
+{
     type Output = ();
 
     #[inline(always)]
@@ -361,19 +404,20 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
                 let inputs = layer.inputs.iter().zip(&block.first_rows);
                 slices.extend(inputs.map(|(input, &first_row)| input.slice(sites, at, block_idx, first_row)));
                 for (sample, lists) in samples.iter().enumerate() {
-                    let mut base = [[N::ZERO; L]; P];
-                    for (connection, slice) in slices.iter().enumerate() {
-                        let Counts { base: entries, .. } = lists.of(connection, block_idx);
-                        block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
-                    }
-                    self.consumer.begin(sample, sites.places(at, block_idx));
+                    let steady = self.consumer.begin(sample, sites.places(at, block_idx), &block.scale);
                     let mut is_silent = n_steps >= MANY_STEPS;
                     for (connection, slice) in slices.iter().enumerate() {
                         is_silent = is_silent && lists.of(connection, block_idx).is_silent(slice, n_steps);
                     }
-                    if is_silent && self.consumer.recall() {
-                        self.consumer.end(false);
+                    if is_silent && self.consumer.recall(&steady) {
+                        self.consumer.end(false, &block.scale);
                         continue;
+                    }
+                    let mut base = [[N::ZERO; L]; P];
+                    base.as_flattened_mut().copy_from_slice(&steady);
+                    for (connection, slice) in slices.iter().enumerate() {
+                        let Counts { base: entries, .. } = lists.of(connection, block_idx);
+                        block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
                     }
                     for step in 0..n_steps {
                         let mut sums = base;
@@ -382,14 +426,11 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<W>> 
                             block.add_rows::<S, false>(simd, &mut sums, above, step, slice);
                             block.add_rows::<S, true>(simd, &mut sums, below, step, slice);
                         }
-                        let mut currents = Aligned([0.0; W]);
-                        let (sums, steps) = (sums.as_flattened(), block.steps.0.as_flattened());
-                        for lane in 0..W {
-                            currents.0[lane] = sums[lane].current(steps[lane]);
-                        }
-                        self.consumer.step(simd, step, &currents);
+                        let mut all = Aligned([N::ZERO; W]);
+                        all.0.copy_from_slice(sums.as_flattened());
+                        self.consumer.step(simd, step, &all, &block.scale);
                     }
-                    self.consumer.end(is_silent);
+                    self.consumer.end(is_silent, &block.scale);
                 }
             }
         }

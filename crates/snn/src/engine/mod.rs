@@ -6,6 +6,7 @@
 mod dense;
 mod event;
 pub(crate) mod events;
+mod firing;
 pub(crate) mod gather;
 
 use std::ops::Range;
