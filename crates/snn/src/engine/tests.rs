@@ -602,7 +602,13 @@ proptest! {
 
 #[test]
 fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
-    // 2,000 steps of −90 from a grid of 2⁻¹⁰ pass −16,384 thresholds.
+    for Precision { sum_bits, .. } in [FLOATS, INTEGERS] {
+        saturates(Precision { n_steps: 2000, sum_bits });
+    }
+}
+
+fn saturates(precision: Precision) {
+    // 2,000 steps of −90 pass −16,384 thresholds on a grid of 2⁻¹⁰, and −65,536 on one of 2⁻⁸.
     let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
         name: "dense".to_owned(),
         connections: vec![Connection { wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out), weights }],
@@ -611,9 +617,11 @@ fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
         thresholds: vec![1.0; n_out],
     };
     let layers = [layer(0, vec![-90.0, 60.0], 2), layer(1, vec![1.0, -80.0], 1)];
-    let network =
-        SpikingNetwork::new([1, 1, 1], layers.iter().map(|layer| SpikingLayer::round(layer, 2000).unwrap()).collect())
-            .unwrap();
+    let network = SpikingNetwork::new(
+        [1, 1, 1],
+        layers.iter().map(|layer| SpikingLayer::round(layer, precision).unwrap()).collect(),
+    )
+    .unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
         reset: Reset::Subtract,
