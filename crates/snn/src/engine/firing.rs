@@ -85,6 +85,7 @@ impl<'a> Firing<'a> {
             silent: Silent {
                 start: [N::Potential::ZERO; W],
                 currents: [N::ZERO; W],
+                thresholds: [N::Potential::ZERO; W],
                 end: [N::Potential::ZERO; W],
                 spikes: Vec::new(),
             },
@@ -123,6 +124,8 @@ struct Silent<N: Weight, const W: usize> {
     start: [N::Potential; W],
     /// Added at every step.
     currents: [N; W],
+    /// They tell scales apart, on which the same integers are other potentials.
+    thresholds: [N::Potential; W],
     /// Potentials after the last step.
     end: [N::Potential; W],
     /// Empty before there is one.
@@ -229,9 +232,10 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         if self.firing.thresholds.is_some() || self.firing.limits.is_some() || self.firing.fires.is_none() {
             return false;
         }
-        let Silent { start, currents: before, end, spikes } = &mut self.silent;
-        let is_same = self.potentials.0 == *start && currents == before && !spikes.is_empty();
-        (*start, *before) = (self.potentials.0, *currents);
+        let Silent { start, currents: before, thresholds, end, spikes } = &mut self.silent;
+        let is_same =
+            self.potentials.0 == *start && currents == before && self.thresholds.0 == *thresholds && !spikes.is_empty();
+        (*start, *before, *thresholds) = (self.potentials.0, *currents, self.thresholds.0);
         if is_same {
             self.potentials.0 = *end;
             self.spikes.copy_from_slice(spikes);

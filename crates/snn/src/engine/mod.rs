@@ -130,7 +130,7 @@ pub enum EngineError {
     },
     /// A backend does not give the spikes of exact sums.
     #[error(
-        "backend `{backend}`: layer {layer} differs from exact sums (a matrix product that rounds to TF32 or 16 bits would);          run with `--backend flex`, or with simulate.engine = \"event\""
+        "backend `{backend}`: layer {layer} differs from exact sums (a matrix product that rounds to TF32 or 16 bits would); run with `--backend flex`, or with simulate.engine = \"event\""
     )]
     Inexact {
         /// What was asked for.

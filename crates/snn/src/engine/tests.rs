@@ -372,6 +372,27 @@ fn neurons_at_which_nothing_arrives_do_what_the_definition_and_the_dense_engine_
     }
 }
 
+#[test]
+fn silent_neurons_of_other_scales_are_told_apart() {
+    // The second half of the channels has twice the biases of the first: the same integers on grids twice as coarse.
+    let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
+    let wiring = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+    let twice = |channel: usize| if channel < 64 { 1.0 } else { 2.0 };
+    let of_channels = |value: f64| (0..128).map(|channel| value * twice(channel)).collect::<Vec<f64>>();
+    let exact = ExactLayer {
+        name: "conv 1".to_owned(),
+        connections: vec![Connection { wiring, weights: of_channels(0.5) }],
+        biases: of_channels(0.3),
+        initial_potentials: vec![0.0; 128],
+        thresholds: vec![1.0; 128],
+    };
+    let layer = SpikingLayer::round(&exact, INTEGERS).unwrap();
+    assert_eq!(layer.grids()[0].exponent, layer.grids()[64].exponent + 1);
+    let network = SpikingNetwork::new([1, 3, 3], vec![layer]).unwrap();
+    let settings = RunSettings { readout: Readout::Spikes, ..all_settings(16)[0] };
+    compare_with_the_definition(&network, &[vec![0.0; 9]], &settings);
+}
+
 /// Sums that the event-driven engine adds as 32-bit floats, and as 16-bit integers.
 const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24 };
 const INTEGERS: Precision = Precision { n_steps: 16, sum_bits: 15 };
