@@ -213,6 +213,11 @@ fn networks_that_cannot_be_simulated_are_refused_with_a_remedy() {
     convert(&[], &weights, folder.path()).unwrap();
     let error = simulate(&["simulate.readout=spikes"], folder.path()).unwrap_err().to_string();
     assert!(error.contains("converted for simulate.readout = \"potential\""), "{error}");
+    let error = simulate(&["convert.kappa=0.3"], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("snn.safetensors: converted for convert.kappa = 0.4, but 0.3 is asked for"), "{error}");
+    let other = "model.layers=[{kind=\"flatten\"},{kind=\"dense\",units=10}]";
+    let error = simulate(&[other], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("converted from another model than [model]; run `convert`"), "{error}");
     let error = simulate(&["simulate.samples=5000"], folder.path()).unwrap_err().to_string();
     assert!(error.contains("found 5000, but digits has 1797 test samples"), "{error}");
     let path = folder.path().join("snn.safetensors");

@@ -127,7 +127,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
-    check_readout(experiment, &artefact, folder)?;
+    check_converted(experiment, &artefact, folder)?;
     let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
@@ -212,19 +212,30 @@ fn load(experiment: &Experiment) -> Result<TestData> {
     Ok(TestData { samples, record })
 }
 
-/// Output thresholds are chosen for one readout; the other would compare what cannot be compared.
-fn check_readout(
+/// Results are labelled by the configuration, so the network must be what it says: of its model, converted as `[convert]` says and for
+/// its readout (output thresholds are chosen for one).
+fn check_converted(
     experiment: &Experiment,
     artefact: &SnnArtefact<Value, ConversionRecord>,
     folder: &Path,
 ) -> Result<()> {
-    let converted = artefact.metadata.recipe["simulate"]["readout"].as_str().unwrap_or_default();
-    let wanted = experiment.simulate.readout;
-    if converted != wanted.name() {
-        bail!(
-            "{}: converted for simulate.readout = \"{converted}\", but \"{wanted}\" is asked for; run `convert` with the same configuration",
-            folder.join(snn::artefact::FILE_NAME).display()
-        );
+    let path = folder.join(snn::artefact::FILE_NAME);
+    let remedy = "run `convert` with the same configuration";
+    let (made, asked) = (&artefact.metadata.recipe, experiment.excerpt(&["convert", "simulate.readout"]));
+    let readouts = [made, &asked].map(|of| of["simulate"]["readout"].clone());
+    let mut settings = vec![("simulate.readout".to_owned(), readouts)];
+    for (key, asked) in asked["convert"].as_object().into_iter().flatten() {
+        // What nothing looked at is not kept.
+        if let Some(made) = made["convert"].get(key) {
+            settings.push((format!("convert.{key}"), [made.clone(), asked.clone()]));
+        }
+    }
+    if let Some((key, [made, asked])) = settings.iter().find(|(_, [made, asked])| made != asked) {
+        bail!("{}: converted for {key} = {made}, but {asked} is asked for; {remedy}", path.display());
+    }
+    let differences = model::ann::differences(&experiment.architecture, &artefact.ann);
+    if !differences.is_empty() {
+        bail!("{}: converted from another model than [model]; {remedy}:\n{differences}", path.display());
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! `[N, T, classes]`, membrane potentials or spikes so far, after each step. Neurons are numbered channel by channel, row by
 //! row: `reshape(N, T, C, H, W)` gives images. `recording.json` names them and is written last.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -15,10 +16,13 @@ use report::record::ConversionRecord;
 use serde_json::{Value, json};
 use snn::{Engine as _, EventEngine, RunSettings, Sample, SampleTrace, SpikeTrain, SpikingLayer};
 
-use crate::{check_readout, load};
+use crate::{check_converted, device_of, load};
 
 /// Folder of a recording in a run's folder.
 pub const FOLDER: &str = "recording";
+
+/// Names the arrays; written last.
+const DESCRIPTION: &str = "recording.json";
 
 /// Records the first samples of the test set, with the first of the simulation seeds.
 ///
@@ -31,7 +35,7 @@ pub const FOLDER: &str = "recording";
 /// written to.
 pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBuf> {
     let snn = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
-    check_readout(experiment, &snn, folder)?;
+    check_converted(experiment, &snn, folder)?;
     let test = load(experiment)?;
     if n == 0 || n > test.samples.len() {
         bail!(
@@ -42,9 +46,17 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
     let samples = test.samples.take(n);
     let images: Vec<Vec<f32>> = (0..n).map(|sample| samples.image(sample)).collect();
     let settings = RunSettings::new(&experiment.simulate, experiment.simulate.seeds[0]);
-    let traces = EventEngine::new(&snn.network).run(&Sample::consecutive(0, &images), &settings)?;
+    let device = device_of(experiment, &snn.network, experiment.simulate.seeds[0])?;
+    let traces = EventEngine::new(&device).run(&Sample::consecutive(0, &images), &settings)?;
 
     let folder = folder.join(FOLDER);
+    // It vouches for the arrays beside it, which are about to be replaced.
+    match std::fs::remove_file(folder.join(DESCRIPTION)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            bail!("{}: {error}; it is of an earlier recording, remove it", folder.join(DESCRIPTION).display())
+        }
+        _ => {}
+    }
     let [channels, height, width] = samples.shape();
     array(&folder, "pixels.npy", &[n, channels, height, width], images.iter().flatten().copied())?;
     array(&folder, "labels.npy", &[n], samples.labels().iter().copied())?;
@@ -75,9 +87,10 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
         "encoding": settings.encoding,
         "reset": settings.reset,
         "readout": settings.readout,
+        "faults": experiment.simulate.faults.label(),
         "sources": sources,
     });
-    let path = folder.join("recording.json");
+    let path = folder.join(DESCRIPTION);
     artefact::write_atomically(&path, &serde_json::to_vec_pretty(&description)?)?;
     Ok(path)
 }
