@@ -3,7 +3,8 @@
 //! Two methods are compared on the same networks. The unit of replication is the network when there are several (its
 //! simulation seeds are averaged first), else the seed. A difference is called only if the 95 %
 //! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where one method is compared with
-//! several at once, Holm's correction keeps the chance of any false call at 5 %. The choice of test images is not part of that.
+//! several at once, Holm's correction keeps the chance of any false call at 5 %, if that one was chosen beforehand; a leader is
+//! chosen by the same numbers, and calls are a little more often false. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
 use crate::statistic::{Summary, by_network, half_width, holm, p_value, summarise};

@@ -62,7 +62,8 @@ pub(crate) fn how_judged(record: &ExperimentRecord) -> String {
     format!(
         "Brackets are 95 % confidence intervals of the mean (Student’s t over {}; simulation seeds of a network are averaged \
          first). Methods are compared on the same networks. A tie is a difference that Holm’s correction for all \
-         comparisons at the step cannot tell from zero. The effect of a factor is its best level against its worst, averaged over \
+         comparisons with the leader at the step cannot tell from zero; that the leader was chosen by the same numbers is not \
+         corrected for. The effect of a factor is its best level against its worst, averaged over \
          all other factors, with an interval that holds for any pair of its levels (Bonferroni). The choice of test samples is \
          not part of any interval.",
         unit(&methods)
