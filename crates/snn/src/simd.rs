@@ -171,7 +171,7 @@ fn halves(simd: pulp::x86::V3, low: pulp::m32x8, high: pulp::m32x8) -> u16 {
 /// A membrane potential, on the scale of a neuron's weights: a 32-bit float in thresholds, or an integer in steps of the neuron's
 /// grid.
 pub(crate) trait Potential:
-    Copy + Default + PartialEq + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self>
+    Copy + PartialEq + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self>
 {
     const ZERO: Self;
     /// - `units`: of the scale in a threshold
