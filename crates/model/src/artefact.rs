@@ -90,6 +90,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtefactError> 
     write_atomically_with(path, |file| file.write_all(bytes))
 }
 
+/// Removes what an earlier run made, if it is there.
+///
+/// # Errors
+/// [`ArtefactError::Io`] if the system refuses.
+pub fn remove(path: &Path) -> Result<(), ArtefactError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(ArtefactError::Io { path: path.to_owned(), cause, remedy: "it is of an earlier run, remove it" })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes what does not have to be in memory as a whole, as [`write_atomically`] does.
 ///
 /// - `write`: is given the temporary file, buffered

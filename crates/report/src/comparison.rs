@@ -4,7 +4,7 @@
 //! simulation seeds are averaged first), else the seed. A difference is called only if the 95 %
 //! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where one method is compared with
 //! several at once, Holm's correction keeps the chance of any false call at 5 %, if that one was chosen beforehand; a leader is
-//! chosen by the same numbers, and calls are a little more often false. The choice of test images is not part of that.
+//! chosen by the same numbers, and calls are more often false than that. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
 use crate::statistic::{Summary, by_network, half_width, holm, p_value, summarise};

@@ -8,6 +8,7 @@ use crate::error::ReportError;
 use crate::finding::first_middle_last;
 use crate::method::{Method, checkpoints, methods};
 use crate::palette::Ink;
+use crate::panel::distinct;
 use crate::record::ExperimentRecord;
 use crate::sheet::{Figure, Group, sheet, shorten};
 use crate::statistic::half_width;
@@ -49,7 +50,9 @@ pub(crate) fn main_effects(record: &ExperimentRecord, methods: &[Method<'_>]) ->
     if factors.len() < 2 {
         return None;
     }
-    let levels: Vec<Vec<&str>> = factors.iter().map(|(axis, _)| levels(methods, *axis)).collect();
+    let levels_of =
+        |axis: usize| methods.iter().filter_map(move |method| Some(method.cell?.levels.get(axis)?.as_str()));
+    let levels: Vec<Vec<&str>> = factors.iter().map(|(axis, _)| distinct(levels_of(*axis))).collect();
     let n_rows = levels.iter().map(Vec::len).sum::<usize>() as f64 + GAP * levels.len() as f64;
     let (mut ticks, mut marks, mut accuracies) = (Vec::new(), Vec::new(), Vec::new());
     // Rows are counted upwards; the first is at the top.
@@ -87,17 +90,6 @@ pub(crate) fn main_effects(record: &ExperimentRecord, methods: &[Method<'_>]) ->
         height_px: (n_rows * ROW_HEIGHT + FRAME) as i32,
         legend: steps.iter().map(|step| format!("T = {step}")).collect(),
     })
-}
-
-/// Values of one list of the sweep, in the order in which it has them.
-fn levels<'a>(methods: &[Method<'a>], axis: usize) -> Vec<&'a str> {
-    let mut levels: Vec<&'a str> = Vec::new();
-    for level in methods.iter().filter_map(|method| method.cell?.levels.get(axis)) {
-        if !levels.contains(&level.as_str()) {
-            levels.push(level);
-        }
-    }
-    levels
 }
 
 /// Main effects as standalone files, `factors-light.svg` and `factors-dark.svg`; none for fewer than two factors.

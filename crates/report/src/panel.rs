@@ -103,8 +103,8 @@ fn position_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl F
 }
 
 /// Each value once, in the order of its first appearance.
-fn distinct(values: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
+pub(crate) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut found = Vec::new();
     for value in values {
         if !found.contains(&value) {
             found.push(value);

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use model::artefact::write_atomically;
+use model::artefact::{remove, write_atomically};
 use model::config::ExperimentFile;
 use report::Table;
 use report::record::{CellState, ExperimentRecord};
@@ -93,16 +93,6 @@ fn partial(record: &ExperimentRecord) -> String {
         return String::new();
     }
     format!("Partial: {finished} of {} combinations.\n\n", cells.len())
-}
-
-/// Removes what an earlier run made and this one does not.
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(anyhow::anyhow!("{}: {error}; it is of an earlier run, remove it", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The resolved configuration, with the sweep that it was expanded from.

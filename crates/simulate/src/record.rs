@@ -5,7 +5,6 @@
 //! `[N, T, classes]`, membrane potentials or spikes so far, after each step. Neurons are numbered channel by channel, row by
 //! row: `reshape(N, T, C, H, W)` gives images. `recording.json` names them and is written last.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -51,12 +50,7 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
 
     let folder = folder.join(FOLDER);
     // It vouches for the arrays beside it, which are about to be replaced.
-    match std::fs::remove_file(folder.join(DESCRIPTION)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            bail!("{}: {error}; it is of an earlier recording, remove it", folder.join(DESCRIPTION).display())
-        }
-        _ => {}
-    }
+    artefact::remove(&folder.join(DESCRIPTION))?;
     let [channels, height, width] = samples.shape();
     array(&folder, "pixels.npy", &[n, channels, height, width], images.iter().flatten().copied())?;
     array(&folder, "labels.npy", &[n], samples.labels().iter().copied())?;
