@@ -147,6 +147,27 @@ fn the_spiking_network_decides_as_the_trained_one_and_every_method_gets_there() 
 }
 
 #[test]
+fn kappa_is_found_for_every_norm_and_refused_where_no_value_decides_better_than_chance() {
+    let (folder, weights) = trained();
+    let convert = |keys: &[&str]| {
+        let searched = ["convert.kappa=auto", "convert.kappa_samples=500", "convert.target_steps=8"];
+        convert(&[&searched[..], keys].concat(), &weights, folder.path())
+    };
+    for p in ["1", "2", "4", "\"inf\""] {
+        let conversion = convert(&[&format!("convert.p={p}")]).unwrap().conversion;
+        let tried: Vec<f64> = conversion.kappa_search.iter().map(|trial| trial.accuracy).collect();
+        let chosen = conversion.kappa_search.iter().find(|trial| Some(trial.kappa) == conversion.kappa).unwrap();
+        // With the κ of the L4-norm thresholds by the L1-norm are so high that nothing fires.
+        assert!(tried.len() == 8 && chosen.accuracy > 0.9, "p = {p}: {:?}", conversion.kappa_search);
+    }
+    let error = format!("{:#}", convert(&["convert.p=1", "convert.kappa_grid=[0.001, 0.002]"]).unwrap_err());
+    let expected = "`kappa = \"auto\"`: no κ of [0.001, 0.002] decides better than chance after T = 8 steps: ";
+    assert!(error.starts_with(expected) && error.contains("give convert.kappa_grid larger values"), "{error}");
+    let error = format!("{:#}", convert(&["convert.p=0.001"]).unwrap_err());
+    assert!(error.contains("norms of order p = 0.001 are too large to fit a grid to"), "{error}");
+}
+
+#[test]
 fn weights_of_another_program_convert_to_the_same_network() {
     let (folder, weights) = trained();
     let foreign = foreign(&weights, |_| {});

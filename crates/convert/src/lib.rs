@@ -33,7 +33,7 @@ pub mod threshold;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
 use datasets::{DatasetError, DatasetName, LabelledImages, Split};
 use import::Imported;
@@ -41,7 +41,7 @@ use model::Experiment;
 use model::architecture::shape_text;
 use model::cli::ExperimentArgs;
 pub use model::cli::Options;
-use model::config::{Calibrate, ConfigError, ConvertConfig, Kappa, Method, Outline, Readout, Scale};
+use model::config::{Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Kappa, Method, Outline, Readout, Scale};
 use model::network::Network;
 use report::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ use activation::Activations;
 use calibrate::Calibration;
 use layer::{AnnLayer, Before, ann_layers};
 use search::{Knob, Tried};
-use threshold::{Choice, choose, needs_data};
+use threshold::{Choice, choose, needs_data, ratio_to_l4};
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -266,19 +266,19 @@ impl Converter<'_> {
             }
         };
         let measured = activations.as_deref();
-        let best = |knob: Knob, convert: &dyn Fn(f64) -> Result<Tuned>| {
+        let best = |knob: Knob, grid: &[f64], convert: &dyn Fn(f64) -> Result<Tuned>| {
             let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
             let network = |value| Ok(convert(value)?.network);
-            search::best(knob, config, &self.settings(config.target_steps), &selection, network, options.progress)
+            search::best(knob, grid, &self.settings(config.target_steps), &selection, network, options.progress)
         };
         // At most one of them is left open.
         let ((kappa, kappas), scale_search) = match (config.kappa, config.scale) {
             (Kappa::Auto, scale) => {
                 let scale = value_of(scale);
-                (best(Knob::Kappa, &|kappa| self.at(kappa, scale, measured))?, None)
+                (best(Knob::Kappa, &self.kappas()?, &|kappa| self.at(kappa, scale, measured))?, None)
             }
             (Kappa::Value(kappa), Scale::Auto) => {
-                let (scale, trials) = best(Knob::Scale, &|scale| self.at(kappa, scale, measured))?;
+                let (scale, trials) = best(Knob::Scale, &config.scale_grid, &|scale| self.at(kappa, scale, measured))?;
                 let trial = |Tried { value, accuracy }| ScaleTrial { scale: value, accuracy };
                 let trials = trials.into_iter().map(trial).collect();
                 ((kappa, Vec::new()), Some(ScaleSearch { scale, trials }))
@@ -302,6 +302,26 @@ impl Converter<'_> {
         };
         notes.extend(search::end_of_grid_note(&record));
         Ok(Converted { network, record, notes })
+    }
+
+    /// What `kappa = "auto"` tries, to two digits where it is fitted to the norm.
+    fn kappas(&self) -> Result<Vec<f64>> {
+        let config = &self.experiment.convert;
+        if let Some(given) = &config.kappa_grid {
+            return Ok(given.clone());
+        }
+        let ratio = match config.method {
+            Method::Norm => ratio_to_l4(self.layers, config.p, config.compensate)?,
+            _ => 1.0,
+        };
+        if !ratio.is_normal() {
+            bail!(
+                "`kappa = \"auto\"`: norms of order p = {} are too large to fit a grid to; give convert.kappa_grid",
+                config.p
+            );
+        }
+        let two_digits = |kappa: f64| format!("{kappa:.1e}").parse().expect("a number just written");
+        Ok(DEFAULT_KAPPAS.iter().map(|kappa| two_digits(kappa * ratio)).collect())
     }
 
     fn data(&self) -> Result<&CalibrationData> {

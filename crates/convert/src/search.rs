@@ -1,8 +1,7 @@
 //! `kappa = "auto"` and `scale = "auto"`: the value of a grid whose spiking network decides best on samples set aside for that.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use datasets::LabelledImages;
-use model::config::ConvertConfig;
 use report::record::ConversionRecord;
 use snn::{Engine as _, EventEngine, NetworkError, RunSettings, Sample, SpikingNetwork};
 
@@ -31,13 +30,6 @@ impl Knob {
         }
     }
 
-    fn grid(self, config: &ConvertConfig) -> &[f64] {
-        match self {
-            Self::Kappa => &config.kappa_grid,
-            Self::Scale => &config.scale_grid,
-        }
-    }
-
     /// Whether a value makes lower thresholds than another.
     fn is_lower(self, a: f64, b: f64) -> bool {
         match self {
@@ -63,21 +55,24 @@ pub struct Tried {
 /// all steps until then wins, which settles soonest; among equals the one of the highest thresholds, which spikes least. Without
 /// that, a sample or two would decide where several values are past the steep part of their curves.
 ///
+/// - `grid`: the values
+/// - `settings`: of the runs, whose last step is the one aimed at
+/// - `samples`: what they are judged on
 /// - `convert`: makes the spiking network of a value
 ///
 /// A value whose weights are too large for exact sums is passed over: without data, λ grows with 1/κ from layer to layer.
 ///
 /// # Errors
-/// If no value gives a network, or conversion fails for another reason.
+/// If no value gives a network, or none a network that decides better than chance: there would be nothing to choose by. If
+/// conversion fails for another reason.
 pub fn best(
     knob: Knob,
-    config: &ConvertConfig,
+    grid: &[f64],
     settings: &RunSettings,
     samples: &LabelledImages,
     convert: impl Fn(f64) -> Result<SpikingNetwork>,
     progress: bool,
 ) -> Result<(f64, Vec<Tried>)> {
-    let grid = knob.grid(config);
     let bar = model::progress::bar(grid.len() as u64, "convert  {wide_bar} {percent}% {msg}", progress);
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
     let inputs = Sample::consecutive(0, &images);
@@ -109,8 +104,12 @@ pub fn best(
     if let Some(error) = too_large.filter(|_| trials.is_empty()) {
         return Err(error.context(format!("no {} of convert.{}_grid gives a network", knob.symbol(), knob.key())));
     }
+    let best = best_of(knob, &trials);
+    if !beats_chance(&trials, samples) {
+        bail!(at_chance(knob, grid, best, samples, settings.n_steps));
+    }
     let tried = |trial: &Trial| Tried { value: trial.value, accuracy: trial.n_right() as f64 / samples.len() as f64 };
-    Ok((best_of(knob, &trials).value, trials.iter().map(tried).collect()))
+    Ok((best.value, trials.iter().map(tried).collect()))
 }
 
 /// What one value gives.
@@ -135,6 +134,34 @@ impl Trial {
         let n_different = self.right.iter().zip(&other.right).filter(|(a, b)| a != b).count();
         other.n_right() as f64 - self.n_right() as f64 <= (n_different as f64).sqrt()
     }
+}
+
+/// Right decisions of a network that always names the most frequent class.
+fn most_frequent(samples: &LabelledImages) -> usize {
+    let mut counts = vec![0; samples.n_classes()];
+    samples.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
+    counts.into_iter().max().unwrap_or_default()
+}
+
+/// Whether the most accurate value is more than three standard errors above always naming the most frequent class.
+fn beats_chance(trials: &[Trial], samples: &LabelledImages) -> bool {
+    let n = samples.len() as f64;
+    let chance = most_frequent(samples) as f64;
+    let standard_error = (chance * (1.0 - chance / n)).sqrt();
+    trials.iter().any(|trial| trial.n_right() as f64 > chance + 3.0 * standard_error)
+}
+
+fn at_chance(knob: Knob, grid: &[f64], best: &Trial, samples: &LabelledImages, n_steps: usize) -> String {
+    let percent = |n: usize| format!("{:.1} %", 100.0 * n as f64 / samples.len() as f64);
+    let (lower, symbol, key) = (if knob == Knob::Kappa { "larger" } else { "smaller" }, knob.symbol(), knob.key());
+    format!(
+        "`{key} = \"auto\"`: no {symbol} of {grid:?} decides better than chance after T = {n_steps} steps: {} of {} training samples \
+         are right, and {} would be by always naming the most frequent class; give convert.{key}_grid {lower} values, which \
+         lower the thresholds, or raise convert.target_steps",
+        percent(best.n_right()),
+        samples.len(),
+        percent(most_frequent(samples)),
+    )
 }
 
 /// What the user should know if a better value may lie outside a grid; `None` if the best one is inside, or nothing was tried.
@@ -223,6 +250,17 @@ mod tests {
         for knob in [Knob::Kappa, Knob::Scale] {
             assert_eq!(best_value(knob, &[(0.1, 0..90, 500), (0.2, 14..100, 700), (0.3, 0..80, 800)]), 0.2);
         }
+    }
+
+    #[test]
+    fn values_that_decide_like_always_naming_a_class_are_no_better_than_chance() {
+        // 60 of 100 are of class 1, standard error √(60 · 0.4) = 4.9.
+        let labels: Vec<u8> = (0..100).map(|sample| u8::from(sample < 60)).collect();
+        let samples = LabelledImages::from_parts([1, 1, 1], 255, 2, vec![0; 100], labels).unwrap();
+        assert_eq!(most_frequent(&samples), 60);
+        let of = |n: usize| Trial { value: 0.1, right: (0..100).map(|i| i < n).collect(), n_right_at_all_steps: n };
+        assert!(!beats_chance(&[of(40), of(60), of(74)], &samples));
+        assert!(beats_chance(&[of(40), of(75)], &samples));
     }
 
     #[test]

@@ -160,11 +160,36 @@ pub fn choose(
 }
 
 fn norms(layer: &AnnLayer, before: Before<'_>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    let of = |channel: usize| {
-        let norm = norm(layer.weight_vector(channel, before), choice.p);
-        if norm > 0.0 { Ok(norm / choice.kappa) } else { Err(silent_channel(layer, channel, choice.method)) }
-    };
+    let of = |channel: usize| Ok(positive_norm(layer, channel, before, choice.p)? / choice.kappa);
     (0..layer.n_channels()).map(of).collect()
+}
+
+/// How much larger a norm of the incoming weights is than their L4-norm: the geometric mean over the hidden layers of that
+/// over the channels of each, `‖w_j ∘ λ‖_p / ‖w_j ∘ λ‖_4`. With λ = ‖w ∘ λ‖_p / κ, a κ that is this many times larger makes
+/// thresholds like those of the L4-norm. 1 if there is no hidden layer.
+///
+/// # Errors
+/// [`ThresholdError::SilentChannel`]
+pub fn ratio_to_l4(layers: &[AnnLayer], p: f64, compensate: bool) -> Result<f64, ThresholdError> {
+    let hidden = &layers[..layers.len() - 1];
+    let mut lambdas: Vec<Vec<f64>> = Vec::new();
+    let mut sum_of_logs = 0.0;
+    for layer in hidden {
+        let before = Before(compensate.then_some(lambdas.as_slice()));
+        let norms_of = |p: f64| -> Result<Vec<f64>, ThresholdError> {
+            (0..layer.n_channels()).map(|channel| positive_norm(layer, channel, before, p)).collect()
+        };
+        let (of_p, of_4) = (norms_of(p)?, norms_of(4.0)?);
+        let logs = of_p.iter().zip(&of_4).map(|(of_p, of_4)| (of_p / of_4).ln());
+        sum_of_logs += logs.sum::<f64>() / of_4.len() as f64;
+        lambdas.push(of_4);
+    }
+    Ok((sum_of_logs / hidden.len().max(1) as f64).exp())
+}
+
+fn positive_norm(layer: &AnnLayer, channel: usize, before: Before<'_>, p: f64) -> Result<f64, ThresholdError> {
+    let norm = norm(layer.weight_vector(channel, before), p);
+    if norm > 0.0 { Ok(norm) } else { Err(silent_channel(layer, channel, Method::Norm)) }
 }
 
 fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
@@ -315,6 +340,34 @@ mod tests {
         }
         let with_zeros = Choice { percentile_zeros: true, ..choice(Method::Percentile) };
         assert_eq!(chosen(&with_zeros)[0], [1.0, 1.0]);
+    }
+
+    #[test]
+    fn thresholds_of_any_norm_are_like_those_of_the_l4_norm_where_kappa_is_larger_by_their_ratio() {
+        let three = [&layers()[..], &[dense("dense 3", 2, vec![1.0], vec![0.0])]].concat();
+        let geometric_mean = |values: &[f64]| (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp();
+        for (p, compensate) in [(1.0, true), (2.0, true), (f64::INFINITY, true), (1.0, false)] {
+            let ratio = ratio_to_l4(&three, p, compensate).unwrap();
+            let of = |p: f64, kappa: f64| {
+                let choice = Choice { p, kappa, compensate, ..choice(Method::Norm) };
+                choose(&three, None, &choice, &|_, _| Ok(Vec::new())).unwrap()
+            };
+            // The first layer's ratio, and the second's behind the same λ, by hand: (7 · 2)^½ / (337 · 2)^⅛ for p = 1 …
+            let (of_4, first) = (of(4.0, 1.0), of(p, 1.0));
+            let second =
+                norm([1.0, -2.0].iter().enumerate().map(|(i, w)| w * if compensate { of_4[0][i] } else { 1.0 }), p);
+            let by_hand = [(geometric_mean(&first[0]) / geometric_mean(&of_4[0])), second / of_4[1][0]];
+            assert!((ratio / geometric_mean(&by_hand) - 1.0).abs() < ROUNDING, "p = {p}: {ratio}");
+        }
+        assert_eq!(ratio_to_l4(&three, 4.0, true), Ok(1.0));
+        assert_eq!(ratio_to_l4(&three[2..], 1.0, true), Ok(1.0), "no hidden layer");
+        let silent = [dense("dense 1", 0, vec![0.0], vec![1.0]), three[2].clone()];
+        let expected = ThresholdError::SilentChannel {
+            layer: "dense 1".to_owned(),
+            which: "neuron 0".to_owned(),
+            method: Method::Norm,
+        };
+        assert_eq!(ratio_to_l4(&silent, 2.0, true), Err(expected));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use datasets::DatasetName;
 use model::artefact::write_atomically;
-use model::config::{Calibrate, Kappa, Method};
+use model::config::{Calibrate, DEFAULT_KAPPAS, Kappa, Method, Scale};
 use model::{Experiment, LayerKind};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,12 @@ pub fn work(stage: Stage, experiment: &Experiment) -> f64 {
         }
         Stage::Convert => {
             let measured = convert.calibration_samples as f64;
-            let trials = if convert.kappa == Kappa::Auto { convert.kappa_grid.len() as f64 } else { 0.0 };
+            let kappas = convert.kappa_grid.as_ref().map_or(DEFAULT_KAPPAS.len(), Vec::len);
+            let trials = match (convert.kappa, convert.scale) {
+                (Kappa::Auto, _) => kappas as f64,
+                (_, Scale::Auto) => convert.scale_grid.len() as f64,
+                _ => 0.0,
+            };
             let simulated = trials * convert.kappa_samples.min(n_train) as f64 * convert.target_steps as f64
                 + if convert.calibrate == Calibrate::None { 0.0 } else { measured * convert.target_steps as f64 }
                 + if convert.method == Method::Std { measured * simulate.steps as f64 } else { 0.0 };
@@ -124,7 +129,7 @@ pub fn work(stage: Stage, experiment: &Experiment) -> f64 {
         Stage::Simulate => {
             let samples = simulate.samples.unwrap_or(n_test).min(n_test) as f64;
             let runs = if simulate.early_exit.is_some() { 2.0 } else { 1.0 };
-            macs * samples * simulate.seeds.len() as f64 * simulate.steps as f64 * runs
+            macs * samples * simulate.different_seeds().len() as f64 * simulate.steps as f64 * runs
         }
     }
 }
@@ -155,6 +160,10 @@ mod tests {
             "convert.kappa_samples=500",
         ];
         assert_eq!(work(Stage::Convert, &experiment(&searched)), 640.0 * (1000.0 + 2.0 * 500.0 * 4.0));
+        let scaled = ["convert.scale=auto", "convert.scale_grid=[0.1, 0.2, 0.3]", searched[2], searched[3]];
+        assert_eq!(work(Stage::Convert, &experiment(&scaled)), 640.0 * (1000.0 + 3.0 * 500.0 * 4.0));
+        let steady = ["simulate.encoding=constant", "simulate.seeds=[0, 1]", "simulate.steps=4"];
+        assert_eq!(work(Stage::Simulate, &experiment(&steady)), 640.0 * 1797.0 * 4.0, "both seeds give one run");
     }
 
     #[test]

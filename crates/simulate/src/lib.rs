@@ -354,15 +354,13 @@ impl Simulation<'_> {
         let right =
             ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
         let ann_accuracy = right.count() as f64 / samples.len() as f64;
-        // Without random numbers every seed gives the same run.
-        let is_random = !matches!(config.encoding, Encoding::Regular | Encoding::Constant) || config.faults.is_random();
-        let n_seeds = if is_random { config.seeds.len() } else { 1 };
-        let bar = progress_bar(n_seeds * samples.len(), options);
+        let different_seeds = config.different_seeds();
+        let bar = progress_bar(different_seeds.len() * samples.len(), options);
         let mut engine = self.engine(self.first_device);
         let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
         let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
-        let mut seeds = Vec::with_capacity(n_seeds);
-        for (idx, &seed) in config.seeds[..n_seeds].iter().enumerate() {
+        let mut seeds = Vec::with_capacity(different_seeds.len());
+        for (idx, &seed) in different_seeds.iter().enumerate() {
             if idx > 0 && config.faults.is_random() {
                 let device = device_of(self.experiment, self.network, seed)?;
                 engine = self.engine(&device);

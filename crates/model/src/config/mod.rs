@@ -298,6 +298,9 @@ pub enum Scale {
     Auto,
 }
 
+/// What `Kappa::Auto` tries by default with `std` and the L4-norm; with another norm, multiples of it.
+pub const DEFAULT_KAPPAS: [f64; 8] = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0];
+
 /// `[convert]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvertConfig {
@@ -309,8 +312,8 @@ pub struct ConvertConfig {
     pub p: f64,
     /// Noise-to-threshold ratio of `norm` and `std`.
     pub kappa: Kappa,
-    /// What `Kappa::Auto` tries.
-    pub kappa_grid: Vec<f64>,
+    /// What `Kappa::Auto` tries; `None` for [`DEFAULT_KAPPAS`], fitted to the norm.
+    pub kappa_grid: Option<Vec<f64>>,
     /// Training samples that `Kappa::Auto` and `Scale::Auto` are judged on.
     pub kappa_samples: usize,
     /// Percentile, in (0, 100].
@@ -366,6 +369,14 @@ pub struct SimulateConfig {
     pub raster_samples: usize,
     /// What the hardware does to the network.
     pub faults: FaultsConfig,
+}
+
+impl SimulateConfig {
+    /// Seeds whose runs differ: the first one only where nothing is random.
+    pub fn different_seeds(&self) -> &[u64] {
+        let is_random = !matches!(self.encoding, Encoding::Regular | Encoding::Constant) || self.faults.is_random();
+        if is_random { &self.seeds } else { &self.seeds[..1] }
+    }
 }
 
 /// `[report]`
@@ -833,9 +844,8 @@ impl Reader<'_> {
     }
 
     fn convert(&self) -> ConvertConfig {
-        let grid = |path: &str| {
-            self.value(path).as_array().expect("a checked list").iter().filter_map(number).collect::<Vec<f64>>()
-        };
+        let grid =
+            |path: &str| -> Option<Vec<f64>> { Some(self.value(path).as_array()?.iter().filter_map(number).collect()) };
         ConvertConfig {
             given_label: self.text("convert.label"),
             method: self.word("convert.method"),
@@ -846,7 +856,7 @@ impl Reader<'_> {
             percentile: self.float("convert.percentile"),
             percentile_zeros: self.bool("convert.percentile_zeros"),
             scale: number(self.value("convert.scale")).map_or(Scale::Auto, Scale::Value),
-            scale_grid: grid("convert.scale_grid"),
+            scale_grid: grid("convert.scale_grid").expect("a checked list"),
             target_steps: self.optional_count("convert.target_steps").unwrap_or_else(|| self.count("simulate.steps")),
             calibration_samples: self.count("convert.calibration_samples"),
             calibrate: self.word("convert.calibrate"),

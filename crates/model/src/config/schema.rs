@@ -36,6 +36,8 @@ pub enum Kind {
     Integers(i64, i64),
     /// A list of numbers above the first bound up to the second, without repetition.
     Floats(f64, f64),
+    /// The same, or this word.
+    FloatsOr(f64, f64, &'static str),
     /// Image shape `[C, H, W]`.
     Shape,
     /// The list of layers; checked beside the table.
@@ -175,9 +177,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "convert.kappa_grid",
-        Kind::Floats(0.0, 1000.0),
-        "[0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0]",
-        "values that `kappa = \"auto\"` tries",
+        Kind::FloatsOr(0.0, 1000.0, "auto"),
+        "\"auto\"",
+        "values that `kappa = \"auto\"` tries; \"auto\" for [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0], with `norm` times the network's mean ratio of ‖w‖_p to ‖w‖_4, so that every p tries like thresholds",
     ),
     key(
         "convert.kappa_samples",
@@ -482,6 +484,9 @@ impl Kind {
             Self::Floats(low, high) => list().is_some_and(|list| {
                 !list.is_empty() && list.iter().all(|item| Self::Above(low, high).check(item).is_ok())
             }),
+            Self::FloatsOr(low, high, word) => {
+                value.as_str() == Some(word) || Self::Floats(low, high).check(value).is_ok()
+            }
             Self::Shape => value.as_array().is_some_and(|list| {
                 list.len() == 3
                     && list.iter().all(|item| item.as_integer().is_some_and(|size| (1..=4096).contains(&size)))
@@ -507,6 +512,7 @@ impl Kind {
             Self::IntegerOr(low, high, word) => format!("a whole number from {low} to {high}, or \"{word}\""),
             Self::Integers(low, high) => format!("a list of different whole numbers from {low} to {}", high_text(high)),
             Self::Floats(low, high) => format!("a list of different numbers above {low} and up to {high}"),
+            Self::FloatsOr(low, high, word) => format!("{}, or \"{word}\"", Self::Floats(low, high).wanted()),
             Self::Shape => "three whole numbers [C, H, W] from 1 to 4096".to_owned(),
             Self::Layers => {
                 "a list of tables, such as [{ kind = \"flatten\" }, { kind = \"dense\", units = 10 }]".to_owned()
