@@ -2,9 +2,9 @@
 //!
 //! Two methods are compared on the same networks. The unit of replication is the network when there are several (its
 //! simulation seeds are averaged first), else the seed. A difference is called only if the 95 %
-//! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where one method is compared with
-//! several at once, Holm's correction keeps the chance of any false call at 5 %, if that one was chosen beforehand; a leader is
-//! chosen by the same numbers, and calls are more often false than that. The choice of test images is not part of that.
+//! interval of the mean paired difference (Student's t) leaves out zero; all else is a tie. Where several comparisons are made at
+//! once, Holm's correction keeps the chance of any false call at 5 %: over the comparisons with one method that was chosen
+//! beforehand, over all pairs where the leader is chosen by the same numbers. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
 use crate::statistic::{Summary, by_network, half_width, holm, p_value, summarise};
@@ -75,31 +75,40 @@ pub(crate) fn units(values: &[(Key<'_>, f64)]) -> Vec<f64> {
     networks.into_iter().map(|(_, mean)| mean).collect()
 }
 
-/// The method with the highest mean accuracy at a step, and how sure that is.
+/// Whichever of several has the highest mean, and how sure that is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Leader {
-    /// Index of the method with the highest mean.
+    /// Index of that with the highest mean.
     pub best: usize,
-    /// Methods that cannot be told from it.
+    /// What cannot be told from it, highest mean first.
     pub tied: Vec<usize>,
-    /// Methods for which there is no spread to judge by.
+    /// For what there is no spread to judge by.
     pub unknown: Vec<usize>,
 }
 
-/// Finds the leader at a step, all comparisons with it taken together; `None` if no method has a value there.
+/// Finds the method with the highest mean accuracy at a step; `None` if no method has a value there.
 pub(crate) fn leader(methods: &[Method<'_>], step: usize) -> Option<Leader> {
+    leader_of(&methods.iter().map(|method| method.accuracy_at(step)).collect::<Vec<_>>())
+}
+
+/// Finds the highest mean of several observed on the same networks; `None` if nothing was observed of any.
+///
+/// Any of them could have come out first, so all pairs are compared, by Holm's procedure over all of them.
+pub(crate) fn leader_of(observed: &[Vec<(Key<'_>, f64)>]) -> Option<Leader> {
+    let mean =
+        |values: &[(Key<'_>, f64)]| summarise(values.iter().map(|(_, value)| *value)).map(|summary| summary.mean);
     let mut ranked: Vec<(usize, f64)> =
-        methods.iter().enumerate().filter_map(|(i, m)| m.accuracy(step).map(|s| (i, s.mean))).collect();
-    // Stable: the first in the configuration's order leads among equals.
+        observed.iter().enumerate().filter_map(|(i, values)| Some((i, mean(values)?))).collect();
+    // Stable: the first in the order given leads among equals.
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let (&(best, _), others) = ranked.split_first()?;
-    let top = methods[best].accuracy_at(step);
-    let differences: Vec<Option<Summary>> =
-        others.iter().map(|&(i, _)| paired(&top, &methods[i].accuracy_at(step))).collect();
-    let verdicts = verdicts(&differences);
-    let with = |wanted: Verdict| {
-        others.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == wanted).map(|((i, _), _)| *i).collect()
-    };
+    let best = ranked.first()?.0;
+    let mut differences = Vec::with_capacity(ranked.len() * (ranked.len() - 1) / 2);
+    for (rank, (higher, _)) in ranked.iter().enumerate() {
+        differences.extend(ranked[rank + 1..].iter().map(|(lower, _)| paired(&observed[*higher], &observed[*lower])));
+    }
+    // The leader's own pairs come first.
+    let of_leader: Vec<(usize, Verdict)> = ranked[1..].iter().map(|(i, _)| *i).zip(verdicts(&differences)).collect();
+    let with = |wanted: Verdict| of_leader.iter().filter(|(_, found)| *found == wanted).map(|(i, _)| *i).collect();
     Some(Leader { best, tied: with(Verdict::Tie), unknown: with(Verdict::Unknown) })
 }
 
@@ -166,6 +175,25 @@ mod tests {
         assert_eq!(verdicts(&[Some(borderline)]), [Verdict::Different]);
         let verdicts = verdicts(&[Some(borderline), None, Some(clear), Some(borderline)]);
         assert_eq!(verdicts, [Verdict::Tie, Verdict::Unknown, Verdict::Different, Verdict::Tie]);
+    }
+
+    #[test]
+    fn a_leader_chosen_by_its_numbers_has_to_stand_out_among_all_pairs() {
+        let of = |values: [f64; 3]| observed(&[("a", 1, values[0]), ("b", 1, values[1]), ("c", 1, values[2])]);
+        // The lead over the second, 0.0402 on average, has t = 6.96 with two degrees of freedom: p = 0.020.
+        let (first, second) = (of([0.0402, 0.0302, 0.0502]), of([0.0, 0.0, 0.0]));
+        let two = leader_of(&[second.clone(), first.clone()]).unwrap();
+        assert_eq!(two, Leader { best: 1, tied: Vec::new(), unknown: Vec::new() });
+        // A third, far behind, is told from both, so that Holm has one pair left, as with two.
+        let three = leader_of(&[second.clone(), first.clone(), of([-1.0, -1.0001, -1.0002])]).unwrap();
+        assert_eq!(three, Leader { best: 1, tied: Vec::new(), unknown: Vec::new() });
+        // A third like the second: p = 0.020 and 0.024 would do for the leader's two pairs, but not for three.
+        let like = of([-0.001, 0.001, -0.001]);
+        let of_two: Vec<_> = [&second, &like].iter().map(|other| paired(&first, other)).collect();
+        assert_eq!(verdicts(&of_two), [Verdict::Different, Verdict::Different]);
+        let three = leader_of(&[second, first, like]).unwrap();
+        assert_eq!(three, Leader { best: 1, tied: vec![0, 2], unknown: Vec::new() });
+        assert_eq!(leader_of(&[Vec::new()]), None);
     }
 
     #[test]

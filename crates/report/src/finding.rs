@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::comparison::{Verdict, compare, leader, paired, verdicts};
+use crate::comparison::{Verdict, leader, leader_of, paired, verdicts};
 use crate::effect::{Effect, effects};
 use crate::method::{Method, ann_accuracies, checkpoints, methods, unit};
 use crate::number::{accuracy_decimals, count, fixed, interval, list, percent, some_of};
@@ -61,9 +61,9 @@ pub(crate) fn how_judged(record: &ExperimentRecord) -> String {
     let methods = methods(record);
     format!(
         "Brackets are 95 % confidence intervals of the mean (Student’s t over {}; simulation seeds of a network are averaged \
-         first). Methods are compared on the same networks. A tie is a difference that Holm’s correction for all \
-         comparisons with the leader at the step cannot tell from zero; that the leader was chosen by the same numbers is not \
-         corrected for. The effect of a factor is its best level against its worst, averaged over \
+         first). Methods are compared on the same networks. A tie with the leader at a step is a difference that Holm’s correction \
+         for all pairs of methods cannot tell from zero, any of which could have come out as the leader’s; one with the baseline, \
+         for the comparisons with it. The effect of a factor is its best level against its worst, averaged over \
          all other factors, with an interval that holds for any pair of its levels (Bonferroni). The choice of test samples is \
          not part of any interval.",
         unit(&methods)
@@ -178,13 +178,17 @@ pub(crate) fn cheapest(methods: &[Method<'_>], loss: f64) -> Option<String> {
     let Some(&(second, second_step, second_cost)) = ranked.get(1) else {
         return Some(format!("{head}: {}; no other method comes that near.", price(best, step, cost)));
     };
-    let verdict = compare(&best.operations_at(step), &second.operations_at(second_step));
+    // Any of them could have been the cheapest.
+    let costs = ranked.iter().map(|(m, t, _)| m.operations_at(*t).into_iter().map(|(key, n)| (key, -n)).collect());
+    let leader = leader_of(&costs.collect::<Vec<_>>())?;
     let second = price(second, second_step, second_cost);
     let best = price(best, step, cost);
-    Some(match verdict {
-        Verdict::Different => format!("{head}: {best}, then {second}."),
-        Verdict::Tie => format!("{head}: a tie of {best} and {second}."),
-        Verdict::Unknown => format!("{head}: {best}, then {second}; there is no spread to judge the difference by."),
+    Some(if leader.tied.contains(&1) {
+        format!("{head}: a tie of {best} and {second}.")
+    } else if leader.unknown.contains(&1) {
+        format!("{head}: {best}, then {second}; there is no spread to judge the difference by.")
+    } else {
+        format!("{head}: {best}, then {second}.")
     })
 }
 

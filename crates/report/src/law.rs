@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::chart::{Axis, Chart, Mark, extent};
-use crate::comparison::{Verdict, compare};
+use crate::comparison::{Verdict, compare, leader_of};
 use crate::error::ReportError;
 use crate::method::{Key, Method, methods};
 use crate::number::{MISSING, fixed, list};
@@ -133,22 +133,17 @@ impl Order<'_> {
     }
 }
 
-/// The norm with the smallest mean variation, then those that cannot be told from it.
+/// The norm with the smallest mean variation, then those that cannot be told from it, in their order.
 fn best<'o, 'a>(orders: &'o [Order<'a>]) -> Vec<&'o Order<'a>> {
-    let mean = |order: &Order<'_>| order.mean().map(|(mean, _)| mean);
-    let ranked = orders.iter().filter(|order| mean(order).is_some());
-    let Some(first) = ranked.clone().min_by(|a, b| mean(a).unwrap_or_default().total_cmp(&mean(b).unwrap_or_default()))
-    else {
+    let mean = |i: usize| orders[i].mean().map_or(f64::INFINITY, |(mean, _)| mean);
+    let smaller_is_better = |order: &Order<'a>| order.values.iter().map(|&(key, value)| (key, -value)).collect();
+    let Some(leader) = leader_of(&orders.iter().map(smaller_is_better).collect::<Vec<_>>()) else {
         return Vec::new();
     };
-    let smallest = mean(first).unwrap_or_default();
-    let tied = |order: &&Order<'_>| match compare(&first.values, &order.values) {
-        Verdict::Different => false,
-        Verdict::Tie => true,
-        Verdict::Unknown => mean(order).is_some_and(|mean| mean <= smallest * (1.0 + EQUAL_SHARE)),
-    };
-    let others = ranked.filter(|order| order.p != first.p).filter(tied);
-    std::iter::once(first).chain(others).collect()
+    let near = |i: &usize| mean(*i) <= mean(leader.best) * (1.0 + EQUAL_SHARE);
+    let mut others: Vec<usize> = leader.tied.into_iter().chain(leader.unknown.into_iter().filter(near)).collect();
+    others.sort_unstable();
+    std::iter::once(leader.best).chain(others).map(|i| &orders[i]).collect()
 }
 
 fn interval(interval: Option<Interval>, decimals: usize) -> String {

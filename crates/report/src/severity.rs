@@ -3,7 +3,7 @@
 //! Reads [`crate::method`]'s labels and [`crate::record`]; gives tables, findings and figures.
 
 use crate::chart::{Axis, Chart, Mark, extent};
-use crate::comparison::{Verdict, compare};
+use crate::comparison::{leader_of, units};
 use crate::error::ReportError;
 use crate::method::{Key, ann_accuracy, last_step};
 use crate::number::{MISSING, accuracy_decimals, integer, list, percent};
@@ -191,18 +191,7 @@ fn sweep<'a>(fault: Fault, others: Severities, runs: &[(&'a RunRecord, Option<f6
 impl SweptMethod<'_> {
     /// Over networks, each the mean of its devices; over the devices of a single network.
     fn accuracy(&self, severity_idx: usize) -> Option<Summary> {
-        let observed = &self.accuracies[severity_idx];
-        let mut networks: Vec<&str> = observed.iter().map(|((network, _), _)| *network).collect();
-        networks.sort_unstable();
-        networks.dedup();
-        if let [_] = networks[..] {
-            return summarise(observed.iter().map(|(_, accuracy)| *accuracy));
-        }
-        let of = |network: &&str| {
-            let own = observed.iter().filter(|((other, _), _)| other == network);
-            summarise(own.map(|(_, accuracy)| *accuracy)).map(|summary| summary.mean)
-        };
-        summarise(networks.iter().filter_map(of))
+        summarise(units(&self.accuracies[severity_idx]))
     }
 }
 
@@ -300,21 +289,16 @@ impl Sweep<'_> {
     /// Who bears the worst severity best, and how sure that is.
     fn finding(&self, record: &ExperimentRecord) -> Option<String> {
         let worst = self.severities.len() - 1;
-        let mut ranked: Vec<(&SweptMethod<'_>, f64)> =
-            self.methods.iter().filter_map(|method| Some((method, method.accuracy(worst)?.mean))).collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let (&(best, accuracy), others) = ranked.split_first()?;
-        if others.is_empty() {
+        let observed: Vec<_> = self.methods.iter().map(|method| method.accuracies[worst].clone()).collect();
+        if observed.iter().filter(|values| !values.is_empty()).count() < 2 {
             return None;
         }
-        let verdict = |other: &SweptMethod<'_>| compare(&best.accuracies[worst], &other.accuracies[worst]);
-        let with = |wanted: Verdict| -> Vec<&str> {
-            others.iter().filter(|(method, _)| verdict(method) == wanted).map(|(method, _)| method.label).collect()
-        };
-        let (tied, unknown) = (with(Verdict::Tie), with(Verdict::Unknown));
+        let leader = leader_of(&observed)?;
+        let best = &self.methods[leader.best];
+        let tied: Vec<&str> = leader.tied.iter().map(|&i| self.methods[i].label).collect();
         let rest = if !tied.is_empty() {
             format!("and ties with {}", list(&tied))
-        } else if !unknown.is_empty() {
+        } else if !leader.unknown.is_empty() {
             "with no spread to tell it from the others".to_owned()
         } else {
             "ahead of every other method".to_owned()
@@ -324,7 +308,7 @@ impl Sweep<'_> {
             self.title(),
             self.fault.text(self.severities[worst]),
             best.label,
-            percent(accuracy, accuracy_decimals(record.dataset.n_test))
+            percent(best.accuracy(worst)?.mean, accuracy_decimals(record.dataset.n_test))
         ))
     }
 }
