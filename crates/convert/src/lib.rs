@@ -123,14 +123,14 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
 pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let Imported { ann, notes: import_notes } = weights;
-    let mut recipe = recipe(experiment, &ann.checksum);
-    if ann.metadata.is_none() {
-        // Weights of another program do not tell which network they are of.
-        recipe["model"] = experiment.excerpt(&["model"])["model"].take();
-    }
+    let recipe = recipe(experiment, &ann.checksum);
+    // What was converted without data lacks the saturation that data tell: not for ever, if they are there by now.
+    let lacks_data =
+        |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
         && found.metadata.recipe == recipe
+        && !(lacks_data(&found.metadata.conversion) && CalibrationData::load(experiment).is_ok())
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
         let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
@@ -165,6 +165,7 @@ fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
         "data.dataset",
         "data.path",
         "data.validation_samples",
+        "model",
         "convert",
         "simulate.encoding",
         "simulate.reset",

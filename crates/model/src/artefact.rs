@@ -123,16 +123,15 @@ pub fn write_atomically_with(
         _ => Path::new("."),
     };
     fs::create_dir_all(folder).map_err(io_error)?;
-    let mut file = tempfile::Builder::new().prefix(".quartic-").tempfile_in(folder).map_err(io_error)?;
+    let mut temporary = tempfile::Builder::new();
+    temporary.prefix(".quartic-");
+    // Readable like any other file, as the umask says, not by its owner alone as temporary ones are.
+    #[cfg(unix)]
+    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = temporary.tempfile_in(folder).map_err(io_error)?;
     let mut buffered = BufWriter::new(file.as_file_mut());
     write(&mut buffered).and_then(|()| buffered.flush()).map_err(io_error)?;
     drop(buffered);
-    // Readable like any other result, not by its owner alone as temporary files are.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(io_error)?;
-    }
     file.as_file().sync_all().map_err(io_error)?;
     file.persist(path).map_err(|error| io_error(error.error))?;
     Ok(())

@@ -144,7 +144,10 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
         let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
         let mut changed = *sums;
         for &entry in entries {
-            debug_assert!(self.holds(place, entry));
+            // Tests are run optimised, where there are no debug assertions.
+            if cfg!(any(test, debug_assertions)) {
+                assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
+            }
             for (position, sums) in changed.iter_mut().enumerate() {
                 let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
                 // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.

@@ -65,12 +65,14 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
     if !options.force
         && let Some(outcome) = reusable(experiment, &path, &recipe)
     {
+        checkpoint::remove(folder)?;
         return Ok(outcome);
     }
     if !options.force
         && let Some(twin) = runs.and_then(|runs| twin(runs, experiment, &recipe))
     {
         artefact::copy_atomically(&twin.path, &path)?;
+        checkpoint::remove(folder)?;
         return Ok(Outcome { path, ..twin });
     }
     let fitted = fit::fit(experiment, &data, &device, folder, &recipe, options)?;

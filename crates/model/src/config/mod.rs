@@ -441,6 +441,8 @@ impl ExperimentFile {
     /// As [`Self::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let Raw { mut table, axes, mut problems } = Raw::parse(text, path, overrides, |_| Ok(None))?;
+        problems
+            .extend(overrides.iter().filter_map(|text| sweep::without_effect(text.split_once('=')?.0.trim(), &axes)));
         let base = experiment(&table, &mut problems);
         let fail = |problems| ConfigError { file: path.to_owned(), problems };
         let Some(base) = base.filter(|_| problems.is_empty()) else { return Err(fail(problems)) };
@@ -660,7 +662,7 @@ fn override_key(raw: &mut Table, text: &str, problems: &mut Vec<Problem>) {
         return;
     };
     let (path, value) = (path.trim(), value.trim());
-    if !schema::is_key(path) {
+    if !schema::is_key(path) && !path.strip_prefix("sweep.").is_some_and(schema::is_key) {
         let problem = schema::unknown(path);
         problems.push(Problem::new("", format!("--set {path}: {}", problem.message)));
         return;

@@ -105,6 +105,11 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>, problems: &mut Vec
             problems.push(Problem::new(&place, "names the experiment, so it cannot be swept; remove it".to_owned()));
             continue;
         }
+        if ["data.dataset", "data.path", "simulate.samples"].contains(&path.as_str()) {
+            let message = "accuracies on other samples are not compared, so it cannot be swept; run one experiment for each value";
+            problems.push(Problem::new(&place, message.to_owned()));
+            continue;
+        }
         if path.starts_with("report") {
             problems.push(Problem::new(&place, "is of all combinations together, so it cannot be swept".to_owned()));
             continue;
@@ -120,6 +125,11 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>, problems: &mut Vec
                 {
                     let message = format!("label: found {}; give a text in quotes", brief(label));
                     problems.push(Problem::new(&place, message));
+                } else if path == "simulate.faults"
+                    && values.iter().any(|value| value.as_table().is_some_and(|faults| faults.contains_key(LABEL)))
+                {
+                    let message = "label: faults are called by what they are; remove it".to_owned();
+                    problems.push(Problem::new(&place, message));
                 } else if (1..values.len()).any(|i| values[..i].contains(&values[i])) {
                     problems.push(Problem::new(&place, "a value stands twice; remove one".to_owned()));
                 } else {
@@ -129,6 +139,24 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>, problems: &mut Vec
             other => problems.push(Problem::new(&place, format!("found {}; give a list of values", brief(other)))),
         }
     }
+}
+
+/// The problem of a key that is overridden, but set to something else by every combination.
+pub(super) fn without_effect(key: &str, axes: &[Axis]) -> Option<Problem> {
+    let sets = |axis: &&Axis| match key.strip_prefix(&axis.path) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('.').is_some_and(|rest| {
+            axis.values.iter().all(|value| value.as_table().is_some_and(|table| schema::lookup(table, rest).is_some()))
+        }),
+        None => false,
+    };
+    let axis = axes.iter().find(sets)?;
+    let remedy = if axis.path == key {
+        format!("give --set 'sweep.{key}=[…]', or change it there")
+    } else {
+        format!("change it in sweep.{}", axis.path)
+    };
+    Some(Problem::new("", format!("--set {key}: no effect, for [sweep] sets it in every combination; {remedy}")))
 }
 
 /// Dotted paths of the keys that a sweep sets, in its order; a given name of a section's values is a key `section`.

@@ -240,6 +240,24 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn overriding_what_every_combination_sets_is_refused_and_the_sweep_itself_can_be_overridden() {
+    let swept = format!("{MINIMAL}\n[sweep]\nseed = [1, 2]\nconvert = [{{ kappa = 0.3, p = 2 }}, {{ kappa = 0.2 }}]\n");
+    for (key, remedy) in [("seed=9", "give --set 'sweep.seed=[…]'"), ("convert.kappa=1", "change it in sweep.convert")]
+    {
+        let message = error(&swept, &[key]);
+        assert!(
+            message.contains("no effect, for [sweep] sets it in every combination") && message.contains(remedy),
+            "{message}"
+        );
+    }
+    // One of the conversions leaves p open.
+    let cells = parse(&swept, &["convert.p=3", "sweep.seed=[7]"]).unwrap().cells;
+    let of = |cell: &Cell| (cell.experiment.seed, cell.experiment.convert.p);
+    assert_eq!(cells.iter().map(of).collect::<Vec<_>>(), [(7, 2.0), (7, 3.0)]);
+    assert!(error(&swept, &["sweep.sed=[1]"]).contains("--set sweep.sed: unknown key"));
+}
+
+#[test]
 fn faults_are_off_by_default_and_within_their_ranges() {
     assert!(parse(MINIMAL, &[]).unwrap().base.simulate.faults.is_none());
     let faults = |text: &str| parse(MINIMAL, &[&format!("simulate.faults.{text}")]).unwrap().base.simulate.faults;
@@ -349,6 +367,10 @@ fn sweeps_over_unknown_keys_bad_values_or_equal_labels_are_refused() {
             .contains("both called `max`")
     );
     assert!(with("name = [\"a\", \"b\"]").contains("cannot be swept"));
+    assert!(with("simulate.samples = [10, 20]").contains("run one experiment for each value"));
+    assert!(with("data.dataset = [\"mnist\", \"digits\"]").contains("run one experiment for each value"));
+    let labelled = with("simulate.faults = [{ label = \"x\", weight_bits = 4 }, {}]");
+    assert!(labelled.contains("faults are called by what they are"), "{labelled}");
 }
 
 /// A sweep over two networks, two seeds and two conversions.

@@ -114,7 +114,11 @@ fn samples(images: &[Vec<f32>]) -> Vec<Sample<'_>> {
 /// What comes out of a wiring's pools at each step: the increase of the largest count so far, or the sum, of each window.
 fn pooled(spikes: &[Vec<bool>], wiring: &Wiring) -> Vec<Vec<f64>> {
     let of_step = |fired: &Vec<bool>| fired.iter().map(|&spike| f64::from(u8::from(spike))).collect();
-    let mut steps: Vec<Vec<f64>> = spikes.iter().map(of_step).collect();
+    pooled_values(spikes.iter().map(of_step).collect(), wiring)
+}
+
+/// The same of numbers that are not spikes.
+fn pooled_values(mut steps: Vec<Vec<f64>>, wiring: &Wiring) -> Vec<Vec<f64>> {
     let mut shape = wiring.source_shape;
     for pool in &wiring.pools {
         let [_, height, width] = shape;
@@ -139,6 +143,24 @@ fn pooled(spikes: &[Vec<bool>], wiring: &Wiring) -> Vec<Vec<f64>> {
     steps
 }
 
+/// The current of a constant input, input by input in f64, then rounded to the grid of the channel.
+fn constant_current(layer: &SpikingLayer, pixels: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.0; layer.n_out()];
+    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == 0) {
+        let values = pooled_values(vec![pixels.iter().map(|&pixel| f64::from(pixel)).collect()], &connection.wiring);
+        for (input, &value) in values[0].iter().enumerate() {
+            let reach = |j: usize, weight: usize| sums[j] += value * f64::from(connection.weights[weight]);
+            connection.wiring.kernel.for_each_synapse(input, reach);
+        }
+    }
+    let n_positions = layer.n_out() / layer.grids().len();
+    let of = |(j, sum): (usize, f64)| {
+        let (bias, step) = (f64::from(layer.biases()[j / n_positions]), layer.grids()[j / n_positions].step());
+        (((sum + bias) / step).round_ties_even() * step) as f32
+    };
+    sums.into_iter().enumerate().map(of).collect()
+}
+
 /// The definition, neuron by neuron and step by step, in f64.
 fn by_definition(
     network: &SpikingNetwork,
@@ -161,7 +183,7 @@ fn by_definition(
         let mut v: Vec<f64> = starts.into_iter().map(f64::from).collect();
         let threshold = |j: usize| layer.firing_thresholds().map_or(1.0, |thresholds| f64::from(thresholds[j]));
         let constant = idx == 0 && settings.encoding == Encoding::Constant;
-        let steady = if constant { layer.drive(sample.pixels) } else { layer.for_neurons(layer.biases()) };
+        let steady = if constant { constant_current(layer, sample.pixels) } else { layer.for_neurons(layer.biases()) };
         let inputs: Vec<Vec<Vec<f64>>> = layer
             .connections()
             .iter()
