@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::comparison::{Verdict, leader, leader_of, paired, verdicts};
 use crate::effect::{Effect, effects};
-use crate::method::{Method, ann_accuracies, checkpoints, methods, unit};
+use crate::method::{Method, ann_accuracies, checkpoints, kinds, methods, unit};
 use crate::number::{accuracy_decimals, count, fixed, interval, list, percent, some_of};
 use crate::record::{CellRecord, CellState, ExperimentRecord};
 use crate::statistic::{Summary, half_width, summarise};
@@ -38,9 +38,13 @@ pub fn findings(record: &ExperimentRecord) -> Vec<String> {
         return sentences;
     }
     sentences.extend(networks(record));
-    sentences.extend(steps.iter().filter_map(|&step| leads(record, &methods, step)));
-    sentences.extend(LOSSES.iter().filter_map(|&loss| cheapest(&methods, loss)));
     let shown = first_middle_last(&steps);
+    let kinds = kinds(record);
+    let told = if kinds.len() > 1 { &shown } else { &steps };
+    for kind in &kinds {
+        sentences.extend(told.iter().filter_map(|&step| leads(record, kind, step)));
+        sentences.extend(LOSSES.iter().filter_map(|&loss| cheapest(kind, loss)));
+    }
     sentences.extend(shown.iter().filter_map(|&step| baseline(record, &methods, step)));
     sentences.extend(shown.iter().filter_map(|&step| factors(record, &methods, step)));
     sentences
@@ -62,7 +66,7 @@ pub(crate) fn how_judged(record: &ExperimentRecord) -> String {
     format!(
         "Brackets are 95 % confidence intervals of the mean (Student’s t over {}; simulation seeds of a network are averaged \
          first). Methods are compared on the same networks. A tie with the leader at a step is a difference that Holm’s correction \
-         for all pairs of methods cannot tell from zero, any of which could have come out as the leader’s; one with the baseline, \
+         for all pairs of methods of a kind of network cannot tell from zero, any of which could have come out as the leader’s; one with the baseline, \
          for the comparisons with it. The effect of a factor is its best level against its worst, averaged over \
          all other factors, with an interval that holds for any pair of its levels (Bonferroni). The choice of test samples is \
          not part of any interval.",
@@ -117,8 +121,12 @@ fn leads(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Opti
     let decimals = accuracy_decimals(record.dataset.n_test);
     let leader = leader(methods, step)?;
     let best = &methods[leader.best];
-    let mut text =
-        format!("T = {step}: {} leads with {} %", best.label, interval(best.accuracy_by_unit(step), decimals));
+    let mut text = format!(
+        "{}T = {step}: {} leads with {} %",
+        of_kind(best),
+        best.conversion(),
+        interval(best.accuracy_by_unit(step), decimals)
+    );
     if let Some(cost) = best.operations(step).filter(|s| s.mean > 0.0) {
         let _ = write!(text, " at {} synaptic operations per sample", count(cost.mean));
     }
@@ -129,9 +137,9 @@ fn leads(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Opti
         .iter()
         .map(|&i| match behind(i).filter(|points| *points > FAR_POINTS) {
             Some(points) => {
-                format!("{} ({} points behind, but too scattered to tell)", methods[i].label, fixed(points, 1))
+                format!("{} ({} points behind, but too scattered to tell)", methods[i].conversion(), fixed(points, 1))
             }
-            None => methods[i].label.to_owned(),
+            None => methods[i].conversion().to_owned(),
         })
         .collect();
     let named = some_of(&tied, n_named(methods.len()));
@@ -156,10 +164,16 @@ fn leads(record: &ExperimentRecord, methods: &[Method<'_>], step: usize) -> Opti
         .filter(|(_, cost)| *cost > 0.0 && best.operations(step).is_some_and(|s| *cost < s.mean));
     if let Some((i, cost)) = thrifty {
         let share = cost / best.operations(step)?.mean;
-        let _ = write!(text, "; {} has {} % of its operations", methods[i].label, percent(share, 0));
+        let _ = write!(text, "; {} has {} % of its operations", methods[i].conversion(), percent(share, 0));
     }
     text.push('.');
     Some(text)
+}
+
+/// `784-256-10: ` where there are several kinds of networks.
+fn of_kind(method: &Method<'_>) -> String {
+    let kind = method.variant();
+    if kind.is_empty() { String::new() } else { format!("{kind}: ") }
 }
 
 /// Which method comes within a loss of the ANN with the fewest operations.
@@ -173,8 +187,8 @@ pub(crate) fn cheapest(methods: &[Method<'_>], loss: f64) -> Option<String> {
         .collect();
     ranked.sort_by(|a, b| a.2.total_cmp(&b.2));
     let &(best, step, cost) = ranked.first()?;
-    let price = |m: &Method<'_>, t: usize, ops: f64| format!("{} with {} (T = {t})", m.label, count(ops));
-    let head = format!("Fewest operations to come within {} points of the ANN", fixed(loss, 1));
+    let price = |m: &Method<'_>, t: usize, ops: f64| format!("{} with {} (T = {t})", m.conversion(), count(ops));
+    let head = format!("{}Fewest operations to come within {} points of the ANN", of_kind(best), fixed(loss, 1));
     let Some(&(second, second_step, second_cost)) = ranked.get(1) else {
         return Some(format!("{head}: {}; no other method comes that near.", price(best, step, cost)));
     };

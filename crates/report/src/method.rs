@@ -106,6 +106,18 @@ pub(crate) fn last_step(record: &ExperimentRecord) -> usize {
     record.runs.iter().map(|r| r.simulation.steps).max().unwrap_or(0)
 }
 
+/// The methods of a record by the kind of network that they convert: those of different kinds are not compared.
+pub(crate) fn kinds(record: &ExperimentRecord) -> Vec<Vec<Method<'_>>> {
+    let mut kinds: Vec<Vec<Method<'_>>> = Vec::new();
+    for method in methods(record) {
+        match kinds.iter_mut().find(|kind| kind[0].variant() == method.variant()) {
+            Some(kind) => kind.push(method),
+            None => kinds.push(vec![method]),
+        }
+    }
+    kinds
+}
+
 impl<'a> Method<'a> {
     /// The kind of network, `784-256-10` say; empty if networks differ in their seed alone.
     pub fn variant(&self) -> &'a str {

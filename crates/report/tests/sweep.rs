@@ -377,6 +377,11 @@ fn kinds_of_networks_are_kept_apart() {
     assert!(differences.title.starts_with("A, encoding poisson of the same network against"), "{}", differences.title);
     let rows: Vec<&str> = differences.rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(rows, ["784-10: B, encoding poisson", "784-64-10: B, encoding poisson"]);
+    // And its own leader.
+    let leads = |kind: &str| format!("{kind}: T = 1: A, encoding poisson leads with ");
+    for kind in ["784-10", "784-64-10"] {
+        assert!(findings(&record).iter().any(|text| text.contains(&leads(kind))), "{:?}", findings(&record));
+    }
     assert!(findings(&record)[0].starts_with("Before conversion: 784-10 95.00 "), "{:?}", findings(&record));
     let page = Html::parse_document(&html(&record).unwrap());
     let fact = Selector::parse(".facts dd").unwrap();

@@ -8,7 +8,7 @@ use crate::comparison::leader;
 use crate::error::ReportError;
 use crate::figure::{Charts, accuracy_charts, cost_charts};
 use crate::finding::{LOSSES, MANY_METHODS, cheapest, n_named, ranking, reached};
-use crate::method::{Method, checkpoints};
+use crate::method::{Method, checkpoints, kinds};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
 use crate::panel::{Group, panels};
@@ -193,7 +193,10 @@ pub(super) fn against_cost(record: &ExperimentRecord, methods: &[Method<'_>]) ->
         checkpoint_table(record, "Synaptic operations per sample".to_owned(), |m, t| count_summary(m.operations(t)));
     let caption = "Mean accuracy against the synaptic operations spent so far (decimal logarithmic axis), one point per \
                    time step; markers and whiskers as above.";
-    let mut sentences: Vec<String> = LOSSES.iter().filter_map(|&loss| cheapest(methods, loss)).collect();
+    let kinds = kinds(record);
+    let of_kind =
+        |kind: &Vec<Method<'_>>| LOSSES.into_iter().filter_map(|loss| cheapest(kind, loss)).collect::<Vec<_>>();
+    let mut sentences: Vec<String> = kinds.iter().flat_map(of_kind).collect();
     let mut macs: Vec<u64> = record.networks.iter().map(|n| n.macs_per_sample).collect();
     macs.dedup();
     if let [macs] = macs[..] {

@@ -6,7 +6,7 @@ use super::{findings, table};
 use crate::chart::extent;
 use crate::comparison::leader;
 use crate::finding::{LOSSES, MANY_METHODS, failures, how_judged, n_named};
-use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step};
+use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, kinds, last_step};
 use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent, percent_summary, some_of};
 use crate::record::ExperimentRecord;
 use crate::table::{Column, Table};
@@ -44,11 +44,11 @@ pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Mark
         }
         @if !methods.is_empty() {
             @if methods.len() > MANY_METHODS {
-                (table(&leaders(record, methods, decimals)))
+                (table(&leaders(record, decimals)))
                 details { summary { "How soon each method comes near its ANN" small { (methods.len()) " rows" } } (table(&first_steps(methods))) }
             } @else {
                 div.pair {
-                    (table(&leaders(record, methods, decimals)))
+                    (table(&leaders(record, decimals)))
                     (table(&first_steps(methods)))
                 }
             }
@@ -61,11 +61,14 @@ fn number_of(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-/// The highest mean at each checkpoint, with what cannot be told from it.
-fn leaders(record: &ExperimentRecord, methods: &[Method<'_>], decimals: usize) -> Table {
-    let rows = checkpoints(record)
-        .into_iter()
-        .filter_map(|step| {
+/// The highest mean of each kind of network at each checkpoint, with what cannot be told from it.
+fn leaders(record: &ExperimentRecord, decimals: usize) -> Table {
+    let kinds = kinds(record);
+    let steps = checkpoints(record);
+    let rows = steps
+        .iter()
+        .flat_map(|&step| kinds.iter().map(move |methods| (step, methods)))
+        .filter_map(|(step, methods)| {
             let leader = leader(methods, step)?;
             let label = |i: &usize| methods[*i].label;
             let best = &methods[leader.best];
