@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use datasets::DatasetName;
+use datasets::{DatasetName, LabelledImages, Split};
 use model::ann::AnnMetadata;
 use model::artefact::read_description;
-use model::config::{Axis, Cell, ExperimentFile, folder_name};
+use model::config::{Axis, Cell, DataConfig, ExperimentFile, folder_name};
 use report::record::{
     AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, DatasetRecord, EpochRecord, ExperimentRecord, RunRecord,
     SweepRecord,
@@ -35,6 +35,8 @@ pub struct Sweep<'a> {
     networks: Vec<AnnRecord>,
     /// One per cell of the file.
     states: Vec<State>,
+    /// Whether what all combinations need is known to be there.
+    is_checked: bool,
 }
 
 /// What has become of a combination.
@@ -103,6 +105,18 @@ pub(crate) fn groups(file: &ExperimentFile) -> Vec<Vec<usize>> {
     groups
 }
 
+/// That what all combinations need is there: the data, and the backend where they have the same.
+fn check(file: &ExperimentFile) -> Result<()> {
+    let DataConfig { dataset, path, .. } = &file.base.data;
+    for split in [Split::Train, Split::Test] {
+        LabelledImages::load(dataset.parse()?, split, path.as_deref())?;
+    }
+    if file.axes.iter().all(|axis| axis.path != "backend") {
+        file.base.backend.device()?;
+    }
+    Ok(())
+}
+
 impl<'a> Sweep<'a> {
     /// The combinations of a file, none of them looked at.
     ///
@@ -117,6 +131,7 @@ impl<'a> Sweep<'a> {
             dataset: None,
             networks: Vec::new(),
             states: file.cells.iter().map(|_| State::Waiting).collect(),
+            is_checked: false,
         }
     }
 
@@ -128,7 +143,8 @@ impl<'a> Sweep<'a> {
     /// Trains one network and runs its combinations, as far as they are not done; returns whether there was anything to do.
     ///
     /// # Errors
-    /// If the run's folder cannot be written to. What fails in a combination is its own failure.
+    /// If the run's folder cannot be written to, or what all combinations need is not there. What fails in a combination is
+    /// its own failure.
     pub fn run(&mut self, group: &[usize], watch: &mut impl FnMut(&Event)) -> Result<bool> {
         let found: Vec<Option<(Results, Vec<String>)>> = group.iter().map(|&idx| self.unchanged(idx)).collect();
         if found.iter().all(Option::is_some)
@@ -140,6 +156,10 @@ impl<'a> Sweep<'a> {
                 watch(&Event::Finished { what: self.what(idx), took: None });
             }
             return Ok(false);
+        }
+        if !self.is_checked {
+            check(self.file)?;
+            self.is_checked = true;
         }
         match self.train(group[0], watch) {
             Err(error) => {

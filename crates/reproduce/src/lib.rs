@@ -126,7 +126,8 @@ const PARTIAL_SHARE: u32 = 20;
 /// - `watch`: told what happens
 ///
 /// # Errors
-/// If every combination fails, with why, or the folder cannot be written to.
+/// If there is something to be run and the data cannot be read, or the backend of all combinations is not built in; if every
+/// combination fails, with why; or if the folder cannot be written to.
 pub fn run(file: &ExperimentFile, runs: &Path, options: Options, mut watch: impl FnMut(&Event)) -> Result<Outcome> {
     let folder = runs.join(&file.base.name);
     let mut sweep = Sweep::new(file, &folder, options);

@@ -200,6 +200,17 @@ fn a_failed_combination_is_reported_and_is_all_that_the_next_run_makes() {
 }
 
 #[test]
+fn data_that_are_not_there_are_told_once_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TINY.replace("\"digits\"", "\"mnist\"").replace("[1, 8, 8]", "[1, 28, 28]");
+    let output = reproduce(folder.path(), &config, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert_eq!(error.matches("run `scripts/fetch-data mnist`").count(), 1, "{error}");
+    assert!(!folder.path().join("runs").exists(), "nothing is made");
+}
+
+#[test]
 fn a_network_whose_training_fails_fails_its_combinations_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let sweep = "train.sgd = [{ label = \"tame\", learning_rate = 0.1 }, { label = \"wild\", learning_rate = 100.0, weight_decay = 1.0 }]";

@@ -444,7 +444,7 @@ impl ExperimentFile {
         problems
             .extend(overrides.iter().filter_map(|text| sweep::without_effect(text.split_once('=')?.0.trim(), &axes)));
         let base = experiment(&table, &mut problems);
-        let fail = |problems| ConfigError { file: path.to_owned(), problems };
+        let fail = |problems| ConfigError { file: path.to_owned(), problems: told_apart(problems, overrides) };
         let Some(base) = base.filter(|_| problems.is_empty()) else { return Err(fail(problems)) };
         table.remove("sweep");
         let columns = sweep::columns(&axes);
@@ -454,6 +454,17 @@ impl ExperimentFile {
         }
         if problems.is_empty() { Ok(Self { base, axes, columns, cells }) } else { Err(fail(problems)) }
     }
+}
+
+/// Problems, those of overridden keys marked as such: the file is not to blame for them.
+fn told_apart(mut problems: Vec<Problem>, overrides: &[String]) -> Vec<Problem> {
+    for Problem { path, message } in &mut problems {
+        let of_key = |text: &&String| text.split_once('=').is_some_and(|(key, _)| key.trim() == path.as_str());
+        if let Some(text) = overrides.iter().rev().find(of_key) {
+            message.push_str(&format!(" (it is set by --set {})", schema::brief_text(text)));
+        }
+    }
+    problems
 }
 
 /// The text of an experiment file.
@@ -560,7 +571,7 @@ impl Experiment {
     ) -> Result<Self, ConfigError> {
         let Raw { table, mut problems, .. } = Raw::parse(text, path, overrides, find)?;
         let experiment = experiment(&table, &mut problems).filter(|_| problems.is_empty());
-        experiment.ok_or_else(|| ConfigError { file: path.to_owned(), problems })
+        experiment.ok_or_else(|| ConfigError { file: path.to_owned(), problems: told_apart(problems, overrides) })
     }
 
     /// The resolved configuration: every key with its value, defaults filled in.

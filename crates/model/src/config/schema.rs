@@ -403,9 +403,17 @@ pub(super) fn parse_value(text: &str) -> Result<Value, toml::de::Error> {
 
 /// A value for an error message: in TOML, shortened.
 pub(super) fn brief(value: &Value) -> String {
+    brief_text(&value.to_string())
+}
+
+/// A text, shortened.
+pub(super) fn brief_text(text: &str) -> String {
     const LONGEST: usize = 60;
-    let text = value.to_string();
-    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain("…".chars()).collect() }
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST).chain("…".chars()).collect()
+    }
 }
 
 /// Whether a dotted path is a section: something that keys lie in.

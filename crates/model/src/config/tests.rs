@@ -240,6 +240,14 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_problem_of_an_overridden_key_names_the_override() {
+    let message = error(MINIMAL, &["convert.kappa=0.3", "convert.kappa=-1", "train.epochs=2"]);
+    assert!(message.ends_with("or \"auto\" (it is set by --set convert.kappa=-1)"), "{message}");
+    let of_file = error(&MINIMAL.replace("digits", "nothing"), &["convert.kappa=0.3"]);
+    assert!(!of_file.contains("--set"), "{of_file}");
+}
+
+#[test]
 fn overriding_what_every_combination_sets_is_refused_and_the_sweep_itself_can_be_overridden() {
     let swept = format!("{MINIMAL}\n[sweep]\nseed = [1, 2]\nconvert = [{{ kappa = 0.3, p = 2 }}, {{ kappa = 0.2 }}]\n");
     for (key, remedy) in [("seed=9", "give --set 'sweep.seed=[…]'"), ("convert.kappa=1", "change it in sweep.convert")]
