@@ -365,6 +365,16 @@ fn tidy_columns(record: &ExperimentRecord) -> Vec<TidyColumn<'_>> {
                 let meaning = "whether κ was searched for (`auto`): true or false";
                 columns.push(column("convert.kappa_searched", meaning, move |row| searched(row.run).to_string()));
             }
+        } else if key == "convert.scale" {
+            let searched = |run: &RunRecord| run.conversion.scale_search.is_some();
+            let meaning = "factor on every hidden λ that was used, the one found where it was searched for";
+            columns.push(column(key, meaning, move |row| {
+                row.run.conversion.scale_search.as_ref().map_or_else(|| text(row), |search| finite(search.scale))
+            }));
+            if record.runs.iter().any(searched) {
+                let meaning = "whether the factor was searched for (`auto`): true or false";
+                columns.push(column("convert.scale_searched", meaning, move |row| searched(row.run).to_string()));
+            }
         } else {
             let meaning = "swept key of the experiment; empty where it has no effect on the combination";
             columns.push(column(key, meaning, text));

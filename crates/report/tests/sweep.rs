@@ -2,7 +2,7 @@
 
 use report::record::{
     AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, ConversionRecord, DatasetRecord, EnergyRecord,
-    ExperimentRecord, RunRecord, SeedRecord, SimulationRecord, SweepRecord,
+    ExperimentRecord, RunRecord, ScaleSearch, ScaleTrial, SeedRecord, SimulationRecord, SweepRecord,
 };
 use report::{
     accuracy_table, difference_table, factor_figures, figures, findings, findings_markdown, html, interval_table,
@@ -421,6 +421,38 @@ fn the_tidy_table_has_a_column_for_each_swept_key_and_the_kappa_that_was_used() 
     assert!(
         markdown(&tidy_column_table(&record)).contains("| convert.kappa | noise-to-threshold ratio κ that was used")
     );
+}
+
+#[test]
+fn a_factor_that_was_searched_for_is_a_number_in_the_tidy_table() {
+    let made = |label: &str| Made {
+        network: ("", 1),
+        convert: (label.to_owned(), "max"),
+        encoding: "poisson",
+        accuracies: vec![0.9],
+        operations: 1000.0,
+    };
+    let mut record = record(&[made("A"), made("B")]);
+    let at = record.sweep.columns.iter().position(|key| key == "convert.kappa").unwrap();
+    record.sweep.columns[at] = "convert.scale".to_owned();
+    for (cell, scale) in record.sweep.cells.iter_mut().zip(["auto", "0.5"]) {
+        cell.values[at] = scale.to_owned();
+    }
+    let trials = vec![ScaleTrial { scale: 0.3, accuracy: 0.8 }];
+    record.runs[0].conversion.scale_search = Some(ScaleSearch { scale: 0.3, trials });
+    let text = tidy_csv(&record).unwrap();
+    let columns: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+    let at = columns.iter().position(|name| *name == "convert.scale").unwrap();
+    assert_eq!(columns[at + 1], "convert.scale_searched");
+    let values = |line: &str| {
+        // No label but one with a comma in it is quoted.
+        let fields: Vec<String> = line.replace(", ", "; ").split(',').map(str::to_owned).collect();
+        (fields[at].clone(), fields[at + 1].clone())
+    };
+    let found: Vec<_> = text.lines().skip(1).map(values).collect();
+    for expected in [("0.3", "true"), ("0.5", "false")] {
+        assert!(found.contains(&(expected.0.to_owned(), expected.1.to_owned())), "{text}");
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use clap::Parser;
 use model::cli::ExperimentArgs;
 use reproduce::progress::Display;
 
+/// Notes that are printed; in a large sweep the same ones come up again and again.
+const NOTES: usize = 10;
+
 /// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
 /// the time of training a convolutional network.
 #[global_allocator]
@@ -47,8 +50,12 @@ fn main() -> ExitCode {
     display.finish();
     match outcome {
         Ok(outcome) => {
-            for note in &outcome.notes {
+            for note in outcome.notes.iter().take(NOTES) {
                 eprintln!("note: {note}");
+            }
+            if let Some(more) = outcome.notes.len().checked_sub(NOTES).filter(|more| *more > 0) {
+                let ledger = outcome.page.with_file_name(reproduce::ledger::FILE_NAME);
+                eprintln!("note: and {more} more, in {}", ledger.display());
             }
             print!("{}", report::terminal(&report::accuracy_table(&outcome.record)));
             if let Some(table) = report::early_exit_table(&outcome.record) {
