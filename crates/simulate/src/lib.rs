@@ -93,8 +93,9 @@ pub const FORMAT: u32 = 3;
 /// Name of the results in a run's folder.
 pub const FILE_NAME: &str = "results.json";
 
-/// Neurons of all samples that are run before progress is shown again; bounds memory, does not change results.
-const CHUNK_NEURONS: usize = 1 << 22;
+/// Spikes that the neurons of all samples could have that are run before progress is shown again: 8 MiB of bits. Bounds memory,
+/// does not change results.
+const CHUNK_SPIKES: usize = 1 << 26;
 
 /// Samples per forward pass of the trained network; the unfolded images of a convolution take most of a run's memory.
 const ANN_BATCH: usize = 32;
@@ -428,7 +429,7 @@ impl Simulation<'_> {
         let (mut score, mut early_score) = (Score::new(config.steps), EarlyScore::new(config.steps));
         let mut decomposition =
             config.decompose.then(|| Decomposition::new(self.network, &settings, &config.checkpoints));
-        let chunk = samples_per_chunk(self.network);
+        let chunk = samples_per_chunk(self.network, config.steps);
         for first in (0..samples.len()).step_by(chunk) {
             let indices = first..samples.len().min(first + chunk);
             let images: Vec<Vec<f32>> = indices.clone().map(|index| samples.image(index)).collect();
@@ -550,9 +551,9 @@ impl Simulation<'_> {
     }
 }
 
-fn samples_per_chunk(network: &SpikingNetwork) -> usize {
+fn samples_per_chunk(network: &SpikingNetwork, n_steps: usize) -> usize {
     let n_neurons: usize = network.layers().iter().map(snn::SpikingLayer::n_out).sum();
-    (CHUNK_NEURONS / n_neurons).clamp(16, 256)
+    (CHUNK_SPIKES / (n_neurons * n_steps)).clamp(16, 256)
 }
 
 fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {
