@@ -380,19 +380,20 @@ mod tests {
     }
 
     #[test]
-    fn mmse_is_no_worse_than_the_maximum() {
-        let choice = choice(Method::Mmse);
-        let error = |thresholds: &[f64]| -> f64 {
-            let activations = &activations()[0];
-            let of = |neuron| {
-                activations
-                    .of_channel(neuron)
-                    .map(|a| quantisation_error(a, thresholds[neuron], &choice).powi(2))
-                    .sum::<f64>()
+    fn no_other_candidate_of_mmse_loses_less() {
+        let activations = [measured(2, &[0.3, 7.0, 1.1, 8.0, 0.7, 7.0, 0.2, 7.0]), measured(1, &[1.0])];
+        let choice = Choice { target_steps: 3, initial_potential: 0.25, ..choice(Method::Mmse) };
+        let found = choose(&layers(), Some(&activations), &choice, &|_, _| Ok(Vec::new())).unwrap();
+        for (neuron, largest) in [(0, f64::from(1.1_f32)), (1, 8.0)] {
+            // (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))², summed over the neuron's activations.
+            let loss = |lambda: f64| -> f64 {
+                let of = |a: f64| (a - lambda / 3.0 * (a * 3.0 / lambda + 0.25).floor().clamp(0.0, 3.0)).powi(2);
+                activations[0].of_channel(neuron).map(of).sum()
             };
-            (0..2).map(of).sum()
-        };
-        assert!(error(&chosen(&choice)[0]) <= error(&[2.0, 8.0]));
+            let least = (1..=100).map(|k| loss(largest * f64::from(k) / 100.0)).fold(f64::INFINITY, f64::min);
+            assert!((loss(found[0][neuron]) - least).abs() < ROUNDING, "neuron {neuron}: {found:?}");
+            assert!(least < loss(largest), "the largest activation is not the best here");
+        }
     }
 
     #[test]
