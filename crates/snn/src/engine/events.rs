@@ -187,9 +187,11 @@ impl Entries {
         }
         let Self { inputs, starts, .. } = self;
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
-        for step in 0..counts.n_steps {
+        let room = room(runs, counts);
+        for step in Step::all(counts) {
+            make_room(inputs, end + room);
             for run in runs {
-                run.list(simd, counts, step, pitches, inputs, &mut end);
+                end += run.list(simd, &step, pitches, &mut inputs[end..]);
                 if run.ends_row {
                     *starts.next().expect("as many as there are rows") = end as u32;
                 }
@@ -260,10 +262,11 @@ impl Segments {
         let Entries { inputs, starts, .. } = entries;
         cuts.resize(self.runs.len() + 1, 0);
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
-        for step in 0..counts.n_steps {
+        make_room(listed, room(&self.runs, counts));
+        for step in Step::all(counts) {
             let mut end_of_listed = 0;
             for (run, cut) in self.runs.iter().zip(&mut cuts[1..]) {
-                run.list(simd, counts, step, pitches, listed, &mut end_of_listed);
+                end_of_listed += run.list(simd, &step, pitches, &mut listed[end_of_listed..]);
                 *cut = end_of_listed as u32;
             }
             for &(Range { start, end: behind }, offset) in &self.strips {
@@ -287,43 +290,65 @@ impl Segments {
     }
 }
 
+/// Entries that a step's lists of runs may have, and what is written behind the last.
+fn room(runs: &[Run], counts: &Planes) -> usize {
+    runs.iter().map(|run| run.len).sum::<usize>() * counts.n_planes() + 64 + LANES
+}
+
+#[inline(always)]
 fn make_room(entries: &mut Vec<u32>, n: usize) {
     if entries.len() < n {
         entries.resize(2 * n, 0);
     }
 }
 
+/// The counts of a step.
+struct Step<'a> {
+    counts: &'a Planes,
+    step: usize,
+    /// Their lowest digits.
+    lowest: &'a [u64],
+    /// Where any other is set; `None` if there are no others.
+    higher: Option<&'a [u64]>,
+}
+
+impl<'a> Step<'a> {
+    fn all(counts: &'a Planes) -> impl Iterator<Item = Self> {
+        (0..counts.n_steps).map(move |step| Self {
+            counts,
+            step,
+            lowest: counts.plane(step, 0),
+            higher: (counts.n_planes() > 1).then(|| counts.higher(step)),
+        })
+    }
+}
+
 impl Run {
+    /// Lists what is set, and returns how many entries that is.
+    ///
     /// - `pitches`: bytes of a row of weights, and of all rows of a digit
-    /// - `end`: of the entries so far
+    /// - `entries`: with [`room`]
     #[inline(always)]
-    fn list<S: Simd>(
-        &self,
-        simd: S,
-        counts: &Planes,
-        step: usize,
-        [pitch, per_digit]: [u32; 2],
-        entries: &mut Vec<u32>,
-        end: &mut usize,
-    ) {
-        // More is written than listed.
-        make_room(entries, *end + (self.len + 64) * counts.n_planes() + LANES);
+    fn list<S: Simd>(&self, simd: S, step: &Step<'_>, [pitch, per_digit]: [u32; 2], entries: &mut [u32]) -> usize {
+        let mut end = 0;
         for offset in (0..self.len).step_by(64) {
             let (first, n) = (self.first + offset, (self.len - offset).min(64));
             let entry = self.entry + offset as u32 * pitch;
-            let bits = bits_of(counts.plane(step, 0), first, n);
+            let bits = bits_of(step.lowest, first, n);
             // Few bits are often none, and rightly guessed to be.
             if bits != 0 || n > LANES {
-                *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
+                end += list_bits(simd, bits, n, [entry, pitch], &mut entries[end..]);
             }
-            if counts.n_planes() == 1 || bits_of(counts.higher(step), first, n) == 0 {
+            if step.higher.is_none_or(|higher| bits_of(higher, first, n) == 0) {
                 continue;
             }
-            for plane in 1..counts.n_planes() {
-                let (bits, entry) = (bits_of(counts.plane(step, plane), first, n), entry + plane as u32 * per_digit);
-                *end += list_bits(simd, bits, n, [entry, pitch], &mut entries[*end..]);
+            for plane in 1..step.counts.n_planes() {
+                let bits = bits_of(step.counts.plane(step.step, plane), first, n);
+                let entry = entry + plane as u32 * per_digit;
+                end += list_bits(simd, bits, n, [entry, pitch], &mut entries[end..]);
             }
         }
+        end
     }
 }
 
