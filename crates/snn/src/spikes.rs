@@ -224,14 +224,9 @@ pub(crate) fn add_bits(words: &mut [u64], first: usize, bits: u64) {
 }
 
 /// Up to 64 bits from `first` on.
-#[inline]
+#[cfg(test)]
 pub(crate) fn bits_of(words: &[u64], first: usize, n: usize) -> u64 {
-    let (word, shift) = (first / WORD, first % WORD);
-    let mut bits = words[word] >> shift;
-    if shift + n > WORD {
-        bits |= words[word + 1] << (WORD - shift);
-    }
-    bits & (u64::MAX >> (WORD - n))
+    (0..n).fold(0, |bits, i| bits | (words[(first + i) / WORD] >> ((first + i) % WORD) & 1) << i)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::gather::Sites;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
 use crate::simd::{LANES, Place, list_bits};
-use crate::spikes::{SpikeTrain, bits_of};
+use crate::spikes::SpikeTrain;
 use crate::wiring::{Kernel, Wiring};
 
 /// What one connection reads, and how its inputs are listed.
@@ -48,18 +48,20 @@ pub(super) struct Input {
     n_digits: usize,
 }
 
-/// Inputs whose bits lie side by side.
+/// Up to 64 inputs whose bits lie side by side.
 #[derive(Debug)]
 struct Run {
     /// First bit and number of bits.
     first: usize,
     len: usize,
+    /// Of as many bits.
+    mask: u64,
     /// Entry of the first bit.
     entry: u32,
     /// Row of its strip, counted through all strips.
     row: usize,
-    /// Whether that ends here.
-    ends_row: bool,
+    /// Whether what is told apart ends here: a row of a strip, or a segment.
+    ends: bool,
 }
 
 /// Rows of inputs cut where strips begin and end, so that what strips share is listed once and copied.
@@ -69,7 +71,8 @@ struct Segments {
     runs: Vec<Run>,
     /// Of each strip, which segments of a row it has, and what its entries differ by.
     strips: Vec<(Range<usize>, u32)>,
-    /// Of a row.
+    /// Rows, and segments of a row.
+    n_rows: usize,
     n: usize,
 }
 
@@ -181,7 +184,7 @@ impl Entries {
     /// Lists inputs, each once for every digit of its count that is set.
     #[inline(always)]
     fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitches: [u32; 2]) {
-        self.renew(counts, runs.iter().filter(|run| run.ends_row).count());
+        self.renew(counts, runs.iter().filter(|run| run.ends).count());
         if self.is_empty {
             return;
         }
@@ -192,7 +195,7 @@ impl Entries {
             make_room(inputs, end + room);
             for run in runs {
                 end += run.list(simd, &step, pitches, &mut inputs[end..]);
-                if run.ends_row {
+                if run.ends {
                     *starts.next().expect("as many as there are rows") = end as u32;
                 }
             }
@@ -227,12 +230,9 @@ impl Segments {
         }
         let entry = |column: usize| ((column * n_channels) as u32).wrapping_mul(pitch);
         let runs = (0..n_rows).flat_map(|row| {
-            cuts.windows(2).map(move |cut| Run {
-                row,
-                first: (row * n_columns + cut[0]) * n_channels,
-                len: (cut[1] - cut[0]) * n_channels,
-                entry: entry(row * span + cut[0]),
-                ends_row: false,
+            cuts.windows(2).flat_map(move |cut| {
+                let (first, len) = ((row * n_columns + cut[0]) * n_channels, (cut[1] - cut[0]) * n_channels);
+                Run::split(row, first..first + len, entry(row * span + cut[0]), pitch, true)
             })
         });
         let segment = |column: usize| cuts.binary_search(&column).expect("strips are cut where they begin and end");
@@ -242,7 +242,7 @@ impl Segments {
                 (*start * n_channels as isize * pitch as isize).wrapping_neg() as u32,
             )
         });
-        Some(Self { runs: runs.collect(), strips: strips.collect(), n: cuts.len() - 1 })
+        Some(Self { runs: runs.collect(), strips: strips.collect(), n_rows, n: cuts.len() - 1 })
     }
 
     /// [`Entries::list`] by copies.
@@ -255,19 +255,21 @@ impl Segments {
         (listed, cuts): &mut (Vec<u32>, Vec<u32>),
         entries: &mut Entries,
     ) {
-        entries.renew(counts, self.strips.len() * (self.runs.len() / self.n));
+        entries.renew(counts, self.strips.len() * self.n_rows);
         if entries.is_empty {
             return;
         }
         let Entries { inputs, starts, .. } = entries;
-        cuts.resize(self.runs.len() + 1, 0);
+        cuts.resize(self.n_rows * self.n + 1, 0);
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
         make_room(listed, room(&self.runs, counts));
         for step in Step::all(counts) {
-            let mut end_of_listed = 0;
-            for (run, cut) in self.runs.iter().zip(&mut cuts[1..]) {
+            let (mut end_of_listed, mut ends) = (0, cuts[1..].iter_mut());
+            for run in &self.runs {
                 end_of_listed += run.list(simd, &step, pitches, &mut listed[end_of_listed..]);
-                *cut = end_of_listed as u32;
+                if run.ends {
+                    *ends.next().expect("as many as there are segments") = end_of_listed as u32;
+                }
             }
             for &(Range { start, end: behind }, offset) in &self.strips {
                 for cuts in cuts.windows(self.n + 1).step_by(self.n) {
@@ -305,7 +307,8 @@ fn make_room(entries: &mut Vec<u32>, n: usize) {
 /// The counts of a step.
 struct Step<'a> {
     counts: &'a Planes,
-    step: usize,
+    /// Which step.
+    at: usize,
     /// Their lowest digits.
     lowest: &'a [u64],
     /// Where any other is set; `None` if there are no others.
@@ -316,7 +319,7 @@ impl<'a> Step<'a> {
     fn all(counts: &'a Planes) -> impl Iterator<Item = Self> {
         (0..counts.n_steps).map(move |step| Self {
             counts,
-            step,
+            at: step,
             lowest: counts.plane(step, 0),
             higher: (counts.n_planes() > 1).then(|| counts.higher(step)),
         })
@@ -324,29 +327,56 @@ impl<'a> Step<'a> {
 }
 
 impl Run {
+    /// Inputs of any number, 64 at a time; none are one run.
+    ///
+    /// - `entry`: of the first bit
+    /// - `ends`: whether what is told apart ends with them
+    fn split(row: usize, bits: Range<usize>, entry: u32, pitch: u32, ends: bool) -> Vec<Self> {
+        let run = |offset: usize| {
+            let len = (bits.len() - offset).min(64);
+            Self {
+                // Of none, bits that there are.
+                first: if len == 0 { 0 } else { bits.start + offset },
+                len,
+                mask: u64::MAX.checked_shr(64 - len as u32).unwrap_or(0),
+                entry: entry.wrapping_add((offset as u32).wrapping_mul(pitch)),
+                row,
+                ends: ends && offset + len == bits.len(),
+            }
+        };
+        (0..bits.len().max(1)).step_by(64).map(run).collect()
+    }
+
+    /// Its bits.
+    #[inline(always)]
+    fn bits(&self, words: &[u64]) -> u64 {
+        let (word, shift) = (self.first / 64, self.first % 64);
+        let mut bits = words[word] >> shift;
+        if shift + self.len > 64 {
+            bits |= words[word + 1] << (64 - shift);
+        }
+        bits & self.mask
+    }
+
     /// Lists what is set, and returns how many entries that is.
     ///
     /// - `pitches`: bytes of a row of weights, and of all rows of a digit
     /// - `entries`: with [`room`]
     #[inline(always)]
     fn list<S: Simd>(&self, simd: S, step: &Step<'_>, [pitch, per_digit]: [u32; 2], entries: &mut [u32]) -> usize {
-        let mut end = 0;
-        for offset in (0..self.len).step_by(64) {
-            let (first, n) = (self.first + offset, (self.len - offset).min(64));
-            let entry = self.entry + offset as u32 * pitch;
-            let bits = bits_of(step.lowest, first, n);
-            // Few bits are often none, and rightly guessed to be.
-            if bits != 0 || n > LANES {
-                end += list_bits(simd, bits, n, [entry, pitch], &mut entries[end..]);
-            }
-            if step.higher.is_none_or(|higher| bits_of(higher, first, n) == 0) {
-                continue;
-            }
-            for plane in 1..step.counts.n_planes() {
-                let bits = bits_of(step.counts.plane(step.step, plane), first, n);
-                let entry = entry + plane as u32 * per_digit;
-                end += list_bits(simd, bits, n, [entry, pitch], &mut entries[end..]);
-            }
+        let (mut end, &Self { len, entry, .. }) = (0, self);
+        let bits = self.bits(step.lowest);
+        // Few bits are often none, and rightly guessed to be.
+        if bits != 0 || len > LANES {
+            end += list_bits(simd, bits, len, [entry, pitch], entries);
+        }
+        if step.higher.is_none_or(|higher| self.bits(higher) == 0) {
+            return end;
+        }
+        for plane in 1..step.counts.n_planes() {
+            let bits = self.bits(step.counts.plane(step.at, plane));
+            let entry = entry + plane as u32 * per_digit;
+            end += list_bits(simd, bits, len, [entry, pitch], &mut entries[end..]);
         }
         end
     }
@@ -403,19 +433,15 @@ impl Input {
                 let last = columns.end.wrapping_sub(1);
                 let run = |column: usize, n_columns: usize, ends_row: bool| {
                     let column_of_strip = (column as isize - start) as usize;
-                    Run {
-                        row: strip * height + row,
-                        first: (row * width + column) * channels + range.start,
-                        len: n_columns * range.len(),
-                        entry: bytes((row * input.span(sites) + column_of_strip) * range.len()),
-                        ends_row,
-                    }
+                    let first = (row * width + column) * channels + range.start;
+                    let entry = bytes((row * input.span(sites) + column_of_strip) * range.len());
+                    Run::split(strip * height + row, first..first + n_columns * range.len(), entry, pitch, ends_row)
                 };
                 if range.len() == channels || columns.is_empty() {
-                    runs.push(run(columns.start.max(start.max(0) as usize), columns.len(), true));
+                    runs.extend(run(columns.start.max(start.max(0) as usize), columns.len(), true));
                 } else {
                     // Between them lie inputs that the block does not see.
-                    runs.extend(columns.map(|column| run(column, 1, column == last)));
+                    runs.extend(columns.flat_map(|column| run(column, 1, column == last)));
                 }
             }
             runs
