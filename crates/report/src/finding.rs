@@ -9,6 +9,7 @@ use crate::effect::{Effect, effects};
 use crate::method::{Method, ann_accuracies, checkpoints, kinds, methods, unit};
 use crate::number::{accuracy_decimals, count, fixed, interval, list, percent, some_of};
 use crate::record::{CellRecord, CellState, ExperimentRecord};
+use crate::severity;
 use crate::statistic::{Summary, half_width, summarise};
 use crate::table::references;
 
@@ -26,8 +27,8 @@ pub(crate) fn n_named(n_methods: usize) -> usize {
     NAMED[usize::from(n_methods > MANY_METHODS)]
 }
 
-/// What an experiment shows, one sentence each: who leads at each checkpoint, at which cost, how the baseline stands, and which
-/// factor matters most. Empty without results.
+/// What an experiment shows, one sentence each: who leads at each checkpoint, at which cost, and how the baseline stands, or, where
+/// runs differ by faults, who bears each best; and which factor matters most. Empty without results.
 ///
 /// Brackets hold 95 % confidence intervals, and a difference is called one only beyond chance; see [`findings_markdown`].
 pub fn findings(record: &ExperimentRecord) -> Vec<String> {
@@ -41,11 +42,16 @@ pub fn findings(record: &ExperimentRecord) -> Vec<String> {
     let shown = first_middle_last(&steps);
     let kinds = kinds(record);
     let told = if kinds.len() > 1 { &shown } else { &steps };
-    for kind in &kinds {
-        sentences.extend(told.iter().filter_map(|&step| leads(record, kind, step)));
-        sentences.extend(LOSSES.iter().filter_map(|&loss| cheapest(kind, loss)));
+    // Who bears a fault best is asked at the same severity; a network without faults leads all that have some.
+    let of_faults = severity::findings(record, &severity::sweeps(record));
+    if of_faults.is_empty() {
+        for kind in &kinds {
+            sentences.extend(told.iter().filter_map(|&step| leads(record, kind, step)));
+            sentences.extend(LOSSES.iter().filter_map(|&loss| cheapest(kind, loss)));
+        }
+        sentences.extend(shown.iter().filter_map(|&step| baseline(record, &methods, step)));
     }
-    sentences.extend(shown.iter().filter_map(|&step| baseline(record, &methods, step)));
+    sentences.extend(of_faults);
     sentences.extend(shown.iter().filter_map(|&step| factors(record, &methods, step)));
     sentences
 }

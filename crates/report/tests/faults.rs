@@ -3,7 +3,7 @@
 mod sample;
 
 use report::record::{ExperimentRecord, FaultsRecord, RunRecord, ScaleSearch, ScaleTrial};
-use report::{fault_figures, fault_tables, html};
+use report::{fault_figures, fault_tables, findings, html};
 use sample::experiment;
 
 const NONE: FaultsRecord = FaultsRecord {
@@ -134,6 +134,13 @@ fn a_sweep_over_faults_has_figures_in_both_themes_and_a_section_with_findings() 
     let section = page.select(&scraper::Selector::parse("#faults").unwrap()).next().unwrap();
     let text: String = section.text().collect::<String>().replace('\u{a0}', " ");
     assert!(text.contains("weight noise = 0.2: norm p=4 κ=0.4 has the highest mean, 60.00 %"), "{text}");
+}
+
+#[test]
+fn findings_compare_methods_at_the_same_severity_and_not_faulty_networks_with_sound_ones() {
+    let sentences = findings(&faulty());
+    assert!(sentences.iter().any(|text| text.starts_with("weight noise = ")), "{sentences:?}");
+    assert!(sentences.iter().all(|text| !text.contains("leads")), "{sentences:?}");
 }
 
 #[test]
