@@ -101,12 +101,14 @@ fn a_wrong_configuration_exits_with_2_and_every_problem() {
 }
 
 #[test]
-fn a_missing_data_set_exits_with_1_and_says_how_to_get_it() {
+fn a_missing_data_set_exits_with_1_and_says_once_how_to_get_it_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let config = TINY.replace("\"digits\"", "\"mnist\"").replace("[1, 8, 8]", "[1, 28, 28]");
     let output = reproduce(folder.path(), &config, &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("scripts/fetch-data mnist"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    assert_eq!(error.matches("run `scripts/fetch-data mnist`").count(), 1, "{error}");
+    assert!(!folder.path().join("runs").exists(), "nothing is made");
 }
 
 #[test]
@@ -197,17 +199,6 @@ fn a_failed_combination_is_reported_and_is_all_that_the_next_run_makes() {
         assert_eq!(after[path].1, *modified, "{} was made again", path.display());
     }
     assert!(contents(&after) == contents(&files(&whole.path().join("runs/tiny"))), "results differ");
-}
-
-#[test]
-fn data_that_are_not_there_are_told_once_before_anything_is_made() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = TINY.replace("\"digits\"", "\"mnist\"").replace("[1, 8, 8]", "[1, 28, 28]");
-    let output = reproduce(folder.path(), &config, &[]);
-    assert_eq!(output.status.code(), Some(1));
-    let error = text(&output.stderr);
-    assert_eq!(error.matches("run `scripts/fetch-data mnist`").count(), 1, "{error}");
-    assert!(!folder.path().join("runs").exists(), "nothing is made");
 }
 
 #[test]
