@@ -12,7 +12,7 @@ use model::population::Pool;
 use pulp::Simd;
 
 use crate::simd::extract_bits;
-use crate::spikes::{SpikeTrain, add_bits};
+use crate::spikes::SpikeTrain;
 
 /// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
 const TOTAL_BITS: usize = 24;
@@ -140,25 +140,14 @@ impl Planes {
     #[inline(always)]
     pub(crate) fn sum<S: Simd>(&mut self, simd: S, train: &SpikeTrain, pools: &SumPools, other: &mut Self) {
         self.copy(train);
-        let row_words = pools.row_words;
-        for SumPool { row_pitch, stride, n_rows, offsets, valid } in &pools.pools {
+        for pool in &pools.pools {
             std::mem::swap(self, other);
-            let n_planes = other.depth + (usize::BITS - (offsets.len() - 1).leading_zeros()) as usize;
-            self.reset(n_planes, train.n_steps(), n_rows * row_words);
-            for (step, row) in (0..train.n_steps()).flat_map(|step| (0..*n_rows).map(move |row| (step, row))) {
-                for first in (0..row_words).step_by(LANES) {
-                    let valid = load(valid, first);
-                    let mut sum = [[0; LANES]; TOTAL_BITS];
-                    let sum = &mut sum[..n_planes];
-                    // Where there is no window, what would be added up may lie behind the last word.
-                    for offset in offsets.iter().filter(|_| valid != [0; LANES]) {
-                        let offset = row * stride * row_pitch + 64 * first + offset;
-                        add(sum, other.at(step).map(|words| load_shifted(words, offset)));
-                    }
-                    for (words, bits) in self.at_mut(step).zip(sum) {
-                        store(words, row * row_words + first, &each(bits, &valid, |bits, valid| bits & valid));
-                    }
-                }
+            let n_planes = other.depth + (usize::BITS - (pool.offsets.len() - 1).leading_zeros()) as usize;
+            self.reset(n_planes, train.n_steps(), pool.n_rows * pools.row_words);
+            match n_planes {
+                // Windows of two by two spikes, whose sums are held in registers.
+                3 => self.sum_windows::<3>(other, pool, pools.row_words),
+                _ => self.sum_windows::<TOTAL_BITS>(other, pool, pools.row_words),
             }
         }
         self.drop_empty();
@@ -167,21 +156,54 @@ impl Planes {
         self.unite_higher();
     }
 
+    /// - `P`: planes, at least as many as there are
+    #[inline(always)]
+    fn sum_windows<const P: usize>(&mut self, from: &Self, pool: &SumPool, row_words: usize) {
+        let SumPool { row_pitch, stride, n_rows, offsets, valid } = pool;
+        let n_planes = if P == TOTAL_BITS { self.depth } else { P };
+        for (step, row) in (0..self.n_steps).flat_map(|step| (0..*n_rows).map(move |row| (step, row))) {
+            for first in (0..row_words).step_by(LANES) {
+                let valid = load(valid, first);
+                let mut sum = [[0; LANES]; P];
+                let sum = &mut sum[..n_planes];
+                // Where there is no window, what would be added up may lie behind the last word.
+                for offset in offsets.iter().filter(|_| valid != [0; LANES]) {
+                    let offset = row * stride * row_pitch + 64 * first + offset;
+                    add(sum, from.at(step).map(|words| load_shifted(words, offset)));
+                }
+                for (words, bits) in self.at_mut(step).zip(sum) {
+                    store(words, row * row_words + first, &each(bits, &valid, |bits, valid| bits & valid));
+                }
+            }
+        }
+    }
+
     /// Puts the windows of rows of whole words side by side.
     #[inline(always)]
     fn put_together<S: Simd>(&mut self, simd: S, apart: &Self, pools: &SumPools) {
         let SumPool { valid, n_rows, .. } = pools.pools.last().expect("one at least");
-        let n_valid: usize = valid.iter().map(|valid| valid.count_ones() as usize).sum();
+        let valid: Vec<(u64, u32)> = valid.iter().map(|&valid| (valid, valid.count_ones())).collect();
+        let n_valid: usize = valid.iter().map(|&(_, n)| n as usize).sum();
         self.reset(apart.depth, apart.n_steps, (n_rows * n_valid).div_ceil(64).next_multiple_of(LANES));
         for step in 0..apart.n_steps {
             for (words, apart) in self.at_mut(step).zip(apart.at(step)) {
-                words.fill(0);
-                let mut end = 0;
+                let (mut words, mut end) = (words.iter_mut(), 0);
+                // Those that do not fill a word yet.
+                let mut rest = 0;
                 for row in apart.chunks_exact(pools.row_words).take(*n_rows) {
-                    for (&bits, &valid) in row.iter().zip(valid).filter(|(_, valid)| **valid != 0) {
-                        add_bits(words, end, extract_bits(simd, bits, valid));
-                        end += valid.count_ones() as usize;
+                    for (&bits, &(valid, n)) in row.iter().zip(&valid) {
+                        let bits = extract_bits(simd, bits, valid);
+                        rest |= bits << end;
+                        end += n;
+                        if end >= 64 {
+                            *words.next().expect("as many words as windows fill") = rest;
+                            end -= 64;
+                            rest = bits.checked_shr(n - end).unwrap_or(0);
+                        }
                     }
+                }
+                for word in words {
+                    *word = std::mem::take(&mut rest);
                 }
             }
         }

@@ -13,6 +13,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::gather::Sites;
+use super::patterns::Rows;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
 use crate::simd::{LANES, Place, list_bits};
@@ -114,6 +115,8 @@ pub(crate) struct Lists {
     /// That they are of.
     pub(super) layer: u64,
     counts: Vec<Vec<Counts>>,
+    /// Instead, of a layer that looks sums up.
+    pub(super) rows: Rows,
 }
 
 /// Memory to make lists in.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::patterns::{self, Patterns};
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
 use crate::network::SpikingLayer;
 use crate::simd::{Addend, Aligned, Potential, Table, integer};
@@ -66,6 +67,7 @@ enum Packed {
     WideIntegers(Vec<Block<i16, 1, WIDE, WIDE>>),
     TwinIntegers(Vec<Block<i16, 2, TWIN, WIDE>>),
     NarrowIntegers(Vec<Block<i16, 1, NARROW, NARROW>>),
+    Patterns(Box<Patterns>),
 }
 
 /// The weights of the sites of a block of channels.
@@ -92,6 +94,10 @@ pub(crate) struct Scale<const W: usize> {
 }
 
 impl<const W: usize> Scale<W> {
+    pub(super) fn of_steps(steps: [f32; W]) -> Self {
+        Self { steps, units: steps.map(f32::recip) }
+    }
+
     /// Sums of weights as currents, in thresholds.
     #[inline(always)]
     pub(crate) fn currents<N: Weight>(&self, sums: &[N; W]) -> [f32; W] {
@@ -186,17 +192,17 @@ impl Sites {
     }
 
     /// Sites of a block of channels.
-    fn n_sites(self) -> usize {
+    pub(super) fn n_sites(self) -> usize {
         self.shape[1] * self.n_columns()
     }
 
     /// Row and column of a site.
-    fn at(self, site: usize) -> [usize; 2] {
+    pub(super) fn at(self, site: usize) -> [usize; 2] {
         [site / self.n_columns(), site % self.n_columns()]
     }
 
     /// Places of a site's neurons.
-    fn places(self, [row, column]: [usize; 2], block: usize) -> Range<usize> {
+    pub(super) fn places(self, [row, column]: [usize; 2], block: usize) -> Range<usize> {
         let [channels, _, columns] = self.shape;
         let n_positions = self.group.min(columns - column * self.group);
         let first = (row * columns + column * self.group) * channels + block * self.width;
@@ -240,8 +246,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
             }
         }
         let block_idx = block;
-        let scale = Scale { steps, units: steps.map(f32::recip) };
-        let block = Self { rows: Table::new(rows), first_rows, scale };
+        let block = Self { rows: Table::new(rows), first_rows, scale: Scale::of_steps(steps) };
         block.check(sites, inputs, block_idx);
         block
     }
@@ -300,7 +305,12 @@ impl GatherLayer {
                 ($packed(blocks), inputs)
             }};
         }
-        let (packed, inputs) = match (fits_integers(layer), sites.width == NARROW) {
+        let fits_integers = fits_integers(layer);
+        let id = N_LAYERS.fetch_add(1, Ordering::Relaxed);
+        if let Some(patterns) = fits_integers.then(|| Patterns::new(layer, sites)).flatten() {
+            return Self { id, sites, inputs: Vec::new(), packed: Packed::Patterns(Box::new(patterns)) };
+        }
+        let (packed, inputs) = match (fits_integers, sites.width == NARROW) {
             (false, false) if twin => blocks!(Packed::TwinFloats, float, f32, 2, TWIN),
             (false, false) => blocks!(Packed::WideFloats, float, f32, 1, WIDE),
             (false, true) => blocks!(Packed::NarrowFloats, float, f32, 1, NARROW),
@@ -308,7 +318,7 @@ impl GatherLayer {
             (true, false) => blocks!(Packed::WideIntegers, integer, i16, 1, WIDE),
             (true, true) => blocks!(Packed::NarrowIntegers, integer, i16, 1, NARROW),
         };
-        Self { id: N_LAYERS.fetch_add(1, Ordering::Relaxed), sites, inputs, packed }
+        Self { id, sites, inputs, packed }
     }
 
     /// Whether there is one site per block of channels, so that it pays to run many samples with the weights of a block.
@@ -327,6 +337,9 @@ impl GatherLayer {
         lists: &mut Lists,
     ) {
         lists.layer = self.id;
+        if let Packed::Patterns(patterns) = &self.packed {
+            return patterns.read(spikes, &mut lists.rows);
+        }
         Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
@@ -354,6 +367,10 @@ impl GatherLayer {
             Packed::WideIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::TwinIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::NarrowIntegers(blocks) => sweep!(blocks, NARROW, visit.narrow()),
+            Packed::Patterns(patterns) => {
+                let samples = samples.iter().map(|lists| &lists.rows);
+                arch.dispatch(patterns::Sweep { patterns, samples, n_steps, consumer: visit.wide() });
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod event;
 pub(crate) mod events;
 mod firing;
 pub(crate) mod gather;
+mod patterns;
 
 use std::ops::Range;
 
