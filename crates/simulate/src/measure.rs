@@ -82,13 +82,13 @@ pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Ve
             scaled.zip(counts).map(move |(a, &count)| [a, f64::from(count) / n_steps])
         });
         let n_pairs = counts.len() * layer.n_out();
-        let residual = traces.iter().flat_map(|trace| &trace.residual[idx]);
+        let residual = traces.iter().flat_map(|trace| trace.residual[idx].by_neuron());
         let n_residual = (traces.len() * layer.n_out()) as f64;
         let every = stride(n_pairs, layer.n_out());
         LayerProbe {
             rate_correlation: correlation(pairs.clone()),
             charge: charge(&pairs),
-            residual_potential: residual.map(|&v| f64::from(v)).sum::<f64>() / n_residual,
+            residual_potential: residual.map(f64::from).sum::<f64>() / n_residual,
             rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.step_by(every).collect() },
         }
     };

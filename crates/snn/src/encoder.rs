@@ -104,7 +104,7 @@ impl WithSimd for Poisson<'_> {
         let (shape, n_steps) = (train.shape(), train.n_steps());
         let indices: Vec<u32> = (0..rates.len() as u32).collect();
         let (indices, rates) = (by_place(shape, &indices), by_place(shape, rates));
-        let (words, n_words) = train.words_mut();
+        let (words, pitch) = train.words_mut();
         for (word, (indices, rates)) in indices.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
             // Dark pixels are passed over where all of a group are.
             let mut lit = 0_u64;
@@ -130,7 +130,7 @@ impl WithSimd for Poisson<'_> {
                 }
                 for (step, spikes) in (4 * call..first_step + n_steps).zip(spikes) {
                     if step >= first_step {
-                        words[(step - first_step) * n_words + word] = spikes & lit;
+                        words[(step - first_step) * pitch + word] = spikes & lit;
                     }
                 }
             }

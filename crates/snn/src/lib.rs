@@ -85,5 +85,6 @@ pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sam
 pub use exit::{EarlyDecision, EarlyExit};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
+pub use places::Potentials;
 pub use spikes::SpikeTrain;
 pub use wiring::{Connection, Kernel, Wiring};

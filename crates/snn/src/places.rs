@@ -3,6 +3,30 @@
 /// Rows and columns that are turned over together, as many as a line of the cache holds of floats.
 const TILE: usize = 16;
 
+/// Membrane potentials of a layer, which are turned into the order of its neurons when they are asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Potentials {
+    shape: [usize; 3],
+    by_place: Vec<f32>,
+}
+
+impl Potentials {
+    /// - `by_place`: what lies behind the last place is left out
+    pub(crate) fn of_places(shape: [usize; 3], mut by_place: Vec<f32>) -> Self {
+        by_place.truncate(shape.iter().product());
+        Self { shape, by_place }
+    }
+
+    pub(crate) fn of_neurons(shape: [usize; 3], potentials: &[f32]) -> Self {
+        Self { shape, by_place: by_place(shape, potentials) }
+    }
+
+    /// In thresholds, `[C, H, W]`.
+    pub fn by_neuron(&self) -> Vec<f32> {
+        by_neuron(self.shape, &self.by_place)
+    }
+}
+
 /// Values by place, out of values by neuron.
 pub(crate) fn by_place<T: Copy>(shape: [usize; 3], by_neuron: &[T]) -> Vec<T> {
     transposed(by_neuron, [shape[0], shape[1] * shape[2]])

@@ -3,11 +3,15 @@
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;
 
+/// Words of a line of the cache, and of as many lines as steps may not lie apart: those of all steps would share few sets of it.
+const LINE: usize = 8;
+const SETS: usize = 64;
+
 /// Spikes of a layer over all time steps of one sample.
 ///
 /// Neurons are numbered channel by channel, row by row, as everywhere; their bits lie position by position, the channels of
 /// a position side by side (channels last), for that is how a convolution reads them. Bits `[T, H·W·C]`, each step padded to
-/// whole 64-bit words; the padding is zero.
+/// whole 64-bit words or more; the padding is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpikeTrain {
     shape: [usize; 3],
@@ -20,8 +24,9 @@ impl SpikeTrain {
     ///
     /// - `shape`: `[C, H, W]`; `[n, 1, 1]` for a fully connected layer of n
     pub fn silent(shape: [usize; 3], n_steps: usize) -> Self {
-        let n_neurons: usize = shape.iter().product();
-        Self { shape, n_steps, words: vec![0; n_steps * n_neurons.div_ceil(WORD)] }
+        let mut train = Self { shape, n_steps, words: Vec::new() };
+        train.words = vec![0; n_steps * train.pitch()];
+        train
     }
 
     /// `[C, H, W]`.
@@ -52,11 +57,16 @@ impl SpikeTrain {
         self.n_neurons().div_ceil(WORD)
     }
 
+    /// Words from a step to the next.
+    fn pitch(&self) -> usize {
+        let n_words = self.words_per_step();
+        if n_words > 0 && n_words.is_multiple_of(SETS) { n_words + LINE } else { n_words }
+    }
+
     /// The bits of a step (from 0), by place.
     #[inline]
     pub(crate) fn words(&self, step: usize) -> &[u64] {
-        let n_words = self.words_per_step();
-        &self.words[step * n_words..][..n_words]
+        &self.words[step * self.pitch()..][..self.words_per_step()]
     }
 
     /// Adds a spike of a neuron at a step, both from 0.
@@ -64,21 +74,21 @@ impl SpikeTrain {
     pub fn add(&mut self, step: usize, neuron: usize) {
         debug_assert!(neuron < self.n_neurons(), "a spike of a neuron that is there");
         let place = self.place(neuron);
-        let word = step * self.words_per_step() + place / WORD;
+        let word = step * self.pitch() + place / WORD;
         self.words[word] |= 1 << (place % WORD);
     }
 
     /// Adds the spikes at up to 64 places from `first` on, bit k for place `first + k`, at a step from 0.
     #[inline]
     pub(crate) fn add_bits(&mut self, step: usize, first: usize, bits: u64) {
-        let n_words = self.words_per_step();
-        add_bits(&mut self.words[step * n_words..][..n_words], first, bits);
+        let pitch = self.pitch();
+        add_bits(&mut self.words[step * pitch..][..pitch], first, bits);
     }
 
-    /// All words of all steps, and how many a step has.
+    /// All words of all steps, and how many lie from a step to the next.
     pub(crate) fn words_mut(&mut self) -> (&mut [u64], usize) {
-        let n_words = self.words_per_step();
-        (&mut self.words, n_words)
+        let pitch = self.pitch();
+        (&mut self.words, pitch)
     }
 
     /// Adds the spikes of a step, from 0.
@@ -109,10 +119,10 @@ impl SpikeTrain {
 
     /// Keeps the spikes that a step and a neuron, both from 0, say are to be kept.
     pub(crate) fn retain(&mut self, keeps: impl Fn(usize, usize) -> bool) {
-        let n_words = self.words_per_step();
+        let pitch = self.pitch();
         let (channels, n_positions) = (self.shape[0], self.n_positions());
         for (word_idx, word) in self.words.iter_mut().enumerate() {
-            let (step, first) = (word_idx / n_words, word_idx % n_words * WORD);
+            let (step, first) = (word_idx / pitch, word_idx % pitch * WORD);
             let mut rest = *word;
             while rest != 0 {
                 let place = first + rest.trailing_zeros() as usize;
@@ -188,9 +198,11 @@ impl SpikeTrain {
     }
 
     fn fold(&self, start: u64, join: impl Fn(u64, u64) -> u64) -> Self {
-        let words = (0..self.words_per_step())
-            .map(|word| (0..self.n_steps).map(|step| self.words(step)[word]).fold(start, &join));
-        Self { shape: self.shape, n_steps: 1, words: words.collect() }
+        let mut folded = Self::silent(self.shape, 1);
+        for (word, to) in folded.words[..self.words_per_step()].iter_mut().enumerate() {
+            *to = (0..self.n_steps).map(|step| self.words(step)[word]).fold(start, &join);
+        }
+        folded
     }
 
     /// Adds the spikes of another train of the same shape and number of steps.

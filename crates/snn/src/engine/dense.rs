@@ -28,6 +28,7 @@ use super::{
 use crate::drive::Drive;
 use crate::encoder::{phase, rates};
 use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
 use crate::wiring::{Connection, Kernel, Wiring};
 
@@ -384,7 +385,7 @@ impl DenseEngine {
         for (trace, mut row) in traces.iter_mut().zip(potentials.chunks_exact(row_len)) {
             for layer in self.network.layers() {
                 let (of_layer, rest) = row.split_at(layer.n_out());
-                trace.residual.push(of_layer.to_vec());
+                trace.residual.push(Potentials::of_neurons(layer.shape(), of_layer));
                 row = rest;
             }
             if settings.readout == Readout::Spikes {

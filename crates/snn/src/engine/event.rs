@@ -18,7 +18,7 @@ use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, chec
 use crate::drive::Drive;
 use crate::exit::{EarlyDecision, EarlyExit, Watch};
 use crate::network::{SpikingLayer, SpikingNetwork};
-use crate::places::{by_neuron, by_place};
+use crate::places::{Potentials, by_neuron, by_place};
 use crate::spikes::SpikeTrain;
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
@@ -187,8 +187,8 @@ impl EventEngine {
     /// What came of a run.
     fn trace(&self, run: Run<'_>) -> SampleTrace {
         let readout = run.readout().into_owned();
-        let layers = self.network.layers().iter().zip(&run.layers);
-        let residual = layers.map(|(layer, state)| by_neuron(layer.shape(), &state.potentials)).collect();
+        let layers = self.network.layers().iter().zip(run.layers);
+        let residual = layers.map(|(layer, state)| Potentials::of_places(layer.shape(), state.potentials)).collect();
         SampleTrace { spikes: run.spikes, readout, residual, n_classes: self.network.n_classes() }
     }
 

@@ -256,10 +256,10 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
             *to = potential.in_thresholds(step);
         }
         if let Output::Spikes(train) = &mut run.output {
-            let (words, n_words) = train.words_mut();
+            let (words, pitch) = train.words_mut();
             // What lies behind the site's neurons may fire, but is not there.
             let there = u64::MAX >> (64 - n);
-            for (words, bits) in words.chunks_exact_mut(n_words).zip(&self.spikes) {
+            for (words, bits) in words.chunks_exact_mut(pitch).zip(&self.spikes) {
                 add_bits(words, first, bits & there);
             }
         }

@@ -21,6 +21,7 @@ use crate::drive::Drive;
 use crate::encoder::encode;
 use crate::exit::{EarlyDecision, EarlyExit};
 use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
 
 pub use dense::DenseEngine;
@@ -87,8 +88,8 @@ pub struct SampleTrace {
     pub spikes: Vec<SpikeTrain>,
     /// After each step, `[T, n_classes]`, row-major: membrane potential, or spikes so far.
     pub readout: Vec<f32>,
-    /// Membrane potential left in each layer after the last step, in thresholds.
-    pub residual: Vec<Vec<f32>>,
+    /// Membrane potentials left in each layer after the last step, in thresholds.
+    pub residual: Vec<Potentials>,
     n_classes: usize,
 }
 

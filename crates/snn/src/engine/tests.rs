@@ -573,7 +573,7 @@ proptest! {
         };
         let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0] }], &settings).unwrap().remove(0);
         let in_all = 0.5 + n_steps as f32 * layer.connections()[0].weights[0];
-        prop_assert_eq!(trace.spikes[1].counts()[0] as f32 + trace.residual[0][0], in_all);
+        prop_assert_eq!(trace.spikes[1].counts()[0] as f32 + trace.residual[0].by_neuron()[0], in_all);
     }
 }
 
@@ -676,7 +676,7 @@ fn saturates(precision: Precision) {
     let samples = [Sample { index: 0, pixels: &pixels }];
     let trace = EventEngine::new(&network).run(&samples, &settings).unwrap();
     let limits: Vec<Vec<f32>> = network.layers().iter().map(|layer| layer.potential_limits(2000).unwrap()).collect();
-    assert_eq!(trace[0].residual, [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]);
+    assert_eq!(trace[0].residual.iter().map(Potentials::by_neuron).collect::<Vec<_>>(), [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]);
     for (_, device) in devices() {
         assert_eq!(DenseEngine::new(&network, &device, 1).run(&samples, &settings).unwrap(), trace);
     }
