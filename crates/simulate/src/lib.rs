@@ -52,7 +52,7 @@ use snn::{
 };
 
 use decompose::Decomposition;
-use measure::LayerProbe;
+use measure::{LayerProbe, RateProbes};
 use score::{Activity, EarlyScore, Score};
 
 /// Results on disk.
@@ -343,6 +343,7 @@ impl Early {
 /// The first samples' traces, kept to be looked at closely.
 struct Probed {
     traces: Vec<SampleTrace>,
+    rates: RateProbes,
     activity: Activity,
 }
 
@@ -359,7 +360,9 @@ impl Simulation<'_> {
         let bar = progress_bar(different_seeds.len() * samples.len(), options);
         let mut engine = self.engine(self.first_device);
         let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
-        let mut probed = Probed { traces: Vec::new(), activity: Activity::new(config.steps) };
+        let n_probed = config.probe_samples.min(samples.len());
+        let rates = RateProbes::new(self.first_device, n_probed);
+        let mut probed = Probed { traces: Vec::new(), rates, activity: Activity::new(config.steps) };
         let mut seeds = Vec::with_capacity(different_seeds.len());
         for (idx, &seed) in different_seeds.iter().enumerate() {
             if idx > 0 && config.faults.is_random() {
@@ -373,7 +376,7 @@ impl Simulation<'_> {
             seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
         bar.finish_and_clear();
-        Ok((self.record(seeds, &probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
+        Ok((self.record(seeds, probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
     }
 
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
@@ -393,17 +396,14 @@ impl Simulation<'_> {
         decisions
     }
 
-    /// What the populations' rates stand for, of the first samples: `[N, n_neurons]` per population.
-    fn ann_activations(&self, n_samples: usize) -> Vec<Vec<f32>> {
-        let mut activations = vec![Vec::new(); self.network.layers().len()];
-        for first in (0..n_samples).step_by(ANN_BATCH) {
-            let images = self.images(first, n_samples.min(first + ANN_BATCH));
-            let of_batch = self.ann.forward_with_activations(images);
-            for (all, of_batch) in activations.iter_mut().zip(of_batch) {
-                all.extend(values(of_batch));
-            }
+    /// Adds the rates of samples that have been run.
+    ///
+    /// - `first`: index of the first one
+    fn probe_rates(&self, probes: &mut RateProbes, first: usize, traces: &[SampleTrace]) {
+        for (first, traces) in (first..).step_by(ANN_BATCH).zip(traces.chunks(ANN_BATCH)) {
+            let activations = self.ann.forward_with_activations(self.images(first, first + traces.len()));
+            probes.add(self.first_device, traces, &activations.into_iter().map(values).collect::<Vec<_>>());
         }
-        activations
     }
 
     /// Images `[N, C·H·W]` of some samples on the device.
@@ -441,8 +441,12 @@ impl Simulation<'_> {
             if let Some(decomposition) = &mut decomposition {
                 decomposition.add(engine, &chunk, &traces, |index| usize::from(samples.label(index)))?;
             }
+            if let Some(probed) = &mut probed {
+                let n_probed = config.probe_samples.saturating_sub(first).min(traces.len());
+                self.probe_rates(&mut probed.rates, first, &traces[..n_probed]);
+            }
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
-            for ((index, trace), operations) in indices.zip(traces).zip(operations) {
+            for ((index, mut trace), operations) in indices.zip(traces).zip(operations) {
                 let label = usize::from(samples.label(index));
                 score.add(&trace, &operations, label, ann_decisions[index]);
                 if let Some(stopped) = &stopped {
@@ -451,6 +455,8 @@ impl Simulation<'_> {
                 if let Some(probed) = &mut probed {
                     probed.activity.add(&trace, &operations);
                     if index < n_kept {
+                        // Looked at already, and as large as the spikes.
+                        trace.residual.clear();
                         probed.traces.push(trace);
                     }
                 }
@@ -462,14 +468,13 @@ impl Simulation<'_> {
         Ok(SeedRecord { early_exit, loss, ..score.record(seed) })
     }
 
-    fn record(&self, seeds: Vec<SeedRecord>, probed: &Probed, ann_decisions: &[usize]) -> SimulationRecord {
+    fn record(&self, seeds: Vec<SeedRecord>, probed: Probed, ann_decisions: &[usize]) -> SimulationRecord {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let n_probed = config.probe_samples.min(probed.traces.len());
         let traces = &probed.traces[..n_probed];
-        let activations = self.ann_activations(n_probed);
         let images: Vec<Vec<f32>> = (0..n_probed).map(|index| samples.image(index)).collect();
-        let probes = measure::rates(self.first_device, traces, &activations);
+        let probes = probed.rates.into_layers(self.first_device);
         let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
             layers[1..].iter_mut().zip(&probes)

@@ -2,7 +2,6 @@
 
 use model::config::{Encoding, Readout};
 use report::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, RateMatch, SampleRaster};
-use report::statistic::correlation;
 use snn::probe::current_variance;
 use snn::{RunSettings, SampleTrace, SpikeTrain, SpikingLayer, SpikingNetwork};
 
@@ -66,45 +65,115 @@ pub struct LayerProbe {
     pub charge: Option<Charge>,
 }
 
-/// Rates against the trained network's activations, and potentials left, one entry per layer.
-///
-/// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
-pub fn rates(network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) -> Vec<LayerProbe> {
-    let of = |(idx, layer): (usize, &SpikingLayer)| {
-        let thresholds = layer.for_neurons(layer.thresholds());
-        // Never all at once: they take several times the memory of the spikes.
-        let counts: Vec<Vec<u32>> =
-            traces.iter().filter_map(|trace| trace.spikes.get(idx + 1)).map(SpikeTrain::counts).collect();
-        let pairs = counts.iter().enumerate().flat_map(|(sample, counts)| {
-            let n_steps = traces[sample].spikes[idx + 1].n_steps() as f64;
-            let scaled = activations[idx][sample * layer.n_out()..].iter().zip(&thresholds);
-            let scaled = scaled.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
-            scaled.zip(counts).map(move |(a, &count)| [a, f64::from(count) / n_steps])
-        });
-        let n_pairs = counts.len() * layer.n_out();
-        let residual = traces.iter().flat_map(|trace| trace.residual[idx].by_neuron());
-        let n_residual = (traces.len() * layer.n_out()) as f64;
-        let every = stride(n_pairs, layer.n_out());
-        LayerProbe {
-            rate_correlation: correlation(pairs.clone()),
-            charge: charge(&pairs),
-            residual_potential: residual.map(f64::from).sum::<f64>() / n_residual,
-            rate_match: RateMatch { name: layer.name().to_owned(), points: pairs.step_by(every).collect() },
-        }
-    };
-    network.layers().iter().enumerate().map(of).collect()
+/// Rates against the trained network's activations, and potentials left, of one sample after another.
+#[derive(Debug)]
+pub struct RateProbes {
+    n_samples: usize,
+    /// Samples added so far.
+    n_added: usize,
+    layers: Vec<LayerSums>,
 }
 
-/// - `pairs`: a/λ and rate
-fn charge(pairs: &(impl Iterator<Item = [f64; 2]> + Clone)) -> Option<Charge> {
-    let n_pairs = pairs.clone().count();
-    let mean = |of: fn([f64; 2]) -> f64| pairs.clone().map(of).sum::<f64>() / n_pairs as f64;
-    let expected = mean(|[a, _]| a.max(0.0));
-    (n_pairs > 0 && expected > 0.0).then(|| Charge {
-        expected,
-        clipped: mean(|[a, _]| (a - 1.0).max(0.0)) / expected,
-        delivered: mean(|[_, rate]| rate),
-    })
+/// Of one layer.
+#[derive(Debug, Default)]
+struct LayerSums {
+    pairs: PairSums,
+    residual: f64,
+    /// Some pairs of a/λ and rate.
+    kept: Vec<[f64; 2]>,
+}
+
+/// Sums over pairs of a/λ and rate.
+#[derive(Debug, Default)]
+struct PairSums {
+    n: f64,
+    sums: [f64; 2],
+    /// Of a²/λ², of squared rates, and of products.
+    products: [f64; 3],
+    /// Of what is positive of a/λ, and of what is above 1.
+    expected: f64,
+    clipped: f64,
+}
+
+impl RateProbes {
+    /// No samples yet.
+    ///
+    /// - `n_samples`: how many there will be
+    pub fn new(network: &SpikingNetwork, n_samples: usize) -> Self {
+        let layers = network.layers().iter().map(|_| LayerSums::default()).collect();
+        Self { n_samples, n_added: 0, layers }
+    }
+
+    /// Adds the next samples.
+    ///
+    /// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
+    pub fn add(&mut self, network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) {
+        for (idx, (layer, sums)) in network.layers().iter().zip(&mut self.layers).enumerate() {
+            let (n_neurons, thresholds) = (layer.n_out(), layer.for_neurons(layer.thresholds()));
+            let every = stride(self.n_samples * n_neurons, n_neurons);
+            for (sample, trace) in traces.iter().enumerate() {
+                sums.residual += trace.residual[idx].by_neuron().into_iter().map(f64::from).sum::<f64>();
+                let Some(train) = trace.spikes.get(idx + 1) else { continue };
+                let activations = activations[idx][sample * n_neurons..].iter().zip(&thresholds);
+                let scaled = activations.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
+                let first = (self.n_added + sample) * n_neurons;
+                for (neuron, (a, count)) in scaled.zip(train.counts()).enumerate() {
+                    let pair = [a, f64::from(count) / train.n_steps() as f64];
+                    sums.pairs.add(pair);
+                    if (first + neuron).is_multiple_of(every) {
+                        sums.kept.push(pair);
+                    }
+                }
+            }
+        }
+        self.n_added += traces.len();
+    }
+
+    /// One entry per layer.
+    pub fn into_layers(self, network: &SpikingNetwork) -> Vec<LayerProbe> {
+        let n_samples = self.n_added as f64;
+        let of = |(layer, sums): (&SpikingLayer, LayerSums)| LayerProbe {
+            rate_correlation: sums.pairs.correlation(),
+            charge: sums.pairs.charge(),
+            residual_potential: sums.residual / (n_samples * layer.n_out() as f64),
+            rate_match: RateMatch { name: layer.name().to_owned(), points: sums.kept },
+        };
+        network.layers().iter().zip(self.layers).map(of).collect()
+    }
+}
+
+impl PairSums {
+    fn add(&mut self, [a, rate]: [f64; 2]) {
+        self.n += 1.0;
+        for (sum, value) in self.sums.iter_mut().zip([a, rate]) {
+            *sum += value;
+        }
+        for (sum, product) in self.products.iter_mut().zip([a * a, rate * rate, a * rate]) {
+            *sum += product;
+        }
+        self.expected += a.max(0.0);
+        self.clipped += (a - 1.0).max(0.0);
+    }
+
+    /// `None` if one of both never changes.
+    fn correlation(&self) -> Option<f64> {
+        let Self { n, sums: [a, rate], products: [a_squared, rate_squared, product], .. } = *self;
+        let spreads = [n * a_squared - a * a, n * rate_squared - rate * rate];
+        // What rounding leaves of a spread of zero is no spread.
+        let varies = spreads.iter().zip([a_squared, rate_squared]).all(|(spread, of)| *spread > 1e-12 * n * of);
+        let r = (n * product - a * rate) / (spreads[0] * spreads[1]).sqrt();
+        (varies && r.is_finite()).then_some(r)
+    }
+
+    /// `None` if nothing is expected.
+    fn charge(&self) -> Option<Charge> {
+        let Self { n, sums: [_, delivered], expected, clipped, .. } = *self;
+        (expected > 0.0).then(|| Charge {
+            expected: expected / n,
+            clipped: clipped / expected,
+            delivered: delivered / n,
+        })
+    }
 }
 
 /// Distance between the pairs that are kept: one that shares no factor with the number of neurons, or always the same few
@@ -158,14 +227,36 @@ fn layer_raster(name: &str, train: &SpikeTrain) -> LayerRaster {
 
 #[cfg(test)]
 mod tests {
+    use report::statistic::correlation;
+
     use super::*;
+
+    fn sums(pairs: &[[f64; 2]]) -> PairSums {
+        let mut sums = PairSums::default();
+        pairs.iter().for_each(|&pair| sums.add(pair));
+        sums
+    }
 
     #[test]
     fn charge_is_the_one_computed_by_hand() {
-        let found = charge(&[[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]].into_iter()).unwrap();
+        let found = sums(&[[0.5, 0.25], [1.5, 1.0], [0.0, 0.25], [-1.0, 0.0]]).charge().unwrap();
         assert_eq!(found, Charge { expected: 0.5, clipped: 0.25, delivered: 0.375 });
         assert_eq!(found.delivered_share(), 1.0);
-        assert_eq!((charge(&[].into_iter()), charge(&[[0.0, 0.5]].into_iter())), (None, None));
+        assert_eq!((sums(&[]).charge(), sums(&[[0.0, 0.5]]).charge()), (None, None));
+    }
+
+    #[test]
+    fn correlation_of_sums_is_that_of_the_pairs() {
+        let pairs: Vec<[f64; 2]> =
+            (0..500).map(|k| [f64::from(k * 37 % 101) / 20.0, f64::from(k * 53 % 33) / 32.0]).collect();
+        let together: Vec<[f64; 2]> = pairs.iter().map(|&[a, rate]| [a, 0.3 * a + rate]).collect();
+        for pairs in [pairs, together] {
+            let (found, expected) = (sums(&pairs).correlation().unwrap(), correlation(pairs).unwrap());
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        // Two thirds of all neurons of 1/3 each, which sums of squares tell from each other by rounding alone.
+        let constant = sums(&[[1.0 / 3.0, 0.2], [1.0 / 3.0, 0.7], [1.0 / 3.0, 0.1]]);
+        assert_eq!((constant.correlation(), sums(&[]).correlation()), (None, None));
     }
 
     #[test]

@@ -394,11 +394,11 @@ mod tests {
         // ½ a step: 1, 1.5 fires → 0.25, 0.75, 1.25 fires → 0, 0.5, 1.
         let trace = run(Reset::Subtract);
         assert_eq!((0..6).map(|step| trace.spikes[1].n_spikes(step)).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 0]);
-        assert_eq!(trace.residual[0], [1.0]);
+        assert_eq!(trace.residual[0].by_neuron(), [1.0]);
         // 1, 1.5 fires → 0, 0.5, 1, 1.5 fires → 0, 0.5.
         let trace = run(Reset::Zero);
         assert_eq!((0..6).map(|step| trace.spikes[1].n_spikes(step)).collect::<Vec<_>>(), [0, 1, 0, 0, 1, 0]);
-        assert_eq!(trace.residual[0], [0.5]);
+        assert_eq!(trace.residual[0].by_neuron(), [0.5]);
     }
 
     #[test]
@@ -458,7 +458,7 @@ mod tests {
         };
         let sample = [Sample { index: 0, pixels: &[1.0] }];
         let trace = EventEngine::new(&faulty).run(&sample, &settings).unwrap().remove(0);
-        assert_eq!((trace.spikes[1].n_spikes_in_all(), trace.residual[0][0]), (0, 0.5));
+        assert_eq!((trace.spikes[1].n_spikes_in_all(), trace.residual[0].by_neuron()[0]), (0, 0.5));
         // Its bias of ¼ alone.
         assert_eq!(trace.readout, [0.75, 1.0, 1.25, 1.5, 1.75]);
     }

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::patterns::{self, Patterns};
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
+use super::patterns::{self, Patterns};
 use crate::network::SpikingLayer;
 use crate::simd::{Addend, Aligned, Potential, Table, integer};
 use crate::spikes::SpikeTrain;
@@ -324,6 +324,11 @@ impl GatherLayer {
     /// Whether there is one site per block of channels, so that it pays to run many samples with the weights of a block.
     pub(crate) fn has_one_position(&self) -> bool {
         self.sites.n_sites() == 1
+    }
+
+    #[cfg(test)]
+    pub(super) fn looks_up(&self) -> bool {
+        matches!(self.packed, Packed::Patterns(_))
     }
 
     /// - `spikes`: of the input and of the layers so far

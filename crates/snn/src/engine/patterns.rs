@@ -77,9 +77,8 @@ impl Patterns {
             let set = (0..n_bits).filter(|bit| combination >> bit & 1 == 1);
             set.filter_map(|bit| weight(row, bit, lane)).fold(0, i16::wrapping_add)
         };
-        let of_row = |row| {
-            std::array::from_fn(|combination| Aligned(std::array::from_fn(|lane| sum(row, combination, lane))))
-        };
+        let of_row =
+            |row| std::array::from_fn(|combination| Aligned(std::array::from_fn(|lane| sum(row, combination, lane))));
         let half = n_positions * stride * n_inputs;
         Some(Self {
             source: connection.wiring.source,

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::dense::{MAX_ELEMENTS, samples_per_batch, steps_per_chunk};
 use super::event::every_simd_level;
+use super::gather::GatherLayer;
 use super::*;
 use crate::faults::device;
 use crate::grid::Precision;
@@ -359,6 +360,10 @@ fn convs() -> Vec<Conv> {
         // More channels than a site holds, in groups.
         Conv { groups: [70, 1, 1], pool: None, ..plain },
         Conv { size: 1, stride: 2, padding: 0, pool: pool(PoolKind::Mean, 3, 1), ..plain },
+        // Few inputs per row: one channel under a large kernel and with a stride, and two.
+        Conv { groups: [1, 1, 16], size: 5, padding: 2, ..plain },
+        Conv { groups: [1, 1, 16], stride: 2, ..plain },
+        Conv { groups: [1, 2, 32], pool: None, ..plain },
     ]
 }
 
@@ -426,9 +431,12 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
     for (precision, batches) in runs {
         agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70, batches);
         for conv in convs() {
-            agree_everywhere(&conv_network([8, 7], conv, 9, precision), 10, batches);
+            agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10, batches);
         }
     }
+    let first_layer = |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, INTEGERS).layers()[0]);
+    // Those three, and the kernel of one pixel.
+    assert_eq!(convs().into_iter().filter(|&conv| first_layer(conv).looks_up()).count(), 4);
 }
 
 /// Every fault alone, and all of them together.
@@ -676,7 +684,10 @@ fn saturates(precision: Precision) {
     let samples = [Sample { index: 0, pixels: &pixels }];
     let trace = EventEngine::new(&network).run(&samples, &settings).unwrap();
     let limits: Vec<Vec<f32>> = network.layers().iter().map(|layer| layer.potential_limits(2000).unwrap()).collect();
-    assert_eq!(trace[0].residual.iter().map(Potentials::by_neuron).collect::<Vec<_>>(), [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]);
+    assert_eq!(
+        trace[0].residual.iter().map(Potentials::by_neuron).collect::<Vec<_>>(),
+        [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]
+    );
     for (_, device) in devices() {
         assert_eq!(DenseEngine::new(&network, &device, 1).run(&samples, &settings).unwrap(), trace);
     }
