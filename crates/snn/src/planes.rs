@@ -251,6 +251,24 @@ impl Planes {
         n
     }
 
+    /// Whether no count is greater than a limit.
+    #[inline(always)]
+    pub(crate) fn are_at_most(&self, limit: usize) -> bool {
+        if limit >> self.depth > 0 {
+            return true;
+        }
+        let mut any = [0; LANES];
+        for step in 0..self.n_steps {
+            for first in (0..self.n_words).step_by(LANES) {
+                let mut counts = [[0; LANES]; TOTAL_BITS];
+                let counts = &mut counts[..self.depth];
+                counts.iter_mut().zip(self.at(step)).for_each(|(bits, words)| *bits = load(words, first));
+                any = each(&any, &greater(counts, limit), |a, b| a | b);
+            }
+        }
+        any == [0; LANES]
+    }
+
     /// Writes the counts around their rounded mean over the steps.
     ///
     /// - returns `false` where that saves less than an eighth of what is to be added up, or the counts are too large; the
@@ -509,6 +527,15 @@ mod tests {
         // One that spikes half of the time is left as it is.
         assert_eq!([0, 1, 2].map(|bit| total(&above, bit)), [0, 2, 4]);
         assert_eq!([0, 1, 2].map(|bit| total(&below, bit)), [2, 0, 0]);
+    }
+
+    #[test]
+    fn counts_are_at_most_the_greatest_of_them() {
+        let counts = [3, 0, 4, 1];
+        let digit = |digit: usize| train([4, 1, 1], 2, |step, neuron| step == 1 && counts[neuron] >> digit & 1 == 1);
+        let planes = of_trains(&[digit(0), digit(1), digit(2)]);
+        let limits: Vec<usize> = (0..10).filter(|&limit| planes.are_at_most(limit)).collect();
+        assert_eq!(limits, [4, 5, 6, 7, 8, 9]);
     }
 
     #[test]

@@ -279,7 +279,13 @@ const BURST: usize = 4;
 /// [`list_bits`] of `G` groups of bits, compressed.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch: u32, to: &mut [u32]) {
+fn list_groups<const G: usize, const T: usize>(
+    simd: pulp::x86::V4,
+    bits: u64,
+    terms: [(u64, u32); T],
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
     let mut lanes = [0; LANES];
     for lane in 0..LANES {
         lanes[lane] = first.wrapping_add(lane as u32 * pitch);
@@ -287,7 +293,12 @@ fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch
     let places: pulp::u32x16 = pulp::cast(lanes);
     let (mut chosen, mut before) = ([places; G], [0; G]);
     for group in 0..G {
-        let places = simd.wrapping_add_u32x16(places, simd.splat_u32x16((LANES * group) as u32 * pitch));
+        let mut places = simd.wrapping_add_u32x16(places, simd.splat_u32x16((LANES * group) as u32 * pitch));
+        for (bits, term) in terms {
+            let (more, term) = ((bits >> (LANES * group)) as u16, simd.splat_u32x16(term));
+            let now = pulp::cast(places);
+            places = pulp::cast(simd.avx512f._mm512_mask_add_epi32(now, more, now, pulp::cast(term)));
+        }
         let mask = (bits >> (LANES * group)) as u16;
         chosen[group] = pulp::cast(simd.avx512f._mm512_maskz_compress_epi32(mask, pulp::cast(places)));
         // Counted anew from the first bit, so that no count waits for the one before.
@@ -303,12 +314,14 @@ fn list_groups<const G: usize>(simd: pulp::x86::V4, bits: u64, first: u32, pitch
 
 /// Writes `first` plus `pitch` times the place of each bit that is set, in order, and returns how many numbers that is.
 ///
+/// - `terms`: what else is added where a bit is set, of other bits
 /// - `n_bits`: above which none is set, 64 at most
 /// - `to`: room for 64 numbers and [`LANES`] more; what lies behind those written means nothing then
 #[inline(always)]
-pub(crate) fn list_bits<S: Simd>(
+pub(crate) fn list_bits<S: Simd, const T: usize>(
     simd: S,
     mut bits: u64,
+    terms: [(u64, u32); T],
     n_bits: usize,
     [first, pitch]: [u32; 2],
     to: &mut [u32],
@@ -318,10 +331,10 @@ pub(crate) fn list_bits<S: Simd>(
     if let Some(simd) = avx512(simd) {
         match n_bits.div_ceil(LANES) {
             0 => {}
-            1 => list_groups::<1>(simd, bits, first, pitch, to),
-            2 => list_groups::<2>(simd, bits, first, pitch, to),
-            3 => list_groups::<3>(simd, bits, first, pitch, to),
-            _ => list_groups::<4>(simd, bits, first, pitch, to),
+            1 => list_groups::<1, T>(simd, bits, terms, [first, pitch], to),
+            2 => list_groups::<2, T>(simd, bits, terms, [first, pitch], to),
+            3 => list_groups::<3, T>(simd, bits, terms, [first, pitch], to),
+            _ => list_groups::<4, T>(simd, bits, terms, [first, pitch], to),
         }
         return n;
     }
@@ -330,7 +343,12 @@ pub(crate) fn list_bits<S: Simd>(
     while end < n {
         // What is behind the last bit is written over: a branch for each would cost more.
         for to in &mut to[end..end + BURST] {
-            *to = first.wrapping_add(bits.trailing_zeros().wrapping_mul(pitch));
+            let place = bits.trailing_zeros();
+            *to = first.wrapping_add(place.wrapping_mul(pitch));
+            for (bits, term) in terms {
+                // Behind the last bit it means nothing.
+                *to = to.wrapping_add((bits.wrapping_shr(place) as u32 & 1).wrapping_mul(term));
+            }
             bits &= bits.wrapping_sub(1);
         }
         end += BURST;
@@ -368,15 +386,15 @@ mod tests {
 
     use super::*;
 
-    struct ListBits(u64, usize, [u32; 2]);
+    struct ListBits(u64, [(u64, u32); 2], usize, [u32; 2]);
 
     impl WithSimd for ListBits {
         type Output = Vec<u32>;
 
         fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
-            let Self(bits, n_bits, first_and_pitch) = self;
+            let Self(bits, terms, n_bits, first_and_pitch) = self;
             let mut to = vec![0; 64 + LANES];
-            let n = list_bits(simd, bits, n_bits, first_and_pitch, &mut to);
+            let n = list_bits(simd, bits, terms, n_bits, first_and_pitch, &mut to);
             to.truncate(n);
             to
         }
@@ -460,13 +478,17 @@ mod tests {
         #[test]
         fn every_level_lists_the_places_of_the_bits_that_are_set(
             bits in any::<u64>(), sparse in any::<u64>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 1..500_u32,
+            terms in any::<[(u64, u32); 2]>(),
         ) {
             for bits in [bits, bits & sparse, 0, u64::MAX].map(|bits| bits & (u64::MAX >> (64 - n_bits))) {
-                let places = (0..64_u32).filter(|place| bits >> place & 1 == 1).map(|place| first.wrapping_add(place * pitch));
-                let expected = places.collect::<Vec<_>>();
-                prop_assert_eq!(&ListBits(bits, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
+                let expected = (0..64_u32).filter(|place| bits >> place & 1 == 1).map(|place| {
+                    let terms = terms.iter().filter(|(of, _)| of >> place & 1 == 1);
+                    terms.fold(first.wrapping_add(place * pitch), |sum, (_, term)| sum.wrapping_add(*term))
+                });
+                let expected = expected.collect::<Vec<_>>();
+                prop_assert_eq!(&ListBits(bits, terms, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
                 for arch in levels() {
-                    prop_assert_eq!(&arch.dispatch(ListBits(bits, n_bits, [first, pitch])), &expected);
+                    prop_assert_eq!(&arch.dispatch(ListBits(bits, terms, n_bits, [first, pitch])), &expected);
                 }
             }
         }

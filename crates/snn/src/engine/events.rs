@@ -43,11 +43,26 @@ pub(super) struct Input {
     segments: Option<Segments>,
     /// Bytes of a row of weights.
     pitch: u32,
-    /// Of each range, bytes from the weights to twice the weights, and so on.
-    per_digit: Vec<u32>,
-    /// Binary digits of the largest count.
-    n_digits: usize,
+    /// Of each range, bytes from the weights times a factor to those times the next.
+    per_factor: Vec<u32>,
+    factors: Factors,
 }
+
+/// What an input's weights are multiplied with, each in rows of its own.
+#[derive(Debug, Clone, Copy)]
+enum Factors {
+    /// Powers of two: a count is listed once for each of so many binary digits that is set.
+    Digits(usize),
+    /// Numbers up to this: a count is listed once.
+    Values(usize),
+}
+
+/// Most bytes of all rows of weights of a layer's inputs that are listed by their values: those that count often stay in the
+/// second-level cache.
+const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// Binary digits of the greatest value.
+const VALUE_DIGITS: usize = 3;
 
 /// Up to 64 inputs whose bits lie side by side.
 #[derive(Debug)]
@@ -184,20 +199,37 @@ impl Entries {
         self.starts.resize(self.starts.len().max(counts.n_steps * n_rows + 1), 0);
     }
 
-    /// Lists inputs, each once for every digit of its count that is set.
+    /// Lists inputs, by copies where there are segments.
     #[inline(always)]
-    fn list<S: Simd>(&mut self, simd: S, counts: &Planes, runs: &[Run], pitches: [u32; 2]) {
-        self.renew(counts, runs.iter().filter(|run| run.ends).count());
+    fn list_all<S: Simd>(
+        &mut self,
+        simd: S,
+        terms: &impl Terms,
+        runs: &[Run],
+        segments: Option<&Segments>,
+        listed: &mut (Vec<u32>, Vec<u32>),
+    ) {
+        match segments {
+            Some(segments) => segments.list(simd, terms, listed, self),
+            None => self.list(simd, terms, runs),
+        }
+    }
+
+    /// Lists inputs.
+    #[inline(always)]
+    fn list<S: Simd>(&mut self, simd: S, terms: &impl Terms, runs: &[Run]) {
+        self.renew(terms.counts(), runs.iter().filter(|run| run.ends).count());
         if self.is_empty {
             return;
         }
         let Self { inputs, starts, .. } = self;
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
-        let room = room(runs, counts);
-        for step in Step::all(counts) {
+        let room = room(runs, terms);
+        for step in 0..terms.counts().n_steps {
+            let step = terms.step(step);
             make_room(inputs, end + room);
             for run in runs {
-                end += run.list(simd, &step, pitches, &mut inputs[end..]);
+                end += terms.list(simd, &step, run, &mut inputs[end..]);
                 if run.ends {
                     *starts.next().expect("as many as there are rows") = end as u32;
                 }
@@ -253,23 +285,23 @@ impl Segments {
     fn list<S: Simd>(
         &self,
         simd: S,
-        counts: &Planes,
-        pitches: [u32; 2],
+        terms: &impl Terms,
         (listed, cuts): &mut (Vec<u32>, Vec<u32>),
         entries: &mut Entries,
     ) {
-        entries.renew(counts, self.strips.len() * self.n_rows);
+        entries.renew(terms.counts(), self.strips.len() * self.n_rows);
         if entries.is_empty {
             return;
         }
         let Entries { inputs, starts, .. } = entries;
         cuts.resize(self.n_rows * self.n + 1, 0);
         let (mut end, mut starts) = (0, starts[1..].iter_mut());
-        make_room(listed, room(&self.runs, counts));
-        for step in Step::all(counts) {
+        make_room(listed, room(&self.runs, terms));
+        for step in 0..terms.counts().n_steps {
+            let step = terms.step(step);
             let (mut end_of_listed, mut ends) = (0, cuts[1..].iter_mut());
             for run in &self.runs {
-                end_of_listed += run.list(simd, &step, pitches, &mut listed[end_of_listed..]);
+                end_of_listed += terms.list(simd, &step, run, &mut listed[end_of_listed..]);
                 if run.ends {
                     *ends.next().expect("as many as there are segments") = end_of_listed as u32;
                 }
@@ -296,8 +328,8 @@ impl Segments {
 }
 
 /// Entries that a step's lists of runs may have, and what is written behind the last.
-fn room(runs: &[Run], counts: &Planes) -> usize {
-    runs.iter().map(|run| run.len).sum::<usize>() * counts.n_planes() + 64 + LANES
+fn room(runs: &[Run], terms: &impl Terms) -> usize {
+    runs.iter().map(|run| run.len).sum::<usize>() * terms.n_per_input() + 64 + LANES
 }
 
 #[inline(always)]
@@ -307,25 +339,111 @@ fn make_room(entries: &mut Vec<u32>, n: usize) {
     }
 }
 
-/// The counts of a step.
-struct Step<'a> {
+/// How inputs with a count become entries.
+trait Terms {
+    /// What is read of a step.
+    type Step;
+    fn counts(&self) -> &Planes;
+    /// Entries that an input may have.
+    fn n_per_input(&self) -> usize;
+    fn step(&self, step: usize) -> Self::Step;
+    /// Lists what is there of a run, and returns how many entries that is.
+    ///
+    /// - `entries`: with [`room`]
+    fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize;
+}
+
+/// An entry for each binary digit that is set.
+struct Digits<'a> {
     counts: &'a Planes,
-    /// Which step.
+    /// Bytes of a row of weights, and of all rows of a digit.
+    pitches: [u32; 2],
+}
+
+/// The counts of a step, digit by digit.
+struct DigitsStep<'a> {
     at: usize,
-    /// Their lowest digits.
     lowest: &'a [u64],
-    /// Where any other is set; `None` if there are no others.
+    /// Where any other digit is set; `None` if there are no others.
     higher: Option<&'a [u64]>,
 }
 
-impl<'a> Step<'a> {
-    fn all(counts: &'a Planes) -> impl Iterator<Item = Self> {
-        (0..counts.n_steps).map(move |step| Self {
-            counts,
-            at: step,
-            lowest: counts.plane(step, 0),
-            higher: (counts.n_planes() > 1).then(|| counts.higher(step)),
-        })
+impl<'a> Terms for Digits<'a> {
+    type Step = DigitsStep<'a>;
+
+    #[inline(always)]
+    fn counts(&self) -> &Planes {
+        self.counts
+    }
+
+    fn n_per_input(&self) -> usize {
+        self.counts.n_planes()
+    }
+
+    #[inline(always)]
+    fn step(&self, step: usize) -> DigitsStep<'a> {
+        let higher = (self.counts.n_planes() > 1).then(|| self.counts.higher(step));
+        DigitsStep { at: step, lowest: self.counts.plane(step, 0), higher }
+    }
+
+    #[inline(always)]
+    fn list<S: Simd>(&self, simd: S, step: &DigitsStep<'a>, run: &Run, entries: &mut [u32]) -> usize {
+        let ([pitch, per_digit], &Run { len, entry, .. }) = (self.pitches, run);
+        let mut end = 0;
+        let bits = run.bits(step.lowest);
+        // Few bits are often none, and rightly guessed to be.
+        if bits != 0 || len > LANES {
+            end += list_bits(simd, bits, [], len, [entry, pitch], entries);
+        }
+        if step.higher.is_none_or(|higher| run.bits(higher) == 0) {
+            return end;
+        }
+        for plane in 1..self.counts.n_planes() {
+            let bits = run.bits(self.counts.plane(step.at, plane));
+            let entry = entry + plane as u32 * per_digit;
+            end += list_bits(simd, bits, [], len, [entry, pitch], &mut entries[end..]);
+        }
+        end
+    }
+}
+
+/// One entry for each input whose count is not zero.
+struct Values<'a> {
+    counts: &'a Planes,
+    /// Bytes of a row of weights, and of all rows of a value.
+    pitches: [u32; 2],
+}
+
+impl<'a> Terms for Values<'a> {
+    /// Digits, lowest first.
+    type Step = [Option<&'a [u64]>; VALUE_DIGITS];
+
+    #[inline(always)]
+    fn counts(&self) -> &Planes {
+        self.counts
+    }
+
+    fn n_per_input(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn step(&self, step: usize) -> Self::Step {
+        std::array::from_fn(|digit| (digit < self.counts.n_planes()).then(|| self.counts.plane(step, digit)))
+    }
+
+    #[inline(always)]
+    fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
+        let ([pitch, per_value], &Run { len, entry, .. }) = (self.pitches, run);
+        let [ones, twos, fours] = step.map(|words| words.map_or(0, |words| run.bits(words)));
+        let present = ones | twos | fours;
+        if present == 0 && len <= LANES {
+            return 0;
+        }
+        // There are no rows of zero times the weights.
+        let first = entry.wrapping_sub(per_value);
+        let terms = [(ones, per_value), (twos, 2 * per_value), (fours, 4 * per_value)];
+        list_bits(simd, present, terms, len, [first, pitch], entries)
     }
 }
 
@@ -360,29 +478,6 @@ impl Run {
         }
         bits & self.mask
     }
-
-    /// Lists what is set, and returns how many entries that is.
-    ///
-    /// - `pitches`: bytes of a row of weights, and of all rows of a digit
-    /// - `entries`: with [`room`]
-    #[inline(always)]
-    fn list<S: Simd>(&self, simd: S, step: &Step<'_>, [pitch, per_digit]: [u32; 2], entries: &mut [u32]) -> usize {
-        let (mut end, &Self { len, entry, .. }) = (0, self);
-        let bits = self.bits(step.lowest);
-        // Few bits are often none, and rightly guessed to be.
-        if bits != 0 || len > LANES {
-            end += list_bits(simd, bits, len, [entry, pitch], entries);
-        }
-        if step.higher.is_none_or(|higher| self.bits(higher) == 0) {
-            return end;
-        }
-        for plane in 1..step.counts.n_planes() {
-            let bits = self.bits(step.counts.plane(step.at, plane));
-            let entry = entry + plane as u32 * per_digit;
-            end += list_bits(simd, bits, len, [entry, pitch], &mut entries[end..]);
-        }
-        end
-    }
 }
 
 impl Input {
@@ -407,7 +502,7 @@ impl Input {
             (0..sites.n_blocks()).map(range).collect()
         };
         let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
-        let n_digits = (usize::BITS - wiring.multiplicity().leading_zeros()) as usize;
+        let multiplicity = wiring.multiplicity();
         let input = Self {
             source,
             max_pools,
@@ -419,16 +514,19 @@ impl Input {
             runs: Vec::new(),
             segments: None,
             pitch,
-            per_digit: Vec::new(),
-            n_digits,
+            per_factor: Vec::new(),
+            factors: Factors::Digits((usize::BITS - multiplicity.leading_zeros()) as usize),
         };
-        let rows_per_digit = |range: &Range<usize>| {
+        let rows_per_factor = |range: &Range<usize>| {
             let before = (n_positions - 1) * kernel.stride * range.len();
             before + kernel.size * input.span(sites) * range.len()
         };
         let bytes =
             |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
-        let per_digit: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_digit(range))).collect();
+        let per_factor: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_factor(range))).collect();
+        let most: usize = per_factor.iter().map(|&bytes| bytes as usize).max().unwrap_or(0);
+        let by_value = !kernel.is_dense() && multiplicity < 1 << VALUE_DIGITS && multiplicity * most <= MAX_VALUE_BYTES;
+        let factors = if by_value { Factors::Values(multiplicity) } else { input.factors };
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
             for (strip, row) in (0..sites.n_columns()).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
@@ -453,7 +551,7 @@ impl Input {
         let strips: Vec<_> = (0..sites.n_columns()).map(|strip| input.strip(sites, strip)).collect();
         let is_whole = input.ranges.len() == 1;
         let segments = is_whole.then(|| Segments::new(&strips, kernel.input, input.span(sites), pitch)).flatten();
-        Self { runs, segments, per_digit, ..input }
+        Self { runs, segments, per_factor, factors, ..input }
     }
 
     /// Where a strip's columns begin, in the padding perhaps, and those that there are.
@@ -474,9 +572,12 @@ impl Input {
         self.kernel.stride * self.range(block).len()
     }
 
-    /// Binary digits of the largest count, each with rows of as many times the weights.
-    pub(super) fn n_digits(&self) -> usize {
-        self.n_digits
+    /// What the weights are multiplied with, in the order of their rows.
+    pub(super) fn factors(&self) -> Vec<f32> {
+        match self.factors {
+            Factors::Digits(n) => (0..n).map(|digit| 2_f32.powi(digit as i32)).collect(),
+            Factors::Values(most) => (1..=most).map(|value| value as f32).collect(),
+        }
     }
 
     fn range(&self, block: usize) -> &Range<usize> {
@@ -537,15 +638,16 @@ impl Input {
         Slice { rows: strip + rows.start..strip + rows.end, place }
     }
 
-    /// The least and the greatest entry of each run of a slice, for each digit.
+    /// The least and the greatest entry of each run of a slice, for each factor.
     pub(super) fn bounds(&self, block: usize, slice: &Slice) -> impl Iterator<Item = [u32; 2]> {
         let range = block.min(self.runs.len() - 1);
-        let (runs, per_digit) = (&self.runs[range], self.per_digit[range]);
+        let (runs, per_factor) = (&self.runs[range], self.per_factor[range]);
+        let n_factors = self.factors().len() as u32;
         let [first, end] = [slice.rows.start, slice.rows.end].map(|row| runs.partition_point(|run| run.row < row));
         let read = runs[first..end].iter().filter(|run| run.len > 0);
         read.flat_map(move |run| {
-            (0..self.n_digits as u32).map(move |digit| {
-                let least = run.entry + digit * per_digit;
+            (0..n_factors).map(move |factor| {
+                let least = run.entry + factor * per_factor;
                 [least, least + (run.len - 1) as u32 * self.pitch]
             })
         })
@@ -575,27 +677,40 @@ impl Input {
             None => counts.copy(train),
             Some(sums) => counts.sum(simd, train, sums, other),
         }
-        let is_centred = self.has_long_lists && counts.centre(centred);
-        let n_planes = if is_centred { centred.n_planes() } else { counts.n_planes() };
-        assert!(n_planes <= self.n_digits, "counts are at most what pools add up: others have no rows of weights");
-        let ranges = self.runs.iter().zip(&self.per_digit);
-        for ((runs, &per_digit), Counts { base, above, below }) in ranges.zip(lists) {
-            let pitches = [self.pitch, per_digit];
-            if is_centred {
-                base.list(simd, &centred.base, runs, pitches);
-                above.list(simd, &centred.above, runs, pitches);
-                below.list(simd, &centred.below, runs, pitches);
-            } else {
-                base.clear();
-                match &self.segments {
-                    Some(segments) => segments.list(simd, counts, pitches, listed, above),
-                    None => above.list(simd, counts, runs, pitches),
+        let ranges = self.runs.iter().zip(&self.per_factor).zip(lists);
+        match self.factors {
+            Factors::Digits(n_digits) => {
+                let is_centred = self.has_long_lists && counts.centre(centred);
+                let n_planes = if is_centred { centred.n_planes() } else { counts.n_planes() };
+                assert!(n_planes <= n_digits, "{MOST}");
+                for ((runs, &per_digit), Counts { base, above, below }) in ranges {
+                    let terms = |counts| Digits { counts, pitches: [self.pitch, per_digit] };
+                    if is_centred {
+                        base.list(simd, &terms(&centred.base), runs);
+                        above.list(simd, &terms(&centred.above), runs);
+                        below.list(simd, &terms(&centred.below), runs);
+                    } else {
+                        base.clear();
+                        above.list_all(simd, &terms(counts), runs, self.segments.as_ref(), listed);
+                        below.clear();
+                    }
                 }
-                below.clear();
+            }
+            Factors::Values(most) => {
+                assert!(counts.are_at_most(most), "{MOST}");
+                for ((runs, &per_value), Counts { base, above, below }) in ranges {
+                    let terms = Values { counts, pitches: [self.pitch, per_value] };
+                    base.clear();
+                    above.list_all(simd, &terms, runs, self.segments.as_ref(), listed);
+                    below.clear();
+                }
             }
         }
     }
 }
+
+/// Counts are at most what pools add up.
+const MOST: &str = "counts of which there are rows of weights";
 
 /// Lists the inputs of a layer.
 pub(super) struct Listing<'a> {
@@ -647,7 +762,8 @@ mod tests {
         #[test]
         fn strips_are_the_same_copied_and_listed(
             (channels, height, width) in (1..70_usize, 1..9_usize, 1..9_usize), out in 1..100_usize, size in 1..6_usize,
-            (stride, padding) in (1..4_usize, 0..4_usize), pooled in any::<bool>(), seed in any::<u64>(),
+            (stride, padding) in (1..4_usize, 0..4_usize), pooled in any::<bool>(), by_value in any::<bool>(),
+            seed in any::<u64>(),
         ) {
             prop_assume!(height.min(width) + 2 * padding >= size);
             let pools = if pooled { vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [1, 1] }] } else { Vec::new() };
@@ -671,9 +787,15 @@ mod tests {
                 Some(sums) => counts.sum(simd, &train, sums, &mut Planes::default()),
             }
             let (mut listed, mut copied) = (Entries::default(), Entries::default());
-            let pitches = [input.pitch, input.per_digit[0]];
-            listed.list(simd, &counts, &input.runs[0], pitches);
-            segments.list(simd, &counts, pitches, &mut (Vec::new(), Vec::new()), &mut copied);
+            let digits = Digits { counts: &counts, pitches: [input.pitch, input.per_factor[0]] };
+            let values = Values { counts: &counts, pitches: [input.pitch, input.per_factor[0]] };
+            if by_value {
+                listed.list(simd, &values, &input.runs[0]);
+                segments.list(simd, &values, &mut (Vec::new(), Vec::new()), &mut copied);
+            } else {
+                listed.list(simd, &digits, &input.runs[0]);
+                segments.list(simd, &digits, &mut (Vec::new(), Vec::new()), &mut copied);
+            }
             prop_assert_eq!((listed.is_empty, listed.n_rows), (copied.is_empty, copied.n_rows));
             for (step, strip_row) in (0..counts.n_steps).flat_map(|step| (0..listed.n_rows).map(move |row| (step, row))) {
                 if !listed.is_empty {

@@ -231,14 +231,14 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
         let (mut rows, mut first_rows) = (Vec::new(), Vec::new());
         for (input, synapses) in inputs.iter().zip(layer.connections()) {
             first_rows.push(rows.len() + (P - 1) * input.stride(block));
-            for digit in 0..input.n_digits() {
+            for factor in input.factors() {
                 // The columns that only the first position reads lie before the others' first.
                 rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
                 for at in input.rows(sites, block) {
                     let mut row = [N::ZERO; L];
                     for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
                         if let Some(at) = input.weight(block, at, channel, position) {
-                            *value = weight(channel, synapses.row(channel)[at] * 2_f32.powi(digit as i32));
+                            *value = weight(channel, synapses.row(channel)[at] * factor);
                         }
                     }
                     rows.push(row);
