@@ -145,7 +145,7 @@ impl Planes {
             let n_planes = other.depth + (usize::BITS - (pool.offsets.len() - 1).leading_zeros()) as usize;
             self.reset(n_planes, train.n_steps(), pool.n_rows * pools.row_words);
             match n_planes {
-                // Windows of two by two spikes, whose sums are held in registers.
+                // As in windows of two by two spikes: sums stay in registers.
                 3 => self.sum_windows::<3>(other, pool, pools.row_words),
                 _ => self.sum_windows::<TOTAL_BITS>(other, pool, pools.row_words),
             }

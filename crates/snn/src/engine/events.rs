@@ -57,8 +57,8 @@ enum Factors {
     Values(usize),
 }
 
-/// Most bytes of all rows of weights of a layer's inputs that are listed by their values: those that count often stay in the
-/// second-level cache.
+/// Most bytes of the rows of weights of inputs that are listed by their values: with more, they would not stay in the second-level
+/// cache, and there are fewer rows by digit.
 const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Binary digits of the greatest value.

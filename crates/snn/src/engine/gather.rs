@@ -2,8 +2,9 @@
 //!
 //! Neurons are taken in *sites* that lie side by side with channels last: up to [`WIDE`] channels of a position, or all channels
 //! of a few neighbouring positions of a row. Their sums stay in registers while a list of inputs ([`super::events`]) is walked
-//! through, each input standing for a row of weights, one per neuron of the site. A convolution's site reads a slice of the lists;
-//! nothing is unfolded, and an input that is silent costs nothing. Where two positions make up a site, they share their weights,
+//! through, each input standing for a row of weights, one per neuron of the site, times its count. A convolution's site reads a
+//! slice of the lists; nothing is unfolded, and an input that is silent costs nothing. Where few inputs of a row are seen, sums are
+//! looked up instead ([`super::patterns`]). Where two positions make up a site, they share their weights,
 //! which then stay in the first-level cache more often.
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
@@ -76,8 +77,8 @@ enum Packed {
 /// `P · L`: neurons of a site
 #[derive(Debug)]
 struct Block<N, const P: usize, const L: usize, const W: usize> {
-    /// Connection by connection, digit of a count by digit, row of the kernel by row, column of what the site covers by column, input
-    /// by input.
+    /// Connection by connection, factor of the weights by factor, row of the kernel by row, column of what the site covers by column,
+    /// input by input.
     rows: Table<N, P, L>,
     /// First row of each connection. A stride of the kernel before the first position's weights for an input are the second's.
     first_rows: Vec<usize>,
