@@ -185,10 +185,28 @@ pub(crate) trait Potential:
     fn within(self, limit: Self) -> Self;
     /// Bit k is 1 where value k is at least its bound; not where either is NaN.
     fn at_least<S: Simd>(simd: S, values: &[Self; LANES], bounds: &[Self; LANES]) -> u16;
+    /// The same; what is at least its bound is lowered by it.
+    fn lower<S: Simd>(simd: S, values: &mut [Self; LANES], bounds: &[Self; LANES]) -> u16;
 }
 
 macro_rules! at_least {
-    ($number:ty, $of_eight:ty, $avx512:ident, $avx2:ident) => {
+    ($number:ty, $of_eight:ty, $avx512:ident, $subtract:ident, $avx2:ident) => {
+        #[inline(always)]
+        fn lower<S: Simd>(simd: S, values: &mut [$number; LANES], bounds: &[$number; LANES]) -> u16 {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx512(simd) {
+                let mask = simd.$avx512(pulp::cast(*values), pulp::cast(*bounds)).0;
+                let now = pulp::cast(*values);
+                *values = pulp::cast(simd.avx512f.$subtract(now, mask, now, pulp::cast(*bounds)));
+                return mask;
+            }
+            let bits = Self::at_least(simd, values, bounds);
+            for lane in 0..LANES {
+                values[lane] = if values[lane] >= bounds[lane] { values[lane] - bounds[lane] } else { values[lane] };
+            }
+            bits
+        }
+
         #[inline(always)]
         fn at_least<S: Simd>(simd: S, values: &[$number; LANES], bounds: &[$number; LANES]) -> u16 {
             #[cfg(target_arch = "x86_64")]
@@ -221,7 +239,7 @@ impl Potential for f32 {
     fn within(self, limit: Self) -> Self {
         self.min(limit).max(-limit)
     }
-    at_least!(f32, pulp::f32x8, cmp_ge_f32x16, cmp_ge_f32x8);
+    at_least!(f32, pulp::f32x8, cmp_ge_f32x16, _mm512_mask_sub_ps, cmp_ge_f32x8);
 }
 
 /// The integer that a float is, if it is one of at most 2³⁰ in magnitude.
@@ -248,7 +266,22 @@ impl Potential for i32 {
     fn within(self, limit: Self) -> Self {
         self.min(limit).max(-limit)
     }
-    at_least!(i32, pulp::i32x8, cmp_ge_i32x16, cmp_ge_i32x8);
+    at_least!(i32, pulp::i32x8, cmp_ge_i32x16, _mm512_mask_sub_epi32, cmp_ge_i32x8);
+}
+
+/// Adds 16-bit integers to others of 32 bits.
+#[inline(always)]
+pub(crate) fn add_widened<S: Simd>(simd: S, sums: &mut [i32; LANES], values: &[i16; LANES]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let values = simd.avx512f._mm512_cvtepi16_epi32(pulp::cast(*values));
+        *sums = pulp::cast(simd.wrapping_add_i32x16(pulp::cast(*sums), pulp::cast(values)));
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        sums[lane] += i32::from(values[lane]);
+    }
 }
 
 /// Bit k is 1 where value k is at most its bound.

@@ -12,7 +12,7 @@ use model::config::Reset;
 use pulp::Simd;
 
 use super::Neurons;
-use super::gather::{Consumer, NARROW, Scale, Visit, WIDE, Weight};
+use super::gather::{Consumer, NARROW, Scale, SumsOf, Visit, WIDE, Weight};
 use crate::network::SpikingLayer;
 use crate::places::by_place;
 use crate::simd::{Aligned, LANES, Potential};
@@ -224,6 +224,29 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
                 *to = potential.in_thresholds(step);
             }
         }
+    }
+
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
+        let Firing { fires, limits, .. } = self.firing;
+        if *fires != Some(Reset::Subtract) || limits.is_some() {
+            for step in 0..n_steps {
+                self.step(simd, step, &Aligned(sums.at(simd, step)), scale);
+            }
+            return;
+        }
+        // The same, in registers throughout.
+        let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
+        for (step, spikes) in self.spikes.iter_mut().enumerate() {
+            let (currents, mut bits) = (sums.at(simd, step), 0);
+            let lanes = potentials.as_chunks_mut::<LANES>().0.iter_mut().zip(currents.as_chunks::<LANES>().0);
+            for (k, ((u, currents), thresholds)) in lanes.zip(thresholds.as_chunks::<LANES>().0).enumerate() {
+                N::add_to(simd, u, currents);
+                bits |= u64::from(N::Potential::lower(simd, u, thresholds)) << (LANES * k);
+            }
+            *spikes = bits;
+        }
+        self.potentials.0 = potentials;
     }
 
     #[inline(always)]

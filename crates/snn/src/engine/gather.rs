@@ -21,7 +21,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
 use super::patterns::{self, Patterns};
 use crate::network::SpikingLayer;
-use crate::simd::{Addend, Aligned, Potential, Table, integer};
+use crate::simd::{Addend, Aligned, LANES, Potential, Table, add_widened, integer};
 use crate::spikes::SpikeTrain;
 
 /// Neurons of a site: four AVX-512 registers of 32-bit floats.
@@ -120,6 +120,7 @@ pub(crate) trait Weight: Addend + PartialEq {
     /// - `units`: in a threshold
     fn of_thresholds(value: f32, units: f32) -> Self;
     fn widened(self) -> Self::Potential;
+    fn add_to<S: Simd>(simd: S, potentials: &mut [Self::Potential; LANES], sums: &[Self; LANES]);
 }
 
 impl Weight for f32 {
@@ -132,6 +133,10 @@ impl Weight for f32 {
     #[inline(always)]
     fn widened(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn add_to<S: Simd>(simd: S, potentials: &mut [Self; LANES], sums: &[Self; LANES]) {
+        Self::add(simd, potentials, sums);
     }
 }
 
@@ -146,6 +151,15 @@ impl Weight for i16 {
     fn widened(self) -> i32 {
         self.into()
     }
+    #[inline(always)]
+    fn add_to<S: Simd>(simd: S, potentials: &mut [i32; LANES], sums: &[Self; LANES]) {
+        add_widened(simd, potentials, sums);
+    }
+}
+
+/// The sums of weights of one site of a sample.
+pub(crate) trait SumsOf<N, const W: usize> {
+    fn at<S: Simd>(&self, simd: S, step: usize) -> [N; W];
 }
 
 /// What the currents of a site are for.
@@ -157,6 +171,15 @@ pub(crate) trait Consumer<N: Weight, const W: usize> {
     fn begin(&mut self, sample: usize, places: Range<usize>, scale: &Scale<W>) -> [N; W];
     /// - `sums`: of this step; those behind the site's neurons mean nothing
     fn step<S: Simd>(&mut self, simd: S, step: usize, sums: &Aligned<[N; W]>, scale: &Scale<W>);
+    /// All steps.
+    ///
+    /// - `sums`: as for [`Self::step`]
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
+        for step in 0..n_steps {
+            self.step(simd, step, &Aligned(sums.at(simd, step)), scale);
+        }
+    }
     /// No spike arrives at the site. Whether it does as one before, at which none arrived either; its steps are left out then.
     ///
     /// - `steady`: what is added at every step
@@ -442,20 +465,37 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W
                         let Counts { base: entries, .. } = lists.of(connection, block_idx);
                         block.add_rows::<S, false>(simd, &mut base, entries, 0, slice);
                     }
-                    for step in 0..n_steps {
-                        let mut sums = base;
-                        for (connection, slice) in slices.iter().enumerate() {
-                            let Counts { above, below, .. } = lists.of(connection, block_idx);
-                            block.add_rows::<S, false>(simd, &mut sums, above, step, slice);
-                            block.add_rows::<S, true>(simd, &mut sums, below, step, slice);
-                        }
-                        let mut all = Aligned([N::ZERO; W]);
-                        all.0.copy_from_slice(sums.as_flattened());
-                        self.consumer.step(simd, step, &all, &block.scale);
-                    }
+                    let sums = Listed { block, block_idx, base, slices: &slices, lists };
+                    self.consumer.run(simd, n_steps, &block.scale, &sums);
                     self.consumer.end(is_silent, &block.scale);
                 }
             }
         }
+    }
+}
+
+/// Of rows that are listed.
+struct Listed<'a, N, const P: usize, const L: usize, const W: usize> {
+    block: &'a Block<N, P, L, W>,
+    block_idx: usize,
+    /// Of every step.
+    base: [[N; L]; P],
+    /// Per connection.
+    slices: &'a [Slice],
+    lists: &'a Lists,
+}
+
+impl<N: Weight, const P: usize, const L: usize, const W: usize> SumsOf<N, W> for Listed<'_, N, P, L, W> {
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, step: usize) -> [N; W] {
+        let mut sums = self.base;
+        for (connection, slice) in self.slices.iter().enumerate() {
+            let Counts { above, below, .. } = self.lists.of(connection, self.block_idx);
+            self.block.add_rows::<S, false>(simd, &mut sums, above, step, slice);
+            self.block.add_rows::<S, true>(simd, &mut sums, below, step, slice);
+        }
+        let mut all = [N::ZERO; W];
+        all.copy_from_slice(sums.as_flattened());
+        all
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::gather::{Consumer, Scale, Sites, WIDE};
+use super::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
 use crate::network::SpikingLayer;
 use crate::simd::{Addend, Aligned};
 use crate::spikes::SpikeTrain;
@@ -108,7 +108,7 @@ impl Patterns {
         let Kernel { input: [_, height, _], size, stride, padding, .. } = self.kernel;
         let first = padding.saturating_sub(row * stride).min(size);
         let end = (height + padding).saturating_sub(row * stride).clamp(first, size);
-        (first..end, (row * stride + first).saturating_sub(padding))
+        (first..end, (row * stride + first).saturating_sub(padding).min(height))
     }
 }
 
@@ -146,31 +146,49 @@ impl<'a, R: Iterator<Item = &'a Rows> + Clone, C: Consumer<i16, WIDE>> WithSimd 
             let seen = u64::MAX.checked_shr(64 - (half + MAX_BITS) as u32).unwrap_or(0) << shift;
             for (sample, Rows { words, is_silent }) in self.samples.clone().enumerate() {
                 let steady = self.consumer.begin(sample, sites.places([row, column], 0), scale);
-                let words = |step: usize| &words[step * height + first..][..tables.len()];
-                let is_silent = *is_silent
-                    || (0..self.n_steps).all(|step| words(step).iter().fold(0, |any, word| any | word) & seen == 0);
+                let seen_at =
+                    |step: usize| words[step * height + first..][..tables.len()].iter().fold(0, |any, word| any | word);
+                let is_silent = *is_silent || (0..self.n_steps).all(|step| seen_at(step) & seen == 0);
                 if is_silent && self.consumer.recall(&steady) {
                     self.consumer.end(false, scale);
                     continue;
                 }
-                for step in 0..self.n_steps {
-                    let mut sums = Aligned(steady);
-                    if !is_silent {
-                        let [mut left, mut right] = [[0; HALF]; 2];
-                        left.copy_from_slice(&steady[..HALF]);
-                        right.copy_from_slice(&steady[HALF..]);
-                        for (table, word) in tables.iter().zip(words(step)) {
-                            let inputs = word >> shift;
-                            i16::add(simd, &mut left, &table[inputs as usize % table.len()].0);
-                            i16::add(simd, &mut right, &table[(inputs >> half) as usize % table.len()].0);
-                        }
-                        sums.0[..HALF].copy_from_slice(&left);
-                        sums.0[HALF..].copy_from_slice(&right);
-                    }
-                    self.consumer.step(simd, step, &sums, scale);
-                }
+                let tables = if is_silent { &[] } else { tables };
+                let sums = LookedUp { tables, rows: &words[first..], height, shifts: [shift, *half], steady };
+                self.consumer.run(simd, self.n_steps, scale, &sums);
                 self.consumer.end(is_silent, scale);
             }
         }
+    }
+}
+
+/// The sums of one site of a sample.
+struct LookedUp<'a> {
+    /// Of the rows of the kernel that lie on the image; none if nothing arrives.
+    tables: &'a [Combinations],
+    /// From the first one's inputs on.
+    rows: &'a [u64],
+    height: usize,
+    /// To the first half's inputs, and from there to the other's.
+    shifts: [usize; 2],
+    steady: [i16; WIDE],
+}
+
+impl SumsOf<i16, WIDE> for LookedUp<'_> {
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, step: usize) -> [i16; WIDE] {
+        let [shift, half] = self.shifts;
+        let [mut left, mut right] = [[0; HALF]; 2];
+        left.copy_from_slice(&self.steady[..HALF]);
+        right.copy_from_slice(&self.steady[HALF..]);
+        for (table, word) in self.tables.iter().zip(&self.rows[step * self.height..]) {
+            let inputs = word >> shift;
+            i16::add(simd, &mut left, &table[inputs as usize % table.len()].0);
+            i16::add(simd, &mut right, &table[(inputs >> half) as usize % table.len()].0);
+        }
+        let mut all = [0; WIDE];
+        all[..HALF].copy_from_slice(&left);
+        all[HALF..].copy_from_slice(&right);
+        all
     }
 }
