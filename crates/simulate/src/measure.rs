@@ -233,7 +233,9 @@ mod tests {
 
     fn sums(pairs: &[[f64; 2]]) -> PairSums {
         let mut sums = PairSums::default();
-        pairs.iter().for_each(|&pair| sums.add(pair));
+        for &pair in pairs {
+            sums.add(pair);
+        }
         sums
     }
 
