@@ -256,7 +256,7 @@ mod tests {
             let (found, expected) = (sums(&pairs).correlation().unwrap(), correlation(pairs).unwrap());
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
-        // Two thirds of all neurons of 1/3 each, which sums of squares tell from each other by rounding alone.
+        // Equal values, whose sums of squares differ from the square of their sum by rounding alone.
         let constant = sums(&[[1.0 / 3.0, 0.2], [1.0 / 3.0, 0.7], [1.0 / 3.0, 0.1]]);
         assert_eq!((constant.correlation(), sums(&[]).correlation()), (None, None));
     }

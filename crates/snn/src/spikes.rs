@@ -3,9 +3,11 @@
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;
 
-/// Words of a line of the cache, and of as many lines as steps may not lie apart: those of all steps would share few sets of it.
+/// Words of a line of the cache.
 const LINE: usize = 8;
-const SETS: usize = 64;
+
+/// Steps do not lie a multiple of so many words apart: their lines would share few sets of the first-level cache.
+const ALIASING: usize = 64;
 
 /// Spikes of a layer over all time steps of one sample.
 ///
@@ -60,7 +62,7 @@ impl SpikeTrain {
     /// Words from a step to the next.
     fn pitch(&self) -> usize {
         let n_words = self.words_per_step();
-        if n_words > 0 && n_words.is_multiple_of(SETS) { n_words + LINE } else { n_words }
+        if n_words > 0 && n_words.is_multiple_of(ALIASING) { n_words + LINE } else { n_words }
     }
 
     /// The bits of a step (from 0), by place.
@@ -233,6 +235,15 @@ pub(crate) fn add_bits(words: &mut [u64], first: usize, bits: u64) {
     if rest != 0 {
         words[word + 1] |= rest;
     }
+}
+
+/// Up to 64 bits from `first` on; what lies behind `n` of them means nothing.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "part of the loops that make lists")]
+pub(crate) fn word_from(words: &[u64], first: usize, n: usize) -> u64 {
+    let (word, shift) = (first / WORD, first % WORD);
+    let bits = words[word] >> shift;
+    if shift + n > WORD { bits | words[word + 1] << (WORD - shift) } else { bits }
 }
 
 /// Up to 64 bits from `first` on.

@@ -17,7 +17,7 @@ use super::patterns::Rows;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
 use crate::simd::{LANES, Place, list_bits};
-use crate::spikes::SpikeTrain;
+use crate::spikes::{SpikeTrain, word_from};
 use crate::wiring::{Kernel, Wiring};
 
 /// What one connection reads, and how its inputs are listed.
@@ -471,12 +471,7 @@ impl Run {
     /// Its bits.
     #[inline(always)]
     fn bits(&self, words: &[u64]) -> u64 {
-        let (word, shift) = (self.first / 64, self.first % 64);
-        let mut bits = words[word] >> shift;
-        if shift + self.len > 64 {
-            bits |= words[word + 1] << (64 - shift);
-        }
-        bits & self.mask
+        word_from(words, self.first, self.len) & self.mask
     }
 }
 

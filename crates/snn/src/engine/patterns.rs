@@ -12,7 +12,7 @@ use pulp::{Simd, WithSimd};
 use super::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
 use crate::network::SpikingLayer;
 use crate::simd::{Addend, Aligned};
-use crate::spikes::SpikeTrain;
+use crate::spikes::{SpikeTrain, word_from};
 use crate::wiring::Kernel;
 
 /// Neurons that a combination has a row of weights for.
@@ -98,7 +98,9 @@ impl Patterns {
         rows.words.clear();
         rows.is_silent = spikes.is_silent();
         for step in 0..spikes.n_steps() {
-            let row = |row: usize| spikes.bits(step, row * width * n_inputs, width * n_inputs) << (padding * n_inputs);
+            let n = width * n_inputs;
+            let there = u64::MAX >> (u64::BITS as usize - n);
+            let row = |row: usize| (word_from(spikes.words(step), row * n, n) & there) << (padding * n_inputs);
             rows.words.extend((0..height).map(row));
         }
     }
@@ -109,17 +111,6 @@ impl Patterns {
         let first = padding.saturating_sub(row * stride).min(size);
         let end = (height + padding).saturating_sub(row * stride).clamp(first, size);
         (first..end, (row * stride + first).saturating_sub(padding).min(height))
-    }
-}
-
-impl SpikeTrain {
-    /// Up to 64 bits of a step, from a place on.
-    #[inline(always)]
-    fn bits(&self, step: usize, first: usize, n: usize) -> u64 {
-        let (words, word, shift) = (self.words(step), first / 64, first % 64);
-        let low = words[word] >> shift;
-        let high = if shift + n > 64 { words[word + 1] << (64 - shift) } else { 0 };
-        (low | high) & (u64::MAX >> (64 - n))
     }
 }
 
