@@ -33,6 +33,21 @@ pub(crate) struct SumPools {
     pools: Vec<SumPool>,
     /// Words of a row.
     row_words: usize,
+    /// The same, where there is a faster way.
+    quads: Option<Quads>,
+}
+
+/// Windows of two by two, side by side, whose inputs lie in one word of each row or in the same bits of several.
+#[derive(Debug)]
+struct Quads {
+    /// Of windows.
+    n_rows: usize,
+    /// Words of a row of inputs.
+    row_words: usize,
+    /// Bits from an input to its neighbour of the row; up to 32, or whole words.
+    pitch: usize,
+    /// The bits of a word that stand for windows, where the pitch is less than a word.
+    valid: u64,
 }
 
 #[derive(Debug)]
@@ -139,6 +154,11 @@ impl Planes {
     /// - `other`: memory to work in
     #[inline(always)]
     pub(crate) fn sum<S: Simd>(&mut self, simd: S, train: &SpikeTrain, pools: &SumPools, other: &mut Self) {
+        if let Some(quads) = &pools.quads {
+            self.sum_quads(simd, train, quads);
+            self.drop_empty();
+            return self.unite_higher();
+        }
         self.copy(train);
         for pool in &pools.pools {
             std::mem::swap(self, other);
@@ -154,6 +174,44 @@ impl Planes {
         std::mem::swap(self, other);
         self.put_together(simd, other, pools);
         self.unite_higher();
+    }
+
+    #[inline(always)]
+    fn sum_quads<S: Simd>(&mut self, simd: S, train: &SpikeTrain, quads: &Quads) {
+        let &Quads { n_rows, row_words, pitch, valid } = quads;
+        let n_words = (n_rows * row_words).div_ceil(2);
+        self.reset(3, train.n_steps(), n_words.next_multiple_of(LANES));
+        for step in 0..self.n_steps {
+            let rows = train.words(step).chunks_exact(2 * row_words).map(|rows| rows.split_at(row_words));
+            let mut planes = self.at_mut(step);
+            let mut planes: [&mut [u64]; 3] = std::array::from_fn(|_| planes.next().expect("three planes"));
+            if pitch < 64 {
+                // Half a word of windows of each word.
+                let mut halves = rows.flat_map(|(top, bottom)| top.iter().zip(bottom)).map(|(&top, &bottom)| {
+                    let counts = count_quads([top, bottom, top >> pitch, bottom >> pitch]);
+                    counts.map(|bits| extract_bits(simd, bits, valid))
+                });
+                for at in 0..n_words {
+                    let (low, high) = (halves.next().unwrap_or([0; 3]), halves.next().unwrap_or([0; 3]));
+                    for (plane, words) in planes.iter_mut().enumerate() {
+                        words[at] = low[plane] | high[plane] << 32;
+                    }
+                }
+            } else {
+                let windows = rows.flat_map(|(top, bottom)| {
+                    top.chunks_exact(pitch / 32).zip(bottom.chunks_exact(pitch / 32)).flat_map(|(top, bottom)| {
+                        let n = pitch / 64;
+                        (0..n).map(move |k| count_quads([top[k], bottom[k], top[n + k], bottom[n + k]]))
+                    })
+                });
+                for (at, counts) in windows.enumerate() {
+                    for (words, bits) in planes.iter_mut().zip(counts) {
+                        words[at] = bits;
+                    }
+                }
+            }
+            planes.iter_mut().for_each(|words| words[n_words..].fill(0));
+        }
     }
 
     /// - `P`: planes, at least as many as there are
@@ -354,8 +412,33 @@ impl SumPools {
             }
             SumPool { row_pitch: from, stride, n_rows: output[1], offsets, valid: valid.words(0).to_vec() }
         };
-        Self { pools: pools.map(of_pool).collect(), row_words }
+        let pools: Vec<&Pool> = pools.collect();
+        let quads = Quads::new(shape, &pools);
+        Self { pools: pools.into_iter().map(of_pool).collect(), row_words, quads }
     }
+}
+
+impl Quads {
+    /// `None` if these are no such windows.
+    fn new([pitch, height, width]: [usize; 3], pools: &[&Pool]) -> Option<Self> {
+        let [Pool { kernel: [2, 2], stride: [2, 2], .. }] = pools else { return None };
+        let is_such = height.is_multiple_of(2)
+            && width.is_multiple_of(2)
+            && (pitch * width).is_multiple_of(64)
+            && (pitch.is_multiple_of(64) || 32_usize.is_multiple_of(pitch));
+        // Every other pitch of a word, from the first on.
+        let valid = (0..64).filter(|bit| bit / pitch % 2 == 0).fold(0, |valid, bit| valid | 1 << bit);
+        is_such.then_some(Self { n_rows: height / 2, row_words: pitch * width / 64, pitch, valid })
+    }
+}
+
+/// The sum of four bits, the lowest digit first, of the same bit of each word.
+#[inline(always)]
+fn count_quads([a, b, c, d]: [u64; 4]) -> [u64; 3] {
+    let (ab, cd) = (a ^ b, c ^ d);
+    let (two_of_ab, two_of_cd, two_of_both) = (a & b, c & d, ab & cd);
+    // Of the three, only the first two can be set together.
+    [ab ^ cd, two_of_ab ^ two_of_cd ^ two_of_both, two_of_ab & two_of_cd]
 }
 
 /// How much counts are above and below others.
@@ -488,12 +571,20 @@ mod tests {
     fn sums_over_windows_are_those_counted_one_by_one() {
         let pool = |kernel, stride| Pool { kind: PoolKind::Mean, kernel, stride };
         // Overlapping windows, and pools of pools.
-        let chains = [vec![pool([2, 3], [2, 1])], vec![pool([2, 2], [2, 2]), pool([2, 2], [1, 1])]];
-        for (channels, chain) in [1, 16, 70].into_iter().flat_map(|c| chains.iter().map(move |chain| (c, chain))) {
-            let shape = [channels, 6, 7];
-            let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3);
+        let chains =
+            [vec![pool([2, 3], [2, 1])], vec![pool([2, 2], [2, 2]), pool([2, 2], [1, 1])], vec![pool([2, 2], [2, 2])]];
+        // The last four are of windows of two by two in whole words, an odd number of them and more than one per input too.
+        let shapes = [[1, 6, 7], [16, 6, 7], [70, 6, 7], [16, 6, 12], [32, 4, 2], [1, 6, 64], [128, 4, 6]];
+        for (n, (shape, chain)) in
+            shapes.into_iter().flat_map(|shape| chains.iter().map(move |chain| (shape, chain))).enumerate()
+        {
+            let [channels, ..] = shape;
+            let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3 + step);
             let pools = SumPools::new(shape, chain.iter());
+            assert_eq!(pools.quads.is_some(), n / 3 > 2 && n % 3 == 2);
             let mut sums = Planes::default();
+            // What was there before is gone.
+            sums.sum(Scalar::new(), &train(shape, 4, |_, _| true), &pools, &mut Planes::default());
             sums.sum(Scalar::new(), &spikes, &pools, &mut Planes::default());
             let windows = Windows::new(shape, chain.iter());
             let [_, rows, columns] = chain.iter().fold(shape, |shape, pool| pool.output(shape));

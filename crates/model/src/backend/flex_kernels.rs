@@ -612,6 +612,8 @@ mod tests {
         fn batch_norms_are_burn_s(
             n in 1..5_usize, channels in 1..5_usize, height in 1..9_usize, width in 2..9_usize, offset in -50.0..50.0_f32,
         ) {
+            // The first few numbers lie close together: beside an offset, no digit of their differences is left to divide by.
+            prop_assume!(n * height * width >= 16);
             let device = Device::flex().autodiff();
             let per_channel = |seed: usize| numbers([channels, 1, 1, 1], seed, &device).reshape([channels]);
             let run = |own: bool| {

@@ -31,6 +31,7 @@ pub(super) struct Input {
     max_pools: Vec<Windows>,
     sums: Option<SumPools>,
     kernel: Kernel,
+    strips: Strips,
     /// Shape `[C, H, W]` behind the pools.
     pooled: [usize; 3],
     /// Whether lists are long enough for a base and two lists of differences to cost less than one of all.
@@ -55,6 +56,18 @@ enum Factors {
     Digits(usize),
     /// Numbers up to this: a count is listed once.
     Values(usize),
+}
+
+/// The columns of inputs that are listed together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strips {
+    n: usize,
+    /// Where the first strip begins; in the padding, if negative.
+    first: isize,
+    /// Columns from a strip to the next.
+    step: usize,
+    /// Columns of a strip.
+    span: usize,
 }
 
 /// Most bytes of the rows of weights of inputs that are listed by their values: with more, they would not stay in the second-level
@@ -177,7 +190,7 @@ impl Entries {
 
     /// Whether a slice has no entry at any step.
     #[inline(always)]
-    fn is_silent(&self, slice: &Slice, n_steps: usize) -> bool {
+    pub(super) fn is_silent(&self, slice: &Slice, n_steps: usize) -> bool {
         let starts = |step: usize, row: usize| self.starts[step * self.n_rows + row];
         self.is_empty || (0..n_steps).all(|step| starts(step, slice.rows.start) == starts(step, slice.rows.end))
     }
@@ -408,15 +421,17 @@ impl<'a> Terms for Digits<'a> {
 }
 
 /// One entry for each input whose count is not zero.
-struct Values<'a> {
+///
+/// `D`: binary digits of counts
+struct Values<'a, const D: usize> {
     counts: &'a Planes,
     /// Bytes of a row of weights, and of all rows of a value.
     pitches: [u32; 2],
 }
 
-impl<'a> Terms for Values<'a> {
+impl<'a, const D: usize> Terms for Values<'a, D> {
     /// Digits, lowest first.
-    type Step = [Option<&'a [u64]>; VALUE_DIGITS];
+    type Step = [&'a [u64]; D];
 
     #[inline(always)]
     fn counts(&self) -> &Planes {
@@ -429,20 +444,22 @@ impl<'a> Terms for Values<'a> {
 
     #[inline(always)]
     fn step(&self, step: usize) -> Self::Step {
-        std::array::from_fn(|digit| (digit < self.counts.n_planes()).then(|| self.counts.plane(step, digit)))
+        let n = self.counts.plane(step, 0).len();
+        // Cut to a length that the compiler knows to be the same, so that it looks once whether a word is there.
+        std::array::from_fn(|digit| &self.counts.plane(step, digit)[..n])
     }
 
     #[inline(always)]
     fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
         let ([pitch, per_value], &Run { len, entry, .. }) = (self.pitches, run);
-        let [ones, twos, fours] = step.map(|words| words.map_or(0, |words| run.bits(words)));
-        let present = ones | twos | fours;
+        let digits = step.map(|words| run.bits(words));
+        let present = digits.into_iter().fold(0, |present, bits| present | bits);
         if present == 0 && len <= LANES {
             return 0;
         }
         // There are no rows of zero times the weights.
         let first = entry.wrapping_sub(per_value);
-        let terms = [(ones, per_value), (twos, 2 * per_value), (fours, 4 * per_value)];
+        let terms = std::array::from_fn::<_, D, _>(|digit| (digits[digit], per_value << digit));
         list_bits(simd, present, terms, len, [first, pitch], entries)
     }
 }
@@ -475,10 +492,27 @@ impl Run {
     }
 }
 
+impl Strips {
+    /// A strip for each column of sites: what they read.
+    pub(super) fn of_sites(kernel: &Kernel, sites: Sites) -> Self {
+        Self {
+            n: sites.n_columns(),
+            first: -(kernel.padding as isize),
+            step: sites.group * kernel.stride,
+            span: (sites.group - 1) * kernel.stride + kernel.size,
+        }
+    }
+
+    /// A strip for each column of inputs.
+    pub(super) fn of_columns(kernel: &Kernel) -> Self {
+        Self { n: kernel.input[2], first: 0, step: 1, span: 1 }
+    }
+}
+
 impl Input {
     /// - `n_positions`: of a site that share a row of weights
-    /// - `pitch`: bytes of a row of weights
-    pub(super) fn new(wiring: &Wiring, sites: Sites, n_positions: usize, pitch: u32) -> Self {
+    /// - `pitch`: bytes of a row of weights, of all that an input of a strip has
+    pub(super) fn new(wiring: &Wiring, sites: Sites, strips: Strips, n_positions: usize, pitch: u32) -> Self {
         let kernel = wiring.kernel;
         let spikes = wiring.max_pooled_shape();
         let pooled = wiring.sum_pools().fold(spikes, |shape, pool| pool.output(shape));
@@ -503,6 +537,7 @@ impl Input {
             max_pools,
             sums,
             kernel,
+            strips,
             pooled,
             has_long_lists,
             ranges,
@@ -514,7 +549,7 @@ impl Input {
         };
         let rows_per_factor = |range: &Range<usize>| {
             let before = (n_positions - 1) * kernel.stride * range.len();
-            before + kernel.size * input.span(sites) * range.len()
+            before + kernel.size * strips.span * range.len()
         };
         let bytes =
             |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
@@ -524,13 +559,13 @@ impl Input {
         let factors = if by_value { Factors::Values(multiplicity) } else { input.factors };
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
-            for (strip, row) in (0..sites.n_columns()).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
-                let (start, columns) = input.strip(sites, strip);
+            for (strip, row) in (0..strips.n).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
+                let (start, columns) = input.strip(strip);
                 let last = columns.end.wrapping_sub(1);
                 let run = |column: usize, n_columns: usize, ends_row: bool| {
                     let column_of_strip = (column as isize - start) as usize;
                     let first = (row * width + column) * channels + range.start;
-                    let entry = bytes((row * input.span(sites) + column_of_strip) * range.len());
+                    let entry = bytes((row * strips.span + column_of_strip) * range.len());
                     Run::split(strip * height + row, first..first + n_columns * range.len(), entry, pitch, ends_row)
                 };
                 if range.len() == channels || columns.is_empty() {
@@ -543,23 +578,23 @@ impl Input {
             runs
         });
         let runs = runs.collect();
-        let strips: Vec<_> = (0..sites.n_columns()).map(|strip| input.strip(sites, strip)).collect();
+        let columns: Vec<_> = (0..strips.n).map(|strip| input.strip(strip)).collect();
         let is_whole = input.ranges.len() == 1;
-        let segments = is_whole.then(|| Segments::new(&strips, kernel.input, input.span(sites), pitch)).flatten();
+        let segments = is_whole.then(|| Segments::new(&columns, kernel.input, strips.span, pitch)).flatten();
         Self { runs, segments, per_factor, factors, ..input }
     }
 
     /// Where a strip's columns begin, in the padding perhaps, and those that there are.
-    fn strip(&self, sites: Sites, column: usize) -> (isize, Range<usize>) {
-        let start = (column * sites.group * self.kernel.stride) as isize - self.kernel.padding as isize;
-        let width = self.kernel.input[2] as isize;
-        let end = (start + self.span(sites) as isize).clamp(0, width);
+    fn strip(&self, strip: usize) -> (isize, Range<usize>) {
+        let Strips { first, step, span, .. } = self.strips;
+        let start = (strip * step) as isize + first;
+        let end = (start + span as isize).clamp(0, self.kernel.input[2] as isize);
         (start, start.clamp(0, end) as usize..end as usize)
     }
 
-    /// Columns of inputs that a site covers.
-    fn span(&self, sites: Sites) -> usize {
-        (sites.group - 1) * self.kernel.stride + self.kernel.size
+    /// Columns of the kernel's input.
+    pub(super) fn width(&self) -> usize {
+        self.kernel.input[2]
     }
 
     /// Rows of weights from a column that a kernel begins at to that of the next position.
@@ -580,8 +615,8 @@ impl Input {
     }
 
     /// Rows of weights of a block, as row and column of the kernel's window and input of the position.
-    pub(super) fn rows(&self, sites: Sites, block: usize) -> impl Iterator<Item = [usize; 3]> {
-        let (span, n_listed) = (self.span(sites), self.range(block).len());
+    pub(super) fn rows(&self, block: usize) -> impl Iterator<Item = [usize; 3]> {
+        let (span, n_listed) = (self.strips.span, self.range(block).len());
         let columns = (0..self.kernel.size).flat_map(move |row| (0..span).map(move |column| (row, column)));
         columns.flat_map(move |(row, column)| (0..n_listed).map(move |listed| [row, column, listed]))
     }
@@ -616,20 +651,20 @@ impl Input {
         }
     }
 
-    /// The inputs that a site reads.
+    /// The inputs of a strip that a row of sites reads.
     ///
     /// - `first_row`: of the block's weights for this connection
-    pub(super) fn slice(&self, sites: Sites, [row, column]: [usize; 2], block: usize, first_row: usize) -> Slice {
+    pub(super) fn slice(&self, [row, strip]: [usize; 2], block: usize, first_row: usize) -> Slice {
         let Kernel { size, stride, padding, input: [_, height, _], .. } = self.kernel;
         let start = (row * stride) as isize - padding as isize;
         let end = (start + size as isize).clamp(0, height as isize) as usize;
         let rows = start.clamp(0, end as isize) as usize..end;
         // An entry counts from the first row of the input, a row of weights from the first that the site reads.
-        let before = start * (self.span(sites) * self.range(block).len()) as isize;
+        let before = start * (self.strips.span * self.range(block).len()) as isize;
         let bytes = |rows: isize| rows * self.pitch as isize;
         let place =
             Place { first: bytes(first_row as isize - before), stride: self.stride(block) * self.pitch as usize };
-        let strip = column * height;
+        let strip = strip * height;
         Slice { rows: strip + rows.start..strip + rows.end, place }
     }
 
@@ -694,10 +729,16 @@ impl Input {
             Factors::Values(most) => {
                 assert!(counts.are_at_most(most), "{MOST}");
                 for ((runs, &per_value), Counts { base, above, below }) in ranges {
-                    let terms = Values { counts, pitches: [self.pitch, per_value] };
+                    let (segments, pitches) = (self.segments.as_ref(), [self.pitch, per_value]);
                     base.clear();
-                    above.list_all(simd, &terms, runs, self.segments.as_ref(), listed);
                     below.clear();
+                    match counts.n_planes() {
+                        0 => above.clear(),
+                        1 => above.list_all(simd, &Values::<1> { counts, pitches }, runs, segments, listed),
+                        2 => above.list_all(simd, &Values::<2> { counts, pitches }, runs, segments, listed),
+                        VALUE_DIGITS => above.list_all(simd, &Values::<3> { counts, pitches }, runs, segments, listed),
+                        n => unreachable!("{n} digits of values of up to {VALUE_DIGITS}"),
+                    }
                 }
             }
         }
@@ -753,6 +794,15 @@ mod tests {
         found
     }
 
+    /// What is listed strip by strip, and copied from lists of segments.
+    fn both_ways(terms: &impl Terms, input: &Input) -> (Entries, Entries) {
+        let (simd, segments) = (Scalar::new(), input.segments.as_ref().expect("strips that overlap"));
+        let (mut listed, mut copied) = (Entries::default(), Entries::default());
+        listed.list(simd, terms, &input.runs[0]);
+        segments.list(simd, terms, &mut (Vec::new(), Vec::new()), &mut copied);
+        (listed, copied)
+    }
+
     proptest! {
         #[test]
         fn strips_are_the_same_copied_and_listed(
@@ -765,8 +815,11 @@ mod tests {
             let source_shape = if pooled { [channels, height + 1, width + 1] } else { [channels, height, width] };
             let kernel = Kernel { input: [channels, height, width], channels: out, size, stride, padding, groups: 1 };
             let wiring = Wiring { source: 0, source_shape, pools, kernel };
-            let input = Input::new(&wiring, Sites::new(kernel.output()), 1, 64);
-            let Some(segments) = &input.segments else { return Ok(()) };
+            let sites = Sites::new(kernel.output());
+            let input = Input::new(&wiring, sites, Strips::of_sites(&kernel, sites), 1, 64);
+            if input.segments.is_none() {
+                return Ok(());
+            }
             let mut train = SpikeTrain::silent(source_shape, 3);
             let n = train.n_neurons();
             for (step, neuron) in (0..3).flat_map(|step| (0..n).map(move |neuron| (step, neuron))) {
@@ -781,16 +834,13 @@ mod tests {
                 None => counts.copy(&train),
                 Some(sums) => counts.sum(simd, &train, sums, &mut Planes::default()),
             }
-            let (mut listed, mut copied) = (Entries::default(), Entries::default());
-            let digits = Digits { counts: &counts, pitches: [input.pitch, input.per_factor[0]] };
-            let values = Values { counts: &counts, pitches: [input.pitch, input.per_factor[0]] };
-            if by_value {
-                listed.list(simd, &values, &input.runs[0]);
-                segments.list(simd, &values, &mut (Vec::new(), Vec::new()), &mut copied);
-            } else {
-                listed.list(simd, &digits, &input.runs[0]);
-                segments.list(simd, &digits, &mut (Vec::new(), Vec::new()), &mut copied);
-            }
+            let pitches = [input.pitch, input.per_factor[0]];
+            let (listed, copied) = match (by_value, counts.n_planes()) {
+                (true, 1) => both_ways(&Values::<1> { counts: &counts, pitches }, &input),
+                (true, 2) => both_ways(&Values::<2> { counts: &counts, pitches }, &input),
+                (true, 3) => both_ways(&Values::<3> { counts: &counts, pitches }, &input),
+                _ => both_ways(&Digits { counts: &counts, pitches }, &input),
+            };
             prop_assert_eq!((listed.is_empty, listed.n_rows), (copied.is_empty, copied.n_rows));
             for (step, strip_row) in (0..counts.n_steps).flat_map(|step| (0..listed.n_rows).map(move |row| (step, row))) {
                 if !listed.is_empty {

@@ -18,20 +18,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice};
+use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice, Strips};
 use super::patterns::{self, Patterns};
+use super::slide::{self, Sliding};
 use crate::network::SpikingLayer;
 use crate::simd::{Addend, Aligned, LANES, Potential, Table, add_widened, integer};
 use crate::spikes::SpikeTrain;
+use crate::wiring::Wiring;
 
 /// Neurons of a site: four AVX-512 registers of 32-bit floats.
 pub(crate) const WIDE: usize = 64;
 
 /// Channels of a layer whose wide sites are two positions that share weights.
-const TWIN: usize = WIDE / 2;
+pub(super) const TWIN: usize = WIDE / 2;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
-const MANY_STEPS: usize = 8;
+pub(super) const MANY_STEPS: usize = 8;
 
 /// Neurons of the only site of a small layer.
 pub(crate) const NARROW: usize = 16;
@@ -69,6 +71,10 @@ enum Packed {
     TwinIntegers(Vec<Block<i16, 2, TWIN, WIDE>>),
     NarrowIntegers(Vec<Block<i16, 1, NARROW, NARROW>>),
     Patterns(Box<Patterns>),
+    SlidingThree(Sliding<3, WIDE>),
+    SlidingFive(Sliding<5, WIDE>),
+    TwinSlidingThree(Sliding<3, TWIN>),
+    TwinSlidingFive(Sliding<5, TWIN>),
 }
 
 /// The weights of the sites of a block of channels.
@@ -210,6 +216,11 @@ impl Sites {
         self.shape[0].div_ceil(self.width)
     }
 
+    /// Rows of sites.
+    pub(super) fn n_rows(self) -> usize {
+        self.shape[1]
+    }
+
     /// Sites of a row.
     pub(super) fn n_columns(self) -> usize {
         self.shape[2].div_ceil(self.group)
@@ -217,7 +228,7 @@ impl Sites {
 
     /// Sites of a block of channels.
     pub(super) fn n_sites(self) -> usize {
-        self.shape[1] * self.n_columns()
+        self.n_rows() * self.n_columns()
     }
 
     /// Row and column of a site.
@@ -258,7 +269,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
             for factor in input.factors() {
                 // The columns that only the first position reads lie before the others' first.
                 rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
-                for at in input.rows(sites, block) {
+                for at in input.rows(block) {
                     let mut row = [N::ZERO; L];
                     for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
                         if let Some(at) = input.weight(block, at, channel, position) {
@@ -280,7 +291,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
     fn check(&self, sites: Sites, inputs: &[Input], block: usize) {
         for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
             for (input, &first_row) in inputs.iter().zip(&self.first_rows) {
-                let slice = input.slice(sites, at, block, first_row);
+                let slice = input.slice(at, block, first_row);
                 let entries = input.bounds(block, &slice).flatten();
                 assert!(
                     entries.into_iter().all(|entry| self.rows.holds(slice.place, entry)),
@@ -313,13 +324,14 @@ impl GatherLayer {
     pub(crate) fn new(layer: &SpikingLayer) -> Self {
         let sites = Sites::new(layer.shape());
         let twin = sites.width == WIDE && sites.group == 2 && layer.shape()[0] == TWIN;
-        let units = |channel: usize, weight: f32| f64::from(weight) / layer.grids()[channel].step();
-        let integer = |channel: usize, weight: f32| units(channel, weight) as i16;
+        let integer = |channel: usize, weight: f32| integer_weight(layer, channel, weight);
         let float = |_: usize, weight: f32| weight;
         let blocks = 0..sites.n_blocks();
         let inputs = |n_positions: usize, pitch: usize| {
             let connections = layer.connections().iter();
-            let input = |wiring| Input::new(wiring, sites, n_positions, pitch as u32);
+            let input = |wiring: &Wiring| {
+                Input::new(wiring, sites, Strips::of_sites(&wiring.kernel, sites), n_positions, pitch as u32)
+            };
             connections.map(|connection| input(&connection.wiring)).collect::<Vec<_>>()
         };
         macro_rules! blocks {
@@ -331,8 +343,8 @@ impl GatherLayer {
         }
         let fits_integers = fits_integers(layer);
         let id = N_LAYERS.fetch_add(1, Ordering::Relaxed);
-        if let Some(patterns) = fits_integers.then(|| Patterns::new(layer, sites)).flatten() {
-            return Self { id, sites, inputs: Vec::new(), packed: Packed::Patterns(Box::new(patterns)) };
+        if let Some(packed) = fits_integers.then(|| Packed::of_convolution(layer, sites)).flatten() {
+            return Self { id, sites, inputs: Vec::new(), packed };
         }
         let (packed, inputs) = match (fits_integers, sites.width == NARROW) {
             (false, false) if twin => blocks!(Packed::TwinFloats, float, f32, 2, TWIN),
@@ -355,6 +367,12 @@ impl GatherLayer {
         matches!(self.packed, Packed::Patterns(_))
     }
 
+    #[cfg(test)]
+    pub(super) fn slides(&self) -> bool {
+        use Packed::{SlidingFive, SlidingThree, TwinSlidingFive, TwinSlidingThree};
+        matches!(self.packed, SlidingThree(_) | SlidingFive(_) | TwinSlidingThree(_) | TwinSlidingFive(_))
+    }
+
     /// - `spikes`: of the input and of the layers so far
     /// - `pools`: what the max pools have seen before
     pub(crate) fn list(
@@ -366,10 +384,16 @@ impl GatherLayer {
         lists: &mut Lists,
     ) {
         lists.layer = self.id;
-        if let Packed::Patterns(patterns) = &self.packed {
-            return patterns.read(spikes, &mut lists.rows);
-        }
-        Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
+        use std::slice::from_ref;
+        let inputs = match &self.packed {
+            Packed::Patterns(patterns) => return patterns.read(spikes, &mut lists.rows),
+            Packed::SlidingThree(sliding) => from_ref(&sliding.input),
+            Packed::SlidingFive(sliding) => from_ref(&sliding.input),
+            Packed::TwinSlidingThree(sliding) => from_ref(&sliding.input),
+            Packed::TwinSlidingFive(sliding) => from_ref(&sliding.input),
+            _ => &self.inputs,
+        };
+        Listing { inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
@@ -389,7 +413,16 @@ impl GatherLayer {
                 })
             };
         }
+        macro_rules! slide {
+            ($sliding:ident) => {
+                arch.dispatch(slide::Sweep { sliding: $sliding, samples, n_steps, consumer: visit.wide() })
+            };
+        }
         match &self.packed {
+            Packed::SlidingThree(sliding) => slide!(sliding),
+            Packed::SlidingFive(sliding) => slide!(sliding),
+            Packed::TwinSlidingThree(sliding) => slide!(sliding),
+            Packed::TwinSlidingFive(sliding) => slide!(sliding),
             Packed::WideFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::TwinFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::NarrowFloats(blocks) => sweep!(blocks, NARROW, visit.narrow()),
@@ -401,6 +434,25 @@ impl GatherLayer {
                 arch.dispatch(patterns::Sweep { patterns, samples, n_steps, consumer: visit.wide() });
             }
         }
+    }
+}
+
+/// A weight, given in thresholds, in steps of the neuron's grid.
+pub(super) fn integer_weight(layer: &SpikingLayer, channel: usize, weight: f32) -> i16 {
+    (f64::from(weight) / layer.grids()[channel].step()) as i16
+}
+
+impl Packed {
+    /// `None` if the layer is no convolution that there is a faster way for.
+    ///
+    /// - `layer`: whose sums of weights are 16-bit integers
+    fn of_convolution(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
+        let patterns = Patterns::new(layer, sites).map(|patterns| Self::Patterns(Box::new(patterns)));
+        patterns
+            .or_else(|| Sliding::new(layer, sites).map(Self::SlidingThree))
+            .or_else(|| Sliding::new(layer, sites).map(Self::SlidingFive))
+            .or_else(|| Sliding::new(layer, sites).map(Self::TwinSlidingThree))
+            .or_else(|| Sliding::new(layer, sites).map(Self::TwinSlidingFive))
     }
 }
 
@@ -448,7 +500,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W
             for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
                 slices.clear();
                 let inputs = layer.inputs.iter().zip(&block.first_rows);
-                slices.extend(inputs.map(|(input, &first_row)| input.slice(sites, at, block_idx, first_row)));
+                slices.extend(inputs.map(|(input, &first_row)| input.slice(at, block_idx, first_row)));
                 for (sample, lists) in samples.iter().enumerate() {
                     let steady = self.consumer.begin(sample, sites.places(at, block_idx), &block.scale);
                     let mut is_silent = n_steps >= MANY_STEPS;

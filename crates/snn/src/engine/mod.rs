@@ -9,6 +9,7 @@ pub(crate) mod events;
 mod firing;
 pub(crate) mod gather;
 mod patterns;
+mod slide;
 
 use std::ops::Range;
 

@@ -56,9 +56,11 @@ struct Conv {
     stride: usize,
     padding: usize,
     pool: Option<Pool>,
+    /// Whether there is a skip connection.
+    skip: bool,
 }
 
-/// A convolution of the input, a residual sum of another one and a skip connection behind a pool, and a dense readout.
+/// A convolution of the input, a residual sum of another one and perhaps a skip connection behind a pool, and a dense readout.
 fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl Into<Precision>) -> SpikingNetwork {
     let precision = precision.into();
     let [groups, in_per_group, out_per_group] = conv.groups;
@@ -82,8 +84,9 @@ fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl Into<P
     let pools: Vec<Pool> = conv.pool.into_iter().collect();
     let again = Kernel { input: pooled, size: 3, stride: 1, padding: 1, groups: 1, ..kernel };
     let skip = Kernel { size: 1, padding: 0, groups: kernel.channels, ..again };
-    let sum = [wire(1, shape, pools.clone(), again), wire(1, shape, pools, skip)];
-    let wirings = [vec![first], sum.into(), vec![Wiring::dense(2, pooled, 3)]];
+    let mut sum = vec![wire(1, shape, pools.clone(), again)];
+    sum.extend(conv.skip.then(|| wire(1, shape, pools, skip)));
+    let wirings = [vec![first], sum, vec![Wiring::dense(2, pooled, 3)]];
     let layers = wirings.into_iter().enumerate().map(|(idx, wirings)| {
         let n_channels = wirings[0].kernel.channels;
         let connections = wirings.into_iter().enumerate().map(|(at, wiring)| {
@@ -351,12 +354,13 @@ fn the_event_driven_engine_does_what_the_definition_says() {
 /// The kinds of convolution and pool that networks have.
 fn convs() -> Vec<Conv> {
     let pool = |kind, kernel, stride| Some(Pool { kind, kernel: [kernel; 2], stride: [stride; 2] });
-    let plain = Conv { groups: [1, 2, 16], size: 3, stride: 1, padding: 1, pool: pool(PoolKind::Mean, 2, 2) };
+    let plain =
+        Conv { groups: [1, 2, 16], size: 3, stride: 1, padding: 1, pool: pool(PoolKind::Mean, 2, 2), skip: true };
     vec![
         plain,
         Conv { size: 5, padding: 2, stride: 2, pool: pool(PoolKind::Max, 2, 1), ..plain },
         Conv { groups: [3, 1, 1], pool: pool(PoolKind::Max, 2, 2), ..plain },
-        Conv { groups: [2, 2, 5], size: 2, stride: 3, padding: 0, pool: None },
+        Conv { groups: [2, 2, 5], size: 2, stride: 3, padding: 0, pool: None, ..plain },
         // More channels than a site holds, in groups.
         Conv { groups: [70, 1, 1], pool: None, ..plain },
         Conv { size: 1, stride: 2, padding: 0, pool: pool(PoolKind::Mean, 3, 1), ..plain },
@@ -364,6 +368,11 @@ fn convs() -> Vec<Conv> {
         Conv { groups: [1, 1, 16], size: 5, padding: 2, ..plain },
         Conv { groups: [1, 1, 16], stride: 2, ..plain },
         Conv { groups: [1, 2, 32], pool: None, ..plain },
+        // Of a stride of one, with as many channels as make up half a site, a site, and more; and of what pools add up.
+        Conv { groups: [1, 3, 32], skip: false, ..plain },
+        Conv { groups: [1, 3, 32], size: 5, padding: 4, ..plain },
+        Conv { groups: [1, 3, 50], size: 5, padding: 1, ..plain },
+        Conv { groups: [1, 2, 130], padding: 0, skip: false, ..plain },
     ]
 }
 
@@ -434,9 +443,14 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
             agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10, batches);
         }
     }
-    let first_layer = |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, INTEGERS).layers()[0]);
+    let count = |layer: usize, is: fn(&GatherLayer) -> bool| {
+        let is = |&conv: &Conv| is(&GatherLayer::new(&conv_network([8, 9], conv, 9, INTEGERS).layers()[layer]));
+        convs().iter().filter(|conv| is(conv)).count()
+    };
     // Those three, and the kernel of one pixel.
-    assert_eq!(convs().into_iter().filter(|&conv| first_layer(conv).looks_up()).count(), 4);
+    assert_eq!(count(0, GatherLayer::looks_up), 4);
+    // The last four, and the second convolution of those without a skip connection.
+    assert_eq!([0, 1].map(|layer| count(layer, GatherLayer::slides)), [4, 2]);
 }
 
 /// Every fault alone, and all of them together.
@@ -541,9 +555,9 @@ proptest! {
 
     #[test]
     fn engines_agree_on_convolutions_of_any_shape(
-        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..5_usize,
+        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..6_usize,
         stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
-        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32,
+        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32, skip in any::<bool>(),
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
@@ -552,7 +566,7 @@ proptest! {
             kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
             stride: [stride; 2],
         });
-        let network = conv_network(input, Conv { groups, size, stride, padding, pool }, seed, Precision { n_steps: 10, sum_bits });
+        let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, Precision { n_steps: 10, sum_bits });
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
