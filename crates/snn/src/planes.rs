@@ -367,8 +367,13 @@ impl Planes {
                 planes
             };
             let mut total = [[0; LANES]; TOTAL_BITS];
-            for step in 0..n_steps {
-                add(&mut total[..total_bits], at(step).into_iter());
+            for first in (0..n_steps).step_by(4) {
+                // Four steps on their own first, in fewer planes.
+                let mut few = [[0; LANES]; MAX_PLANES + 2];
+                for step in first..n_steps.min(first + 4) {
+                    add(&mut few[..P + 2], at(step).into_iter());
+                }
+                add(&mut total[..total_bits], few[..P + 2].iter().copied());
             }
             let mut base = [[0; LANES]; P];
             for value in 1..1_usize << P {

@@ -452,14 +452,18 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
     #[inline(always)]
     fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
         let ([pitch, per_value], &Run { len, entry, .. }) = (self.pitches, run);
-        let digits = step.map(|words| run.bits(words));
-        let present = digits.into_iter().fold(0, |present, bits| present | bits);
+        // Closures would not always be inlined.
+        let (mut terms, mut present) = ([(0, 0); D], 0);
+        for digit in 0..D {
+            let bits = run.bits(step[digit]);
+            terms[digit] = (bits, per_value << digit);
+            present |= bits;
+        }
         if present == 0 && len <= LANES {
             return 0;
         }
         // There are no rows of zero times the weights.
         let first = entry.wrapping_sub(per_value);
-        let terms = std::array::from_fn::<_, D, _>(|digit| (digits[digit], per_value << digit));
         list_bits(simd, present, terms, len, [first, pitch], entries)
     }
 }
