@@ -94,6 +94,31 @@ impl Addend for i16 {
     add_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
 }
 
+/// Multiplies a row by a factor, all of whose lanes are the same; wraps around.
+#[inline(always)]
+fn times<S: Simd, const L: usize>(simd: S, row: &[i16; L], factor: &[i16; L]) -> [i16; L] {
+    let mut product = *row;
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx512(simd), L.is_multiple_of(32)) {
+        for (product, factor) in product.as_chunks_mut::<32>().0.iter_mut().zip(factor.as_chunks::<32>().0) {
+            *product = pulp::cast(simd.avx512bw._mm512_mullo_epi16(pulp::cast(*product), pulp::cast(*factor)));
+        }
+        return product;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(16)) {
+        for (product, factor) in product.as_chunks_mut::<16>().0.iter_mut().zip(factor.as_chunks::<16>().0) {
+            *product = pulp::cast(simd.avx2._mm256_mullo_epi16(pulp::cast(*product), pulp::cast(*factor)));
+        }
+        return product;
+    }
+    let _ = simd;
+    for lane in 0..L {
+        product[lane] = product[lane].wrapping_mul(factor[lane]);
+    }
+    product
+}
+
 /// Rows of `L` values that are added up, for `P` sums of rows that lie `stride` apart.
 #[derive(Debug)]
 pub(crate) struct Table<N, const P: usize, const L: usize> {
@@ -157,6 +182,44 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
                 } else {
                     N::add(simd, sums, row);
                 }
+            }
+        }
+        *sums = changed;
+    }
+}
+
+impl<const P: usize, const L: usize> Table<i16, P, L> {
+    /// What an entry can say besides a place: how many times its rows are added.
+    pub(crate) const FACTORS: u32 = 64;
+
+    /// Adds rows to sums, as many times as their entries say in what they exceed a multiple of [`Self::FACTORS`] by.
+    ///
+    /// # Safety
+    /// The table [`holds`](Self::holds) every entry, without what it exceeds that multiple by.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    pub(crate) unsafe fn add_multiples<S: Simd>(
+        &self,
+        simd: S,
+        sums: &mut [[i16; L]; P],
+        entries: &[u32],
+        place: Place,
+    ) {
+        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
+        let mut changed = *sums;
+        for &entry in entries {
+            let factor = entry % Self::FACTORS;
+            let entry = entry - factor;
+            // Tests are run optimised, where there are no debug assertions.
+            if cfg!(any(test, debug_assertions)) {
+                assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
+            }
+            let factor = [factor as i16; L];
+            for (position, sums) in changed.iter_mut().enumerate() {
+                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+                let Aligned(row) = unsafe { &*row };
+                i16::add(simd, sums, &times(simd, row, &factor));
             }
         }
         *sums = changed;

@@ -56,6 +56,8 @@ enum Factors {
     Digits(usize),
     /// Numbers up to this: a count is listed once.
     Values(usize),
+    /// They are not; an entry says how many times its rows are added, up to this often.
+    Multiples(usize),
 }
 
 /// The columns of inputs that are listed together.
@@ -68,6 +70,8 @@ pub(super) struct Strips {
     step: usize,
     /// Columns of a strip.
     span: usize,
+    /// Whether entries may say how many times their rows are added.
+    entries_have_factors: bool,
 }
 
 /// Most bytes of the rows of weights of inputs that are listed by their values: with more, they would not stay in the second-level
@@ -463,7 +467,7 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
             return 0;
         }
         // There are no rows of zero times the weights.
-        let first = entry.wrapping_sub(per_value);
+        let first = if per_value == 1 { entry } else { entry.wrapping_sub(per_value) };
         list_bits(simd, present, terms, len, [first, pitch], entries)
     }
 }
@@ -504,12 +508,13 @@ impl Strips {
             first: -(kernel.padding as isize),
             step: sites.group * kernel.stride,
             span: (sites.group - 1) * kernel.stride + kernel.size,
+            entries_have_factors: false,
         }
     }
 
     /// A strip for each column of inputs.
     pub(super) fn of_columns(kernel: &Kernel) -> Self {
-        Self { n: kernel.input[2], first: 0, step: 1, span: 1 }
+        Self { n: kernel.input[2], first: 0, step: 1, span: 1, entries_have_factors: true }
     }
 }
 
@@ -560,7 +565,13 @@ impl Input {
         let per_factor: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_factor(range))).collect();
         let most: usize = per_factor.iter().map(|&bytes| bytes as usize).max().unwrap_or(0);
         let by_value = !kernel.is_dense() && multiplicity < 1 << VALUE_DIGITS && multiplicity * most <= MAX_VALUE_BYTES;
-        let factors = if by_value { Factors::Values(multiplicity) } else { input.factors };
+        let factors = match () {
+            () if strips.entries_have_factors && (2..1 << VALUE_DIGITS).contains(&multiplicity) => {
+                Factors::Multiples(multiplicity)
+            }
+            () if by_value => Factors::Values(multiplicity),
+            () => input.factors,
+        };
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
             for (strip, row) in (0..strips.n).flat_map(|strip| (0..height).map(move |row| (strip, row))) {
@@ -596,6 +607,11 @@ impl Input {
         (start, start.clamp(0, end) as usize..end as usize)
     }
 
+    /// Whether entries say how many times their rows are added.
+    pub(super) fn are_multiples(&self) -> bool {
+        matches!(self.factors, Factors::Multiples(_))
+    }
+
     /// Columns of the kernel's input.
     pub(super) fn width(&self) -> usize {
         self.kernel.input[2]
@@ -611,6 +627,7 @@ impl Input {
         match self.factors {
             Factors::Digits(n) => (0..n).map(|digit| 2_f32.powi(digit as i32)).collect(),
             Factors::Values(most) => (1..=most).map(|value| value as f32).collect(),
+            Factors::Multiples(_) => vec![1.0],
         }
     }
 
@@ -730,9 +747,10 @@ impl Input {
                     }
                 }
             }
-            Factors::Values(most) => {
+            Factors::Values(most) | Factors::Multiples(most) => {
                 assert!(counts.are_at_most(most), "{MOST}");
                 for ((runs, &per_value), Counts { base, above, below }) in ranges {
+                    let per_value = if self.are_multiples() { 1 } else { per_value };
                     let (segments, pitches) = (self.segments.as_ref(), [self.pitch, per_value]);
                     base.clear();
                     below.clear();

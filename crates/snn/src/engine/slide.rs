@@ -128,7 +128,11 @@ impl<const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<
                     let entries = &lists.of(0, block_idx).above;
                     if !entries.is_empty() {
                         for (step, sums) in sums.chunks_exact_mut(n_columns).enumerate() {
-                            block.slide(simd, entries, step, &slices, *padding, sums);
+                            if input.are_multiples() {
+                                block.slide::<S, true>(simd, entries, step, &slices, *padding, sums);
+                            } else {
+                                block.slide::<S, false>(simd, entries, step, &slices, *padding, sums);
+                            }
                         }
                     }
                     for column in 0..n_columns {
@@ -163,7 +167,7 @@ impl<const K: usize, const L: usize> Block<K, L> {
     /// - `sums`: site by site
     #[inline(always)]
     #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-    fn slide<S: Simd>(
+    fn slide<S: Simd, const MULTIPLES: bool>(
         &self,
         simd: S,
         entries: &Entries,
@@ -185,7 +189,13 @@ impl<const K: usize, const L: usize> Block<K, L> {
             let place = Place { stride: Table::<i16, K, L>::PITCH, ..slice.place };
             // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Sliding::check`] has seen
             // that the table holds those; that lists are this layer's, `visit` has.
-            unsafe { self.rows.add_up::<S, false>(simd, &mut window, entries.at(step, slice), place) }
+            unsafe {
+                if MULTIPLES {
+                    self.rows.add_multiples(simd, &mut window, entries.at(step, slice), place);
+                } else {
+                    self.rows.add_up::<S, false>(simd, &mut window, entries.at(step, slice), place);
+                }
+            }
             put(position, &window[0]);
             position = position.wrapping_add(1);
             // One by one, or the window would be moved in memory.
