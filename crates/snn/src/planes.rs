@@ -210,7 +210,9 @@ impl Planes {
                     }
                 }
             }
-            planes.iter_mut().for_each(|words| words[n_words..].fill(0));
+            for words in planes {
+                words[n_words..].fill(0);
+            }
         }
     }
 

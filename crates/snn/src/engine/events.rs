@@ -56,8 +56,8 @@ enum Factors {
     Digits(usize),
     /// Numbers up to this: a count is listed once.
     Values(usize),
-    /// They are not; an entry says how many times its rows are added, up to this often.
-    Multiples(usize),
+    /// None: an entry says how many times its rows are added, up to this often.
+    OfEntries(usize),
 }
 
 /// The columns of inputs that are listed together.
@@ -71,7 +71,7 @@ pub(super) struct Strips {
     /// Columns of a strip.
     span: usize,
     /// Whether entries may say how many times their rows are added.
-    entries_have_factors: bool,
+    has_factors: bool,
 }
 
 /// Most bytes of the rows of weights of inputs that are listed by their values: with more, they would not stay in the second-level
@@ -429,8 +429,18 @@ impl<'a> Terms for Digits<'a> {
 /// `D`: binary digits of counts
 struct Values<'a, const D: usize> {
     counts: &'a Planes,
-    /// Bytes of a row of weights, and of all rows of a value.
-    pitches: [u32; 2],
+    pitches: ValuePitches,
+}
+
+/// How far entries lie apart.
+#[derive(Debug, Clone, Copy)]
+struct ValuePitches {
+    /// Of neighbouring inputs: bytes of a row of weights.
+    input: u32,
+    /// Of a count and the next.
+    value: u32,
+    /// From an input's to that of a count of zero, if there were one.
+    zero: u32,
 }
 
 impl<'a, const D: usize> Terms for Values<'a, D> {
@@ -455,20 +465,18 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
 
     #[inline(always)]
     fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
-        let ([pitch, per_value], &Run { len, entry, .. }) = (self.pitches, run);
+        let (ValuePitches { input, value, zero }, &Run { len, entry, .. }) = (self.pitches, run);
         // Closures would not always be inlined.
         let (mut terms, mut present) = ([(0, 0); D], 0);
         for digit in 0..D {
             let bits = run.bits(step[digit]);
-            terms[digit] = (bits, per_value << digit);
+            terms[digit] = (bits, value << digit);
             present |= bits;
         }
         if present == 0 && len <= LANES {
             return 0;
         }
-        // There are no rows of zero times the weights.
-        let first = if per_value == 1 { entry } else { entry.wrapping_sub(per_value) };
-        list_bits(simd, present, terms, len, [first, pitch], entries)
+        list_bits(simd, present, terms, len, [entry.wrapping_add(zero), input], entries)
     }
 }
 
@@ -508,13 +516,13 @@ impl Strips {
             first: -(kernel.padding as isize),
             step: sites.group * kernel.stride,
             span: (sites.group - 1) * kernel.stride + kernel.size,
-            entries_have_factors: false,
+            has_factors: false,
         }
     }
 
     /// A strip for each column of inputs.
     pub(super) fn of_columns(kernel: &Kernel) -> Self {
-        Self { n: kernel.input[2], first: 0, step: 1, span: 1, entries_have_factors: true }
+        Self { n: kernel.input[2], first: 0, step: 1, span: 1, has_factors: true }
     }
 }
 
@@ -565,12 +573,12 @@ impl Input {
         let per_factor: Vec<u32> = input.ranges.iter().map(|range| bytes(rows_per_factor(range))).collect();
         let most: usize = per_factor.iter().map(|&bytes| bytes as usize).max().unwrap_or(0);
         let by_value = !kernel.is_dense() && multiplicity < 1 << VALUE_DIGITS && multiplicity * most <= MAX_VALUE_BYTES;
-        let factors = match () {
-            () if strips.entries_have_factors && (2..1 << VALUE_DIGITS).contains(&multiplicity) => {
-                Factors::Multiples(multiplicity)
-            }
-            () if by_value => Factors::Values(multiplicity),
-            () => input.factors,
+        let factors = if strips.has_factors && multiplicity > 1 && multiplicity < 1 << VALUE_DIGITS {
+            Factors::OfEntries(multiplicity)
+        } else if by_value {
+            Factors::Values(multiplicity)
+        } else {
+            input.factors
         };
         let runs = input.ranges.iter().map(|range| {
             let mut runs = Vec::new();
@@ -608,8 +616,8 @@ impl Input {
     }
 
     /// Whether entries say how many times their rows are added.
-    pub(super) fn are_multiples(&self) -> bool {
-        matches!(self.factors, Factors::Multiples(_))
+    pub(super) fn has_factors(&self) -> bool {
+        matches!(self.factors, Factors::OfEntries(_))
     }
 
     /// Columns of the kernel's input.
@@ -627,7 +635,7 @@ impl Input {
         match self.factors {
             Factors::Digits(n) => (0..n).map(|digit| 2_f32.powi(digit as i32)).collect(),
             Factors::Values(most) => (1..=most).map(|value| value as f32).collect(),
-            Factors::Multiples(_) => vec![1.0],
+            Factors::OfEntries(_) => vec![1.0],
         }
     }
 
@@ -747,11 +755,11 @@ impl Input {
                     }
                 }
             }
-            Factors::Values(most) | Factors::Multiples(most) => {
+            Factors::Values(most) | Factors::OfEntries(most) => {
                 assert!(counts.are_at_most(most), "{MOST}");
                 for ((runs, &per_value), Counts { base, above, below }) in ranges {
-                    let per_value = if self.are_multiples() { 1 } else { per_value };
-                    let (segments, pitches) = (self.segments.as_ref(), [self.pitch, per_value]);
+                    let [value, zero] = if self.has_factors() { [1, 0] } else { [per_value, per_value.wrapping_neg()] };
+                    let (segments, pitches) = (self.segments.as_ref(), ValuePitches { input: self.pitch, value, zero });
                     base.clear();
                     below.clear();
                     match counts.n_planes() {
@@ -856,12 +864,13 @@ mod tests {
                 None => counts.copy(&train),
                 Some(sums) => counts.sum(simd, &train, sums, &mut Planes::default()),
             }
-            let pitches = [input.pitch, input.per_factor[0]];
+            let [pitch, per_factor] = [input.pitch, input.per_factor[0]];
+            let values = ValuePitches { input: pitch, value: per_factor, zero: per_factor.wrapping_neg() };
             let (listed, copied) = match (by_value, counts.n_planes()) {
-                (true, 1) => both_ways(&Values::<1> { counts: &counts, pitches }, &input),
-                (true, 2) => both_ways(&Values::<2> { counts: &counts, pitches }, &input),
-                (true, 3) => both_ways(&Values::<3> { counts: &counts, pitches }, &input),
-                _ => both_ways(&Digits { counts: &counts, pitches }, &input),
+                (true, 1) => both_ways(&Values::<1> { counts: &counts, pitches: values }, &input),
+                (true, 2) => both_ways(&Values::<2> { counts: &counts, pitches: values }, &input),
+                (true, 3) => both_ways(&Values::<3> { counts: &counts, pitches: values }, &input),
+                _ => both_ways(&Digits { counts: &counts, pitches: [pitch, per_factor] }, &input),
             };
             prop_assert_eq!((listed.is_empty, listed.n_rows), (copied.is_empty, copied.n_rows));
             for (step, strip_row) in (0..counts.n_steps).flat_map(|step| (0..listed.n_rows).map(move |row| (step, row))) {

@@ -3,9 +3,10 @@
 //! Neurons are taken in *sites* that lie side by side with channels last: up to [`WIDE`] channels of a position, or all channels
 //! of a few neighbouring positions of a row. Their sums stay in registers while a list of inputs ([`super::events`]) is walked
 //! through, each input standing for a row of weights, one per neuron of the site, times its count. A convolution's site reads a
-//! slice of the lists; nothing is unfolded, and an input that is silent costs nothing. Where few inputs of a row are seen, sums are
-//! looked up instead ([`super::patterns`]). Where two positions make up a site, they share their weights,
-//! which then stay in the first-level cache more often.
+//! slice of the lists; nothing is unfolded, and an input that is silent costs nothing. Where two positions make up a site, they
+//! share their weights, which then stay in the first-level cache more often. Where few inputs of a row are seen, sums are looked up
+//! instead ([`super::patterns`]); the sums of other convolutions of stride 1 are those of a row of sites at a time
+//! ([`super::slide`]).
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are kept and added as 16-bit integers.
@@ -384,13 +385,12 @@ impl GatherLayer {
         lists: &mut Lists,
     ) {
         lists.layer = self.id;
-        use std::slice::from_ref;
         let inputs = match &self.packed {
             Packed::Patterns(patterns) => return patterns.read(spikes, &mut lists.rows),
-            Packed::SlidingThree(sliding) => from_ref(&sliding.input),
-            Packed::SlidingFive(sliding) => from_ref(&sliding.input),
-            Packed::TwinSlidingThree(sliding) => from_ref(&sliding.input),
-            Packed::TwinSlidingFive(sliding) => from_ref(&sliding.input),
+            Packed::SlidingThree(sliding) => std::slice::from_ref(&sliding.input),
+            Packed::SlidingFive(sliding) => std::slice::from_ref(&sliding.input),
+            Packed::TwinSlidingThree(sliding) => std::slice::from_ref(&sliding.input),
+            Packed::TwinSlidingFive(sliding) => std::slice::from_ref(&sliding.input),
             _ => &self.inputs,
         };
         Listing { inputs, spikes, pools, scratch, lists }.run(arch);

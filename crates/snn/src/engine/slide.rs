@@ -2,9 +2,10 @@
 //!
 //! An input reaches as many neighbouring positions of a row as the kernel has columns; the sums of those positions are the
 //! *window*, and stay in registers. The inputs of a column are listed once, and their weights added to the whole window; then the
-//! window moves on by a position. So each input is listed and looked at once per row of neurons, not once for each position that
-//! sees it, and no weight is added that is none. The sums of a row of neurons wait in memory for the neurons, which then run
-//! through all steps.
+//! window moves on by a position. So an input is listed once, and looked at once per row of neurons, not once for each position
+//! that sees it, and no weight is added that is none. Weights are multiplied by the counts of a pool as they are added, for rows of
+//! their multiples would not stay in the first-level cache. The sums of a row of neurons wait in memory for the neurons, which then
+//! run through all steps.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
@@ -128,7 +129,7 @@ impl<const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<
                     let entries = &lists.of(0, block_idx).above;
                     if !entries.is_empty() {
                         for (step, sums) in sums.chunks_exact_mut(n_columns).enumerate() {
-                            if input.are_multiples() {
+                            if input.has_factors() {
                                 block.slide::<S, true>(simd, entries, step, &slices, *padding, sums);
                             } else {
                                 block.slide::<S, false>(simd, entries, step, &slices, *padding, sums);
@@ -167,7 +168,7 @@ impl<const K: usize, const L: usize> Block<K, L> {
     /// - `sums`: site by site
     #[inline(always)]
     #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-    fn slide<S: Simd, const MULTIPLES: bool>(
+    fn slide<S: Simd, const HAS_FACTORS: bool>(
         &self,
         simd: S,
         entries: &Entries,
@@ -190,7 +191,7 @@ impl<const K: usize, const L: usize> Block<K, L> {
             // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Sliding::check`] has seen
             // that the table holds those; that lists are this layer's, `visit` has.
             unsafe {
-                if MULTIPLES {
+                if HAS_FACTORS {
                     self.rows.add_multiples(simd, &mut window, entries.at(step, slice), place);
                 } else {
                     self.rows.add_up::<S, false>(simd, &mut window, entries.at(step, slice), place);
@@ -204,8 +205,8 @@ impl<const K: usize, const L: usize> Block<K, L> {
             }
             window[K - 1] = [0; L];
         }
-        for place in 0..K - 1 {
-            put(position, &window[place]);
+        for sum in window.iter().take(K - 1) {
+            put(position, sum);
             position = position.wrapping_add(1);
         }
     }
