@@ -236,9 +236,11 @@ impl Run<'_> {
     }
 }
 
-/// Samples of a thread at a time: few are shared out evenly first.
+/// Samples of a thread at a time: as many as [`BATCH`] or a few less, so that all threads have as many batches to do.
 fn batch_size(n_samples: usize) -> usize {
-    n_samples.div_ceil(rayon::current_num_threads()).clamp(1, BATCH)
+    let n_threads = rayon::current_num_threads();
+    let n_rounds = n_samples.div_ceil(n_threads * BATCH).max(1);
+    n_samples.div_ceil(n_threads * n_rounds).max(1)
 }
 
 impl Engine for EventEngine {
@@ -280,6 +282,21 @@ fn layer_run<'a>(
         None => Output::Potentials(vec![0.0; n_steps * layer.n_out()]),
     };
     LayerRun { currents: state.drive.as_ref().unwrap_or(&packed.biases), potentials: &mut state.potentials, output }
+}
+
+#[cfg(test)]
+#[test]
+fn batches_are_no_larger_than_the_largest_and_as_many_for_all_threads() {
+    for n_threads in 1..4 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("a few threads");
+        for n_samples in 1..300_usize {
+            let size = pool.install(|| batch_size(n_samples));
+            let n_batches = n_samples.div_ceil(size);
+            assert!((1..=BATCH).contains(&size), "{n_samples} samples, {n_threads} threads: {size}");
+            // No more than the rounds that batches of the largest size take.
+            assert_eq!(n_batches.div_ceil(n_threads), n_samples.div_ceil(BATCH).div_ceil(n_threads));
+        }
+    }
 }
 
 #[cfg(test)]
