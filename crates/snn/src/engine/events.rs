@@ -22,9 +22,10 @@ use crate::wiring::{Kernel, Wiring};
 
 /// What one connection reads, and how its inputs are listed.
 ///
-/// Sites of a column of sites read the same few columns of inputs, a *strip*; strips overlap. The inputs of a strip are listed row
-/// by row of the kernel's input, so that those of all the rows that a site reads lie one after another: one list for a site and
-/// step, whose length the processor guesses wrong once.
+/// Sites of a column of sites read the same few columns of inputs, a *strip*; strips overlap. (Where a window slides along a row of
+/// sites, each column of inputs is a strip.) The inputs of a strip are listed row by row of the kernel's input, so that those of
+/// all the rows that a site reads lie one after another: one list for a site and step, whose length the processor guesses wrong
+/// once.
 #[derive(Debug)]
 pub(super) struct Input {
     source: usize,

@@ -3,9 +3,9 @@
 //! An input reaches as many neighbouring positions of a row as the kernel has columns; the sums of those positions are the
 //! *window*, and stay in registers. The inputs of a column are listed once, and their weights added to the whole window; then the
 //! window moves on by a position. So an input is listed once, and looked at once per row of neurons, not once for each position
-//! that sees it, and no weight is added that is none. Weights are multiplied by the counts of a pool as they are added, for rows of
-//! their multiples would not stay in the first-level cache. The sums of a row of neurons wait in memory for the neurons, which then
-//! run through all steps.
+//! that sees it, and only at the borders is anything added that has no neuron. Weights are multiplied by the counts of a pool as
+//! they are added, for rows of their multiples would not stay in the first-level cache. The sums of a row of neurons wait in memory
+//! for the neurons, which then run through all steps.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
