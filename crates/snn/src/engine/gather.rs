@@ -31,7 +31,7 @@ use crate::wiring::Wiring;
 pub(crate) const WIDE: usize = 64;
 
 /// Channels of a layer whose wide sites are two positions that share weights.
-pub(super) const TWIN: usize = WIDE / 2;
+const TWIN: usize = WIDE / 2;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
 pub(super) const MANY_STEPS: usize = 8;
