@@ -63,10 +63,10 @@ impl Addend for f32 {
     }
 }
 
-macro_rules! add_integers {
+macro_rules! on_integers {
     ($name:ident, $avx512:ident, $avx2:ident, $portable:ident) => {
         #[inline(always)]
-        fn $name<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+        fn $name<S: Simd, const L: usize>(simd: S, sums: &mut [i16; L], row: &[i16; L]) {
             #[cfg(target_arch = "x86_64")]
             if let (Some(simd), true) = (avx512(simd), L.is_multiple_of(32)) {
                 for (sums, row) in sums.as_chunks_mut::<32>().0.iter_mut().zip(row.as_chunks::<32>().0) {
@@ -90,34 +90,12 @@ macro_rules! add_integers {
 }
 
 impl Addend for i16 {
-    add_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
-    add_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
+    on_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
+    on_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
 }
 
-/// Multiplies a row by a factor, all of whose lanes are the same; wraps around.
-#[inline(always)]
-fn times<S: Simd, const L: usize>(simd: S, row: &[i16; L], factor: &[i16; L]) -> [i16; L] {
-    let mut product = *row;
-    #[cfg(target_arch = "x86_64")]
-    if let (Some(simd), true) = (avx512(simd), L.is_multiple_of(32)) {
-        for (product, factor) in product.as_chunks_mut::<32>().0.iter_mut().zip(factor.as_chunks::<32>().0) {
-            *product = pulp::cast(simd.avx512bw._mm512_mullo_epi16(pulp::cast(*product), pulp::cast(*factor)));
-        }
-        return product;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(16)) {
-        for (product, factor) in product.as_chunks_mut::<16>().0.iter_mut().zip(factor.as_chunks::<16>().0) {
-            *product = pulp::cast(simd.avx2._mm256_mullo_epi16(pulp::cast(*product), pulp::cast(*factor)));
-        }
-        return product;
-    }
-    let _ = simd;
-    for lane in 0..L {
-        product[lane] = product[lane].wrapping_mul(factor[lane]);
-    }
-    product
-}
+// Products wrap around too.
+on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 
 /// Rows of `L` values that are added up, for `P` sums of rows that lie `stride` apart.
 #[derive(Debug)]
@@ -219,7 +197,9 @@ impl<const P: usize, const L: usize> Table<i16, P, L> {
                 let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
                 // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
                 let Aligned(row) = unsafe { &*row };
-                i16::add(simd, sums, &times(simd, row, &factor));
+                let mut product = *row;
+                multiply(simd, &mut product, &factor);
+                i16::add(simd, sums, &product);
             }
         }
         *sums = changed;
