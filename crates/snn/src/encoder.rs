@@ -9,7 +9,7 @@ use std::ops::Range;
 use model::config::Encoding;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::philox::{philox, philox_lanes};
+use crate::philox::philox_lanes;
 use crate::places::by_place;
 use crate::simd::{LANES, at_most};
 use crate::spikes::SpikeTrain;
@@ -20,6 +20,9 @@ const PHASE_STREAM: u32 = 1;
 
 /// A rate of one spike per step.
 const ONE: u64 = 1 << 32;
+
+/// Half of the pixels that are looked at together.
+const HALF: usize = LANES / 2;
 
 /// Bits of a word of spikes.
 const WORD: usize = u64::BITS as usize;
@@ -52,13 +55,14 @@ pub fn encode(
         return train;
     }
     let rates = rates(sample, pixels);
+    let first_step = steps.start;
     if encoding == Encoding::Poisson {
-        Arch::new().dispatch(Poisson { train: &mut train, first_step: steps.start, seed, sample, rates: &rates });
-        return train;
-    }
-    for (pixel_idx, &rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0) {
-        let charge = phase(encoding, seed, sample, pixel_idx) + rate * steps.start as u64;
-        evenly(&mut train, pixel_idx, rate, charge);
+        Arch::new().dispatch(Poisson { train: &mut train, first_step, seed, sample, rates: &rates });
+    } else {
+        let phases = phases(encoding, seed, sample, rates.len());
+        let charges: Vec<u64> =
+            phases.iter().zip(&rates).map(|(phase, rate)| phase + rate * first_step as u64).collect();
+        Arch::new().dispatch(Even { train: &mut train, charges: &charges, rates: &rates });
     }
     train
 }
@@ -75,11 +79,41 @@ pub(crate) fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
     pixels.iter().map(|&pixel| (f64::from(pixel) * ONE as f64 + 0.5) as u64).collect()
 }
 
-/// What a pixel's sum of rates begins with, in units of 2⁻³², where spikes are spread evenly.
-pub(crate) fn phase(encoding: Encoding, seed: u64, sample: u32, pixel_idx: usize) -> u64 {
+/// What each pixel's sum of rates begins with, in units of 2⁻³², where spikes are spread evenly.
+///
+/// - `n`: pixels
+pub(crate) fn phases(encoding: Encoding, seed: u64, sample: u32, n: usize) -> Vec<u64> {
     match encoding {
-        Encoding::Systematic => u64::from(philox(seed, [pixel_idx as u32, 0, sample, PHASE_STREAM])[0]),
-        _ => ONE / 2,
+        Encoding::Systematic => Arch::new().dispatch(Phases { seed, sample, n }),
+        _ => vec![ONE / 2; n],
+    }
+}
+
+/// Draws phases, a few pixels at a time.
+struct Phases {
+    seed: u64,
+    sample: u32,
+    n: usize,
+}
+
+impl WithSimd for Phases {
+    type Output = Vec<u64>;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<u64> {
+        let Self { seed, sample, n } = self;
+        let mut phases = Vec::with_capacity(n.next_multiple_of(LANES));
+        for first in (0..n).step_by(LANES) {
+            let mut pixels = [first as u32; LANES];
+            for (lane, pixel) in (0..).zip(&mut pixels) {
+                *pixel += lane;
+            }
+            let [draws, ..] = philox_lanes(seed, [pixels, [0; LANES], [sample; LANES], [PHASE_STREAM; LANES]]);
+            phases.extend(draws.map(u64::from));
+        }
+        phases.truncate(n);
+        phases
     }
 }
 
@@ -123,8 +157,7 @@ impl WithSimd for Poisson<'_> {
                     if (lit >> (LANES * group)) as u16 == 0 {
                         continue;
                     }
-                    let counters = [*pixels, [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]];
-                    for (spikes, draws) in spikes.iter_mut().zip(philox_lanes(seed, counters)) {
+                    for (spikes, draws) in spikes.iter_mut().zip(draws::<S>(seed, sample, pixels, call)) {
                         *spikes |= u64::from(at_most(simd, &draws, limits)) << (LANES * group);
                     }
                 }
@@ -138,22 +171,79 @@ impl WithSimd for Poisson<'_> {
     }
 }
 
-/// - `charge`: before the first step, of which only the part below a spike counts
-fn evenly(train: &mut SpikeTrain, pixel_idx: usize, rate: u64, charge: u64) {
-    let mut sum = charge % ONE;
-    for step in 0..train.n_steps() {
-        sum += rate;
-        if sum >= ONE {
-            sum -= ONE;
-            train.add(step, pixel_idx);
+/// Random numbers of a few pixels at the four steps of a call.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "part of a kernel")]
+fn draws<S: Simd>(seed: u64, sample: u32, pixels: &[u32; LANES], call: usize) -> [[u32; LANES]; 4] {
+    if S::REGISTER_COUNT >= 32 {
+        return philox_lanes(seed, [*pixels, [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]]);
+    }
+    // Half of them at a time, or the generator's state would not stay in registers.
+    let mut draws = [[0; LANES]; 4];
+    for (half, pixels) in pixels.as_chunks::<HALF>().0.iter().enumerate() {
+        let words = philox_lanes(seed, [*pixels, [call as u32; HALF], [sample; HALF], [POISSON_STREAM; HALF]]);
+        for word in 0..4 {
+            draws[word][HALF * half..][..HALF].copy_from_slice(&words[word]);
+        }
+    }
+    draws
+}
+
+/// Spreads the spikes of a few pixels at a time evenly.
+struct Even<'a> {
+    train: &'a mut SpikeTrain,
+    /// Of each pixel before the first step, of which only the part below a spike counts.
+    charges: &'a [u64],
+    /// Of each pixel.
+    rates: &'a [u64],
+}
+
+impl WithSimd for Even<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "the same lane of several arrays, which becomes one SIMD instruction"
+    )]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { train, charges, rates } = self;
+        let (shape, n_steps) = (train.shape(), train.n_steps());
+        let (charges, rates) = (by_place(shape, charges), by_place(shape, rates));
+        let (words, pitch) = train.words_mut();
+        for (word, (charges, rates)) in charges.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
+            let (mut sums, mut added, mut always) = ([0; WORD], [0; WORD], 0_u64);
+            for (lane, (&charge, &rate)) in charges.iter().zip(rates).enumerate() {
+                // A spike is 2³², on which sums wrap around; a rate of one spike leaves them as they are.
+                (sums[lane], added[lane]) = (charge as u32, rate as u32);
+                always |= u64::from(rate == ONE) << lane;
+            }
+            if rates.iter().all(|&rate| rate == 0) {
+                continue;
+            }
+            for step in 0..n_steps {
+                let mut spikes = always;
+                let groups = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(added.as_chunks::<LANES>().0);
+                for (group, (sums, added)) in groups.enumerate() {
+                    for lane in 0..LANES {
+                        sums[lane] = sums[lane].wrapping_add(added[lane]);
+                    }
+                    // A sum that is less than what was added to it has wrapped around.
+                    spikes |= u64::from(!at_most(simd, added, sums)) << (LANES * group);
+                }
+                words[step * pitch + word] = spikes;
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::philox::philox;
 
     const N_STEPS: usize = 2000;
 
@@ -233,6 +323,28 @@ mod tests {
             for step in 0..11 {
                 let draw = philox(8, [idx as u32, step as u32 / 4, 6, POISSON_STREAM])[step % 4];
                 assert_eq!(train.get(step, idx), u64::from(draw) < rate, "pixel {idx}, step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn evenly_spread_spikes_of_an_image_are_those_added_up_pixel_by_pixel() {
+        let shape = [3, 5, 9];
+        let pixels: Vec<f32> = (0..135).map(|i| if i % 4 == 0 { 0.0 } else { i as f32 / 134.0 }).collect();
+        let rates = rates(6, &pixels);
+        assert!(rates.contains(&0) && rates.contains(&ONE));
+        let phase = |encoding, pixel: usize| match encoding {
+            Encoding::Systematic => u64::from(philox(8, [pixel as u32, 0, 6, PHASE_STREAM])[0]),
+            _ => ONE / 2,
+        };
+        for encoding in [Encoding::Systematic, Encoding::Regular] {
+            let train = encode(encoding, 8, 6, shape, &pixels, 3..40);
+            for (idx, &rate) in rates.iter().enumerate() {
+                let spikes = |step: usize| (phase(encoding, idx) + rate * step as u64) / ONE;
+                for step in 3..40 {
+                    let expected = spikes(step + 1) - spikes(step);
+                    assert_eq!(u64::from(train.get(step - 3, idx)), expected, "{encoding}, pixel {idx}, step {step}");
+                }
             }
         }
     }

@@ -388,6 +388,67 @@ fn list_groups<const G: usize, const T: usize>(
     }
 }
 
+/// Bits of 64 that are found one by one faster than byte by byte.
+const FEW: usize = 8;
+
+/// Bits of a byte.
+const BYTE: usize = u8::BITS as usize;
+
+/// Of each byte, the places of the bits that are set, in order; what lies behind the last means nothing.
+static PLACES: [[u8; BYTE]; 256] = {
+    let mut places = [[0; BYTE]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut place, mut n) = (0, 0);
+        while place < BYTE {
+            if byte >> place & 1 == 1 {
+                places[byte][n] = place as u8;
+                n += 1;
+            }
+            place += 1;
+        }
+        byte += 1;
+    }
+    places
+};
+
+/// [`list_bits`] byte by byte, with a permutation for each.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn list_bytes<const T: usize>(
+    simd: pulp::x86::V3,
+    bits: u64,
+    terms: [(u64, u32); T],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
+    let to: &mut [u32; 64 + BYTE] = to.first_chunk_mut().expect("room for the lanes behind the last");
+    let mut lanes = [0; BYTE];
+    for lane in 0..BYTE {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let single: pulp::u32x8 = pulp::cast([1_u32, 2, 4, 8, 16, 32, 64, 128]);
+    let mut places: pulp::u32x8 = pulp::cast(lanes);
+    for byte in 0..n_bits.div_ceil(BYTE) {
+        let shift = BYTE * byte;
+        let mut values = places;
+        for (bits, term) in terms {
+            let bits = simd.and_u32x8(simd.splat_u32x8((bits >> shift) as u8 as u32), single);
+            let is_set = pulp::cast(simd.cmp_eq_u32x8(bits, single));
+            values = simd.wrapping_add_u32x8(values, simd.and_u32x8(is_set, simd.splat_u32x8(term)));
+        }
+        // Counted anew from the first bit, so that no count waits for the one before; at most 56.
+        let before = (bits & !(u64::MAX << shift)).count_ones() as usize % 64;
+        let [low, high]: [u64; 2] = [u64::from_le_bytes(PLACES[(bits >> shift) as u8 as usize]), 0];
+        let order = simd.avx2._mm256_cvtepu8_epi32(pulp::cast([low, high]));
+        let chosen = simd.avx2._mm256_permutevar8x32_epi32(pulp::cast(values), order);
+        // What is behind the last number is written over by the next byte.
+        *to[before..].first_chunk_mut().expect("room") = pulp::cast::<_, [u32; BYTE]>(chosen);
+        places = simd.wrapping_add_u32x8(places, simd.splat_u32x8(BYTE as u32 * pitch));
+    }
+}
+
 /// Writes `first` plus `pitch` times the place of each bit that is set, in order, and returns how many numbers that is.
 ///
 /// - `terms`: what else is added where a bit is set, of other bits
@@ -412,6 +473,11 @@ pub(crate) fn list_bits<S: Simd, const T: usize>(
             3 => list_groups::<3, T>(simd, bits, terms, [first, pitch], to),
             _ => list_groups::<4, T>(simd, bits, terms, [first, pitch], to),
         }
+        return n;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), n > FEW || n_bits <= 2 * BYTE) {
+        list_bytes(simd, bits, terms, n_bits, [first, pitch], to);
         return n;
     }
     let _ = (simd, n_bits);

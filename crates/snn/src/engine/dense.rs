@@ -26,7 +26,7 @@ use super::{
     neurons, steady_currents,
 };
 use crate::drive::Drive;
-use crate::encoder::{phase, rates};
+use crate::encoder::{phases, rates};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
@@ -274,10 +274,8 @@ impl DenseEngine {
             let samples = Tensor::from_data(TensorData::new(halves(&indices), [2, n_samples]), &self.device);
             return Input::Poisson { rates: of_pixels(all_rates), samples, seed: settings.seed };
         }
-        let phases = samples
-            .iter()
-            .flat_map(|sample| (0..n_in).map(|pixel| phase(settings.encoding, settings.seed, sample.index, pixel)));
-        Input::Evenly { rates: of_pixels(all_rates), phases: of_pixels(phases.collect()) }
+        let phases = |sample: &Sample<'_>| phases(settings.encoding, settings.seed, sample.index, n_in);
+        Input::Evenly { rates: of_pixels(all_rates), phases: of_pixels(samples.iter().flat_map(phases).collect()) }
     }
 
     fn initial_states(&self, samples: &[Sample<'_>], settings: &RunSettings, neurons: &[Neurons]) -> Vec<LayerState> {
