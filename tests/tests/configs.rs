@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use datasets::DatasetName;
+use datasets::{DatasetFacts, DatasetName};
 use model::config::ExperimentFile;
 
 fn configs_folder() -> PathBuf {
@@ -37,7 +37,9 @@ fn problems(paths: &[PathBuf]) -> Vec<String> {
         };
         for experiment in file.cells.iter().map(|cell| &cell.experiment).chain([&file.base]) {
             let fits = match experiment.data.dataset.parse::<DatasetName>() {
-                Ok(name) => experiment.check_fits(name.shape(), name.n_classes()),
+                Ok(name) => DatasetFacts::of(name, None)
+                    .map_err(|error| error.to_string())
+                    .and_then(|facts| experiment.check_fits(facts.shape, facts.class_names.len())),
                 Err(error) => Err(error.to_string()),
             };
             problems.extend(fits.err().map(|problem| format!("{}: {problem}", path.display())));

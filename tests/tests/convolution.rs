@@ -164,7 +164,7 @@ fn every_layer_with_noise_has_its_law() {
 #[test]
 fn calibrated_rates_gain_accuracy_in_few_steps_and_coarse_weights_lose_none() {
     let accuracy = |keys: &[&str]| {
-        let few = ["convert.method=percentile", "simulate.encoding=constant", "simulate.steps=6"];
+        let few = ["convert.method=percentile", "simulate.encoding=constant", "simulate.steps=4"];
         last_accuracy(&run(&[&few[..], keys].concat()).0.run.simulation)
     };
     let plain = accuracy(&[]);

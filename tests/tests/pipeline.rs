@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use datasets::{DatasetName, LabelledImages, Split};
 use model::artefact::{self, TensorF32};
 use model::config::{ExperimentFile, Method};
 use model::{Experiment, ann};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 const TINY: &str = r#"
@@ -57,6 +60,42 @@ fn foreign(weights: &Path, change: impl Fn(&mut BTreeMap<String, TensorF32>)) ->
     });
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
     path
+}
+
+/// Writes a split of the digits as a user's own data, in bytes up to 255.
+fn write_own(split: Split, folder: &Path) {
+    let digits = LabelledImages::load(DatasetName::Digits, split, None).unwrap();
+    let pixels: Vec<u8> = (0..digits.len()).flat_map(|idx| digits.raw(idx)).map(|&pixel| pixel * 15).collect();
+    let labels: Vec<u8> = digits.labels().iter().flat_map(|&label| i64::from(label).to_le_bytes()).collect();
+    let view = |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+    let tensors = [
+        ("images", view(Dtype::U8, &[digits.len(), 8, 8], &pixels)),
+        ("labels", view(Dtype::I64, &[digits.len()], &labels)),
+    ];
+    let file = safetensors::serialize(tensors, None).unwrap();
+    std::fs::write(folder.join(format!("{split}.safetensors")), file).unwrap();
+}
+
+#[test]
+fn own_data_go_through_all_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    for split in [Split::Train, Split::Test] {
+        write_own(split, folder.path());
+    }
+    let path = format!("data.path={}", folder.path().display());
+    let overrides = ["data.dataset=custom", &path, "convert.method=percentile"];
+    let own = experiment(&overrides);
+    let trained = train::run(&own, folder.path(), None, train::Options::default()).unwrap();
+    convert(&overrides, &trained.path, folder.path()).unwrap();
+    let results = simulate(&overrides, folder.path()).unwrap().results;
+    let report::record::DatasetRecord { name, shape, n_train, n_test, .. } = results.dataset;
+    assert_eq!((name.as_str(), shape, n_train, n_test), ("custom", [1, 8, 8], 3823, 300));
+    let accuracy = results.run.simulation.seeds[0].accuracy.last().copied();
+    assert!(accuracy.is_some_and(|accuracy| accuracy > 0.9), "{accuracy:?}");
+    // Without files, the error names them.
+    let nowhere = experiment(&["data.dataset=custom", "data.path=nowhere"]);
+    let error = train::run(&nowhere, folder.path(), None, train::Options::default()).err().unwrap();
+    assert!(format!("{error:#}").contains("nowhere: no such folder; set data.path"), "{error:#}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
-use datasets::{DatasetError, DatasetName, LabelledImages, Split};
+use datasets::{DatasetError, DatasetFacts, DatasetName, LabelledImages, Split};
 use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
@@ -86,10 +86,11 @@ pub fn read_experiment(
     weights: Option<&Path>,
 ) -> Result<(Experiment, Option<import::Network>), ConfigError> {
     let mut network = None;
-    let experiment = args.read_base_or_find(|Outline { dataset, input, .. }| {
+    let experiment = args.read_base_or_find(|Outline { dataset, path, input, .. }| {
         let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
-        // A data set that there is not is refused with everything else that is wrong with the file.
-        let sample = dataset.parse().ok().map(DatasetName::shape);
+        // A data set that cannot be read is refused with everything else that is wrong with the file.
+        let facts = dataset.parse().and_then(|name| DatasetFacts::of(name, path.as_deref()));
+        let sample = facts.ok().map(|facts| facts.shape);
         let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
         match sample {
             Some(sample) if sample != found.model.input => Err(format!(

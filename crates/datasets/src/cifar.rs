@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
+use crate::source::CIFAR10;
 use crate::{DatasetError, DatasetName, Split};
 
 const N_PIXELS: usize = 3 * 32 * 32;
@@ -57,7 +58,7 @@ struct Batches {
 impl Batches {
     /// Appends the samples of one file, no more than `max_samples`.
     fn read(&mut self, path: &Path, mut reader: impl Read, max_samples: u64) -> Result<(), DatasetError> {
-        let n_classes = DatasetName::Cifar10.n_classes();
+        let n_classes = CIFAR10.class_names.len();
         let mut sample = Vec::with_capacity(RECORD as usize);
         for index in 0.. {
             sample.clear();
@@ -80,7 +81,7 @@ impl Batches {
             }
             let label = sample[0];
             if usize::from(label) >= n_classes {
-                let (place, index) = (path.display().to_string(), index as usize);
+                let (place, index, label) = (path.display().to_string(), index as usize, i128::from(label));
                 return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
             }
             self.labels.push(label);

@@ -6,7 +6,8 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 
-use crate::{DatasetName, Split};
+use crate::Split;
+use crate::source::DIGITS;
 
 /// One line per sample: 64 pixels and the label, comma-separated; the training samples first.
 static ASSET: &[u8] = include_bytes!("../assets/optdigits.csv.gz");
@@ -17,7 +18,7 @@ const N_PIXELS: usize = 64;
 pub(crate) fn load(split: Split) -> (Vec<u8>, Vec<u8>) {
     let mut text = String::new();
     GzDecoder::new(ASSET).read_to_string(&mut text).expect("the embedded asset is a whole gzip file");
-    let (n_train, n_test) = (DatasetName::Digits.train_len(), DatasetName::Digits.test_len());
+    let (n_train, n_test) = (DIGITS.n_train, DIGITS.n_test);
     let (skip, n_samples) = match split {
         Split::Train => (0, n_train),
         Split::Test => (n_train, n_test),
@@ -33,7 +34,7 @@ pub(crate) fn load(split: Split) -> (Vec<u8>, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LabelledImages;
+    use crate::{DatasetName, LabelledImages};
 
     /// SHA-256 of the splits. They identify the data in artefacts, so they must never change.
     const CHECKSUMS: [(Split, &str); 2] = [

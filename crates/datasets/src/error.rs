@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DatasetError {
     /// No data set has this name.
-    #[error("data set `{found}` is unknown; use one of digits, mnist, fashion-mnist, cifar10")]
+    #[error("data set `{found}` is unknown; use one of digits, mnist, fashion-mnist, cifar10, custom")]
     UnknownName {
         /// The name.
         found: String,
@@ -126,9 +126,31 @@ pub enum DatasetError {
         /// Index of the sample, from 0.
         index: usize,
         /// The label.
-        label: u8,
+        label: i128,
         /// Number of classes.
         n_classes: usize,
+    },
+    /// A file of a user's own data holds something else.
+    #[error(
+        "{}: {found}; write it with safetensors' `save_file`: `images` as bytes (uint8, 0 to 255) of shape [N, C, H, W], [N, H, W] or [N, n], \
+         and `labels` as integers of shape [N]",
+        path.display()
+    )]
+    WrongContents {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// Training and test samples are of different kinds.
+    #[error("{}: {found}, but {other}; write both files from one data set", path.display())]
+    SplitsDiffer {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What the other one does.
+        other: String,
     },
     /// A file holds no sample.
     #[error("{}: no samples where one or more are needed; get the file again", path.display())]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::source::Published;
 use crate::{DatasetError, DatasetName, Split};
 
 const IMAGES_MAGIC: u32 = 0x0803;
@@ -20,7 +21,12 @@ const LABELS_MAGIC: u32 = 0x0801;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Pixels `[N, H, W]` and labels `[N]` of one split.
-pub(crate) fn load(name: DatasetName, split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
+pub(crate) fn load(
+    name: DatasetName,
+    published: &Published,
+    split: Split,
+    folder: &Path,
+) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
     if !folder.is_dir() {
         return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: name.remedy() });
     }
@@ -30,9 +36,9 @@ pub(crate) fn load(name: DatasetName, split: Split, folder: &Path) -> Result<(Ve
     };
     let (images_path, images) = open(name, folder, &format!("{stem}-images"), "idx3-ubyte")?;
     let (labels_path, labels) = open(name, folder, &format!("{stem}-labels"), "idx1-ubyte")?;
-    let [_, height, width] = name.shape();
+    let [_, height, width] = published.shape;
     let pixels = Source::new(&images_path, images)?.images([height as u32, width as u32])?;
-    let labels = Source::new(&labels_path, labels)?.labels(name.n_classes())?;
+    let labels = Source::new(&labels_path, labels)?.labels(published.class_names.len())?;
     let (n_images, n_labels) = (pixels.len() / (height * width), labels.len());
     if n_images != n_labels {
         return Err(DatasetError::CountMismatch { images: images_path, labels: labels_path, n_images, n_labels });
@@ -93,7 +99,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         let labels = self.body(8, u64::from(count))?;
         match labels.iter().position(|&label| usize::from(label) >= n_classes) {
             Some(index) => {
-                let (place, label) = (self.path.display().to_string(), labels[index]);
+                let (place, label) = (self.path.display().to_string(), labels[index].into());
                 Err(DatasetError::LabelOutOfRange { place, index, label, n_classes })
             }
             None => Ok(labels),
@@ -169,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::{FASHION_MNIST, MNIST};
 
     const NAME: DatasetName = DatasetName::Mnist;
 
@@ -195,7 +202,7 @@ mod tests {
         for (name, bytes) in [image_file, label_file] {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
-        load(NAME, Split::Test, folder.path())
+        load(NAME, &MNIST, Split::Test, folder.path())
     }
 
     fn load_bytes(images: &[u8], labels: &[u8]) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
@@ -241,14 +248,14 @@ mod tests {
 
     #[test]
     fn a_missing_folder_or_file_says_which_command_gets_it() {
-        let error = load(NAME, Split::Train, Path::new("nowhere")).unwrap_err().to_string();
+        let error = load(NAME, &MNIST, Split::Train, Path::new("nowhere")).unwrap_err().to_string();
         assert_eq!(
             error,
             "nowhere: no such folder; run `scripts/fetch-data mnist`, or set data.path to a folder that holds the IDX files"
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("train-images-idx3-ubyte"), images(1, 1)).unwrap();
-        let error = load(DatasetName::FashionMnist, Split::Train, folder.path()).unwrap_err();
+        let error = load(DatasetName::FashionMnist, &FASHION_MNIST, Split::Train, folder.path()).unwrap_err();
         let is_labels =
             matches!(&error, DatasetError::MissingFile { path, .. } if path.ends_with("train-labels-idx1-ubyte"));
         assert!(is_labels && error.to_string().contains("run `scripts/fetch-data fashion-mnist`"), "{error}");
@@ -334,7 +341,7 @@ mod tests {
         for name in ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        assert!(matches!(load(NAME, Split::Test, folder.path()), Err(DatasetError::Io { .. })));
+        assert!(matches!(load(NAME, &MNIST, Split::Test, folder.path()), Err(DatasetError::Io { .. })));
     }
 
     proptest! {

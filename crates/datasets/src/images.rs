@@ -1,6 +1,6 @@
 //! Labelled images in memory, as the bytes they are stored as.
 //!
-//! Checks what the readers ([`crate::idx`], [`crate::cifar`], [`crate::digits`]) or a caller give; reads no file
+//! Checks what the readers ([`crate::idx`], [`crate::cifar`], [`crate::digits`], [`crate::custom`]) or a caller give; reads no file
 //! itself. The commands take samples from here, by index or as a burn data set.
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{DatasetError, DatasetName, Split, cifar, digits, idx};
+use crate::{DatasetError, DatasetFacts, DatasetName, Split, cifar, custom, digits, idx};
 
 /// Images of one shape with a class each.
 ///
@@ -47,13 +47,16 @@ impl LabelledImages {
     /// [`DatasetError`] if files are missing, truncated, oversized, of another kind, or do not belong together.
     pub fn load(name: DatasetName, split: Split, path: Option<&Path>) -> Result<Self, DatasetError> {
         let folder = path.map_or_else(|| name.default_path(), Path::to_owned);
-        let (pixels, labels) = match name {
-            DatasetName::Digits => digits::load(split),
-            DatasetName::Mnist | DatasetName::FashionMnist => idx::load(name, split, &folder)?,
-            DatasetName::Cifar10 => cifar::load(split, &folder)?,
+        let (pixels, labels) = match (name, name.published()) {
+            (DatasetName::Digits, _) => digits::load(split),
+            (DatasetName::Cifar10, _) => cifar::load(split, &folder)?,
+            (_, Some(published)) => idx::load(name, published, split, &folder)?,
+            (_, None) => custom::load(split, &folder)?,
         };
-        let samples = Self::from_parts(name.shape(), name.scale(), name.n_classes(), pixels, labels)?;
-        Ok(Self { class_names: name.class_names().iter().copied().map(str::to_owned).collect(), ..samples })
+        let DatasetFacts { shape, class_names, .. } = DatasetFacts::of(name, path)?;
+        let scale = name.published().map_or(custom::SCALE, |published| published.scale);
+        let samples = Self::from_parts(shape, scale, class_names.len(), pixels, labels)?;
+        Ok(Self { class_names, ..samples })
     }
 
     /// Makes labelled images of their parts; the classes are named by their numbers.
@@ -87,7 +90,7 @@ impl LabelledImages {
             return Err(DatasetError::PixelAboveScale { index, pixel, scale });
         }
         if let Some(index) = labels.iter().position(|&label| usize::from(label) >= n_classes) {
-            let (place, label) = ("labels".to_owned(), labels[index]);
+            let (place, label) = ("labels".to_owned(), labels[index].into());
             return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
         }
         let class_names = (0..n_classes).map(|class| class.to_string()).collect();

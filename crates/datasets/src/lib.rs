@@ -6,11 +6,13 @@
 //! | `mnist` | 28×28, 60,000 + 10,000 | a folder of IDX files, gzipped or not |
 //! | `fashion-mnist` | 28×28, 60,000 + 10,000 | a folder of IDX files, gzipped or not |
 //! | `cifar10` | 3×32×32, 50,000 + 10,000 | a folder of CIFAR-10 binary batches |
+//! | `custom` | any | a folder with `train.safetensors` and `test.safetensors` |
 //!
 //! Files are read no further than their headers and the data set's shape warrant, so a damaged or hostile file
 //! is an error and never a panic or a huge allocation.
 
 mod cifar;
+mod custom;
 mod digits;
 mod error;
 mod idx;
@@ -19,4 +21,4 @@ mod source;
 
 pub use error::DatasetError;
 pub use images::{LabelledImage, LabelledImages};
-pub use source::{DatasetName, Split};
+pub use source::{DatasetFacts, DatasetName, Split};

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use datasets::{DatasetName, LabelledImages, Split};
+use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
 
 /// Images per class of MNIST, counted from its label files; the other two data sets are balanced.
 const MNIST_TRAIN: [usize; 10] = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949];
@@ -16,11 +16,12 @@ const MNIST_TEST: [usize; 10] = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974
 fn check(name: DatasetName, split: Split, class_counts: [usize; 10], checksum: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name.default_path());
     let samples = LabelledImages::load(name, split, Some(&folder)).unwrap();
+    let facts = DatasetFacts::of(name, Some(&folder)).unwrap();
     let n_published = match split {
-        Split::Train => name.train_len(),
-        Split::Test => name.test_len(),
+        Split::Train => facts.n_train,
+        Split::Test => facts.n_test,
     };
-    assert_eq!((samples.len(), samples.shape()), (n_published, name.shape()));
+    assert_eq!((samples.len(), samples.shape()), (n_published, facts.shape));
     let mut counts = [0; 10];
     for &label in samples.labels() {
         counts[usize::from(label)] += 1;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use datasets::DatasetName;
+use datasets::DatasetFacts;
 use model::artefact::write_atomically;
 use model::config::{Calibrate, DEFAULT_KAPPAS, Kappa, Method, Scale};
 use model::{Experiment, LayerKind};
@@ -103,10 +103,9 @@ impl Times {
 /// networks are proportional to it, those of unlike ones within a small factor.
 pub fn work(stage: Stage, experiment: &Experiment) -> f64 {
     let macs = experiment.architecture.macs_per_sample() as f64;
-    let (n_train, n_test) = match experiment.data.dataset.parse::<DatasetName>() {
-        Ok(name) => (name.train_len(), name.test_len()),
-        Err(_) => (0, 0),
-    };
+    let facts =
+        experiment.data.dataset.parse().and_then(|name| DatasetFacts::of(name, experiment.data.path.as_deref()));
+    let (n_train, n_test) = facts.map_or((0, 0), |facts| (facts.n_train, facts.n_test));
     let (convert, simulate) = (&experiment.convert, &experiment.simulate);
     match stage {
         Stage::Train => {

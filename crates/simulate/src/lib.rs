@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use datasets::{DatasetName, LabelledImages, Split};
+use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
 use indicatif::ProgressBar;
 use model::cli::ExperimentArgs;
 pub use model::cli::Options;
@@ -193,7 +193,8 @@ struct TestData {
 
 fn load(experiment: &Experiment) -> Result<TestData> {
     let name: DatasetName = experiment.data.dataset.parse()?;
-    let all = LabelledImages::load(name, Split::Test, experiment.data.path.as_deref())?;
+    let path = experiment.data.path.as_deref();
+    let all = LabelledImages::load(name, Split::Test, path)?;
     experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
     let samples = match experiment.simulate.samples {
         Some(n) if n > all.len() => bail!(
@@ -207,7 +208,7 @@ fn load(experiment: &Experiment) -> Result<TestData> {
         name: name.to_string(),
         shape: samples.shape(),
         class_names: samples.class_names().to_vec(),
-        n_train: name.train_len(),
+        n_train: DatasetFacts::of(name, path)?.n_train,
         n_test: samples.len(),
     };
     Ok(TestData { samples, record })

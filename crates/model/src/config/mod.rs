@@ -393,6 +393,8 @@ pub struct Outline {
     pub name: String,
     /// Name of its data set, not yet checked.
     pub dataset: String,
+    /// Folder with the data set's files, if the file gives it.
+    pub path: Option<PathBuf>,
     /// Shape of the input, if the file gives it.
     pub input: Option<[usize; 3]>,
 }
@@ -406,7 +408,7 @@ impl Outline {
             let sizes: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(size.as_integer()?).ok()).collect();
             sizes.try_into().ok()
         });
-        Some(Self { name, dataset: text("data.dataset")?, input })
+        Some(Self { name, dataset: text("data.dataset")?, path: text("data.path").map(PathBuf::from), input })
     }
 }
 
@@ -609,8 +611,10 @@ impl Experiment {
             ));
         }
         if self.architecture.n_classes() != n_classes {
+            // Without names, the largest label counts.
+            let names = if dataset == "custom" { ", or name all classes in the files' metadata" } else { "" };
             return Err(format!(
-                "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}",
+                "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}{names}",
                 self.architecture.n_classes()
             ));
         }

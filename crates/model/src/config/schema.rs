@@ -92,8 +92,8 @@ pub const KEYS: &[Key] = &[
     ),
     required(
         "data.dataset",
-        Kind::Choice(&["digits", "mnist", "fashion-mnist", "cifar10"]),
-        "data set; `digits` is built in",
+        Kind::Choice(&["digits", "mnist", "fashion-mnist", "cifar10", "custom"]),
+        "data set; `digits` is built in, `custom` your own (`train.safetensors` and `test.safetensors` in `data.path`)",
     ),
     key("data.path", Kind::Text, "", "folder with the data set's files; default `data/DATASET`"),
     key("data.validation_samples", Kind::Integer(0, 1_000_000), "0", "training samples set aside for validation"),
