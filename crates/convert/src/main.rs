@@ -61,6 +61,9 @@ fn main() -> ExitCode {
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }
+            for key in experiment.keys_without_effect() {
+                eprintln!("note: {key} has no effect: the method `{}` does not look at it", experiment.convert.method);
+            }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());
             match convert::export::write(&experiment, &outcome.path, &export, &allow) {

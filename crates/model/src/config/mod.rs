@@ -581,6 +581,21 @@ impl Experiment {
         &self.resolved
     }
 
+    /// Keys of `[convert]` with another value than their default that its method does not look at.
+    ///
+    /// No error: in a sweep over methods they may be another's.
+    pub fn keys_without_effect(&self) -> Vec<&'static str> {
+        use Method::{ChannelPercentile, Norm, Percentile, Std};
+        let of_methods: [(&str, &[Method]); 4] = [
+            ("convert.p", &[Norm]),
+            ("convert.kappa", &[Norm, Std]),
+            ("convert.percentile", &[Percentile, ChannelPercentile]),
+            ("convert.percentile_zeros", &[Percentile, ChannelPercentile]),
+        ];
+        let others = of_methods.into_iter().filter(|(_, methods)| !methods.contains(&self.convert.method));
+        others.map(|(key, _)| key).filter(|key| !schema::is_default(&self.resolved, key)).collect()
+    }
+
     /// The resolved configuration as TOML text.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.resolved).expect("a table of TOML values")

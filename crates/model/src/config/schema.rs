@@ -373,6 +373,13 @@ pub(super) fn check(raw: &Table, problems: &mut Vec<Problem>) -> Table {
     resolved
 }
 
+/// Whether a key of a resolved file has its default.
+pub(super) fn is_default(resolved: &Table, path: &str) -> bool {
+    let default = KEYS.iter().find(|key| key.path == path).and_then(|key| key.default);
+    let default = default.map(|text| parse_value(text).expect("defaults are valid TOML"));
+    lookup(resolved, path) == default.as_ref()
+}
+
 /// The value at a dotted path.
 pub(super) fn lookup<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {

@@ -30,6 +30,19 @@ fn a_minimal_file_gets_every_default() {
 }
 
 #[test]
+fn a_key_that_the_method_does_not_look_at_is_told() {
+    let told = |overrides: &[&str]| parse(MINIMAL, overrides).unwrap().base.keys_without_effect();
+    assert!(told(&[]).is_empty() && told(&["convert.method=max"]).is_empty(), "defaults are nobody's choice");
+    assert_eq!(
+        told(&["convert.method=max", "convert.kappa=0.3", "convert.percentile=99"]),
+        ["convert.kappa", "convert.percentile"]
+    );
+    assert_eq!(told(&["convert.method=std", "convert.p=2", "convert.kappa=0.3"]), ["convert.p"]);
+    assert!(told(&["convert.method=norm", "convert.p=2", "convert.kappa=0.3"]).is_empty());
+    assert!(told(&["convert.method=percentile", "convert.percentile_zeros=true"]).is_empty());
+}
+
+#[test]
 fn the_resolved_configuration_read_again_is_the_same_experiment() {
     let experiment = parse(MINIMAL, &["simulate.steps=20", "convert.kappa=auto"]).unwrap().base;
     assert_eq!(parse(&experiment.to_toml(), &[]).unwrap().base, experiment);

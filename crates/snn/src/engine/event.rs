@@ -247,7 +247,7 @@ impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = samples.par_chunks(batch_size(samples.len())).map(|samples| {
+        let batches = samples.par_chunks(batch_size(samples.len())).with_max_len(1).map(|samples| {
             let mut runs = self.start(samples, settings.encoding);
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
             runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
@@ -264,7 +264,7 @@ impl Engine for EventEngine {
     ) -> Result<Vec<EarlyDecision>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = samples.par_chunks(batch_size(samples.len()));
+        let batches = samples.par_chunks(batch_size(samples.len())).with_max_len(1);
         Ok(batches.flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
     }
 }
