@@ -9,7 +9,7 @@ use std::ops::Range;
 use model::config::Encoding;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::philox::philox_lanes;
+use crate::philox::{Series, philox_lanes};
 use crate::places::by_place;
 use crate::simd::{LANES, at_most};
 use crate::spikes::SpikeTrain;
@@ -20,9 +20,6 @@ const PHASE_STREAM: u32 = 1;
 
 /// A rate of one spike per step.
 const ONE: u64 = 1 << 32;
-
-/// Half of the pixels that are looked at together.
-const HALF: usize = LANES / 2;
 
 /// Bits of a word of spikes.
 const WORD: usize = u64::BITS as usize;
@@ -150,43 +147,24 @@ impl WithSimd for Poisson<'_> {
                 lit |= u64::from(rate > 0) << lane;
             }
             let (pixels, limits) = (pixels.as_chunks::<LANES>().0, limits.as_chunks::<LANES>().0);
-            // One call of the generator serves four steps of the run.
-            for call in first_step / 4..(first_step + n_steps).div_ceil(4) {
-                let mut spikes = [0_u64; 4];
-                for (group, (pixels, limits)) in pixels.iter().zip(limits).enumerate() {
-                    if (lit >> (LANES * group)) as u16 == 0 {
-                        continue;
-                    }
-                    for (spikes, draws) in spikes.iter_mut().zip(draws::<S>(seed, sample, pixels, call)) {
-                        *spikes |= u64::from(at_most(simd, &draws, limits)) << (LANES * group);
-                    }
+            for (group, (pixels, limits)) in pixels.iter().zip(limits).enumerate() {
+                let lit = (lit >> (LANES * group)) as u16;
+                if lit == 0 {
+                    continue;
                 }
-                for (step, spikes) in (4 * call..first_step + n_steps).zip(spikes) {
-                    if step >= first_step {
-                        words[(step - first_step) * pitch + word] = spikes & lit;
+                let series = Series::new(seed, pixels, sample, POISSON_STREAM);
+                // One call of the generator serves four steps of the run.
+                for call in first_step / 4..(first_step + n_steps).div_ceil(4) {
+                    for (step, draws) in (4 * call..first_step + n_steps).zip(series.at(call as u32)) {
+                        if step >= first_step {
+                            let spikes = u64::from(at_most(simd, &draws, limits) & lit);
+                            words[(step - first_step) * pitch + word] |= spikes << (LANES * group);
+                        }
                     }
                 }
             }
         }
     }
-}
-
-/// Random numbers of a few pixels at the four steps of a call.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "part of a kernel")]
-fn draws<S: Simd>(seed: u64, sample: u32, pixels: &[u32; LANES], call: usize) -> [[u32; LANES]; 4] {
-    if S::REGISTER_COUNT >= 32 {
-        return philox_lanes(seed, [*pixels, [call as u32; LANES], [sample; LANES], [POISSON_STREAM; LANES]]);
-    }
-    // Half of them at a time, or the generator's state would not stay in registers.
-    let mut draws = [[0; LANES]; 4];
-    for (half, pixels) in pixels.as_chunks::<HALF>().0.iter().enumerate() {
-        let words = philox_lanes(seed, [*pixels, [call as u32; HALF], [sample; HALF], [POISSON_STREAM; HALF]]);
-        for word in 0..4 {
-            draws[word][HALF * half..][..HALF].copy_from_slice(&words[word]);
-        }
-    }
-    draws
 }
 
 /// Spreads the spikes of a few pixels at a time evenly.
