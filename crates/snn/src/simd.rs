@@ -389,12 +389,15 @@ fn list_groups<const G: usize, const T: usize>(
 }
 
 /// Bits of 64 that are found one by one faster than byte by byte.
+#[cfg(target_arch = "x86_64")]
 const FEW: usize = 8;
 
 /// Bits of a byte.
+#[cfg(target_arch = "x86_64")]
 const BYTE: usize = u8::BITS as usize;
 
 /// Of each byte, the places of the bits that are set, in order; what lies behind the last means nothing.
+#[cfg(target_arch = "x86_64")]
 static PLACES: [[u8; BYTE]; 256] = {
     let mut places = [[0; BYTE]; 256];
     let mut byte = 0;
