@@ -42,15 +42,14 @@ struct SplitFile {
 /// # Errors
 /// If there is no file, or one is damaged, holds something else, or does not belong to the other.
 pub(crate) fn facts(folder: &Path) -> Result<DatasetFacts, DatasetError> {
-    let [train, test] = open(folder)?;
-    let Some(either) = train.as_ref().or(test.as_ref()) else { return Err(missing(folder, Split::Test)) };
-    let [n_train, n_test] = [&train, &test].map(|file| file.as_ref().map_or(0, |file| file.labels.len()));
-    Ok(DatasetFacts { shape: either.shape, class_names: class_names([&train, &test])?, n_train, n_test })
+    facts_of(folder, &open(folder)?)
 }
 
-/// Pixels `[N, C, H, W]` and labels `[N]` of one split.
-pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
-    let [train, test] = open(folder)?;
+/// The same, and pixels `[N, C, H, W]` and labels `[N]` of one split.
+pub(crate) fn load(split: Split, folder: &Path) -> Result<(DatasetFacts, Vec<u8>, Vec<u8>), DatasetError> {
+    let files = open(folder)?;
+    let facts = facts_of(folder, &files)?;
+    let [train, test] = files;
     let wanted = match split {
         Split::Train => train,
         Split::Test => test,
@@ -58,7 +57,13 @@ pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), Da
     let mut wanted = wanted.ok_or_else(|| missing(folder, split))?;
     let (start, n_bytes) = wanted.images;
     let pixels = read(&wanted.path, &mut wanted.file, start, n_bytes)?;
-    Ok((pixels, wanted.labels))
+    Ok((facts, pixels, wanted.labels))
+}
+
+fn facts_of(folder: &Path, files: &[Option<SplitFile>; 2]) -> Result<DatasetFacts, DatasetError> {
+    let Some(either) = files.iter().flatten().next() else { return Err(missing(folder, Split::Test)) };
+    let [n_train, n_test] = files.each_ref().map(|file| file.as_ref().map_or(0, |file| file.labels.len()));
+    Ok(DatasetFacts { shape: either.shape, class_names: class_names(files)?, n_train, n_test })
 }
 
 fn missing(folder: &Path, split: Split) -> DatasetError {
@@ -89,8 +94,8 @@ fn open(folder: &Path) -> Result<[Option<SplitFile>; 2], DatasetError> {
 }
 
 /// Names of the classes, as a file gives them or by number.
-fn class_names(files: [&Option<SplitFile>; 2]) -> Result<Vec<String>, DatasetError> {
-    let files = || files.into_iter().flatten();
+fn class_names(files: &[Option<SplitFile>; 2]) -> Result<Vec<String>, DatasetError> {
+    let files = || files.iter().flatten();
     let mut named = files().filter_map(|file| Some((file, file.classes.as_ref()?)));
     let Some((file, names)) = named.next() else {
         let largest = files().flat_map(|file| &file.labels).max().copied().unwrap_or(0);

@@ -46,15 +46,22 @@ impl LabelledImages {
     /// # Errors
     /// [`DatasetError`] if files are missing, truncated, oversized, of another kind, or do not belong together.
     pub fn load(name: DatasetName, split: Split, path: Option<&Path>) -> Result<Self, DatasetError> {
-        let folder = path.map_or_else(|| name.default_path(), Path::to_owned);
-        let (pixels, labels) = match (name, name.published()) {
-            (DatasetName::Digits, _) => digits::load(split),
-            (DatasetName::Cifar10, _) => cifar::load(split, &folder)?,
-            (_, Some(published)) => idx::load(name, published, split, &folder)?,
-            (_, None) => custom::load(split, &folder)?,
+        let folder = name.folder(path);
+        let Some(published) = name.published() else {
+            let (facts, pixels, labels) = custom::load(split, &folder)?;
+            return Self::of_facts(facts, custom::SCALE, pixels, labels);
         };
-        let DatasetFacts { shape, class_names, .. } = DatasetFacts::of(name, path)?;
-        let scale = name.published().map_or(custom::SCALE, |published| published.scale);
+        let (pixels, labels) = match name {
+            DatasetName::Digits => digits::load(split),
+            DatasetName::Cifar10 => cifar::load(split, &folder)?,
+            _ => idx::load(name, published, split, &folder)?,
+        };
+        Self::of_facts(DatasetFacts::of(name, path)?, published.scale, pixels, labels)
+    }
+
+    /// [`Self::from_parts`] with the names that the classes have.
+    fn of_facts(facts: DatasetFacts, scale: u8, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self, DatasetError> {
+        let DatasetFacts { shape, class_names, .. } = facts;
         let samples = Self::from_parts(shape, scale, class_names.len(), pixels, labels)?;
         Ok(Self { class_names, ..samples })
     }

@@ -43,7 +43,7 @@ impl DatasetFacts {
     /// [`DatasetError`] if a user's own files are missing, damaged, of another kind, or do not belong together.
     pub fn of(name: DatasetName, path: Option<&Path>) -> Result<Self, DatasetError> {
         let Some(published) = name.published() else {
-            return custom::facts(&path.map_or_else(|| name.default_path(), Path::to_owned));
+            return custom::facts(&name.folder(path));
         };
         let &Published { shape, class_names, n_train, n_test, .. } = published;
         let class_names = class_names.iter().copied().map(str::to_owned).collect();
@@ -121,6 +121,11 @@ impl DatasetName {
     /// Folder where `scripts/fetch-data` puts the files, or a user may, relative to the repository's root.
     pub fn default_path(self) -> PathBuf {
         PathBuf::from("data").join(self.name())
+    }
+
+    /// The folder given, or the default.
+    pub(crate) fn folder(self, path: Option<&Path>) -> PathBuf {
+        path.map_or_else(|| self.default_path(), Path::to_owned)
     }
 
     /// How to get a missing folder or file.

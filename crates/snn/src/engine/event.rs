@@ -243,11 +243,16 @@ fn batch_size(n_samples: usize) -> usize {
     n_samples.div_ceil(n_threads * n_rounds).max(1)
 }
 
+/// What threads take one by one: two at a time, a thread that is done might wait for another's second.
+fn batches<'a, 'b>(samples: &'a [Sample<'b>]) -> impl IndexedParallelIterator<Item = &'a [Sample<'b>]> {
+    samples.par_chunks(batch_size(samples.len())).with_max_len(1)
+}
+
 impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = samples.par_chunks(batch_size(samples.len())).with_max_len(1).map(|samples| {
+        let batches = batches(samples).map(|samples| {
             let mut runs = self.start(samples, settings.encoding);
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
             runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
@@ -264,8 +269,7 @@ impl Engine for EventEngine {
     ) -> Result<Vec<EarlyDecision>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = samples.par_chunks(batch_size(samples.len())).with_max_len(1);
-        Ok(batches.flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
+        Ok(batches(samples).flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
     }
 }
 
