@@ -99,6 +99,25 @@ fn own_data_go_through_all_commands() {
 }
 
 #[test]
+fn conversion_knows_own_training_samples_by_their_contents_and_does_without_them_once_made() {
+    let (folder, weights) = trained();
+    for split in [Split::Train, Split::Test] {
+        write_own(split, folder.path());
+    }
+    let path = format!("data.path={}", folder.path().display());
+    let overrides = ["data.dataset=custom", &path, "convert.method=percentile"];
+    let converted = |folder: &Path| convert(&overrides, &weights, folder).unwrap();
+    let first = converted(folder.path());
+    assert!(!first.reused && converted(folder.path()).reused);
+    let [train, test] = ["train.safetensors", "test.safetensors"].map(|name| folder.path().join(name));
+    std::fs::copy(test, &train).unwrap();
+    let other = converted(folder.path());
+    assert!(!other.reused && other.checksum != first.checksum);
+    std::fs::remove_file(&train).unwrap();
+    assert!(converted(folder.path()).reused);
+}
+
+#[test]
 fn early_exit_adds_to_the_results_and_changes_nothing_else() {
     let (folder, weights) = trained();
     convert(&[], &weights, folder.path()).unwrap();

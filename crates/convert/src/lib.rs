@@ -75,6 +75,9 @@ pub struct Outcome {
 /// Samples on which `std` measures the noise: enough for a few percent of error, and it runs the network once a layer.
 const NOISE_SAMPLES: usize = 200;
 
+/// Key of a recipe's `data`.
+const CHECKSUM: &str = "checksum";
+
 /// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file, whose network is returned with it.
 ///
 /// - `weights`: the trained network, if it is not Quartic's own
@@ -124,13 +127,13 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
 pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let Imported { ann, notes: import_notes } = weights;
-    let recipe = recipe(experiment, &ann.checksum);
+    let recipe = recipe(experiment, &ann.checksum, own_data(experiment).as_deref());
     // What was converted without data lacks the saturation that data tell: not for ever, if they are there by now.
     let lacks_data =
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
-        && found.metadata.recipe == recipe
+        && is_same(&found.metadata.recipe, &recipe)
         && !(lacks_data(&found.metadata.conversion) && CalibrationData::load(experiment).is_ok())
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
@@ -157,9 +160,30 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
 }
 
-/// Everything that the converted network depends on. Its training samples are known by their folder, not by their contents:
-/// reading them all to find that nothing is to be done would take longer than the conversion.
-fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
+/// Checksum of a user's own training samples, whose file may hold others tomorrow; `None` if they cannot be read, and for published
+/// data, which are known by their name.
+fn own_data(experiment: &Experiment) -> Option<String> {
+    let name = experiment.data.dataset.parse().ok().filter(|name| *name == DatasetName::Custom)?;
+    let samples = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref()).ok()?;
+    Some(samples.checksum())
+}
+
+/// Whether a network is what would be made now. Training samples that are there no longer do not make it another.
+fn is_same(found: &Value, recipe: &Value) -> bool {
+    let mut found = found.clone();
+    if recipe["data"].get(CHECKSUM).is_none()
+        && let Some(data) = found["data"].as_object_mut()
+    {
+        data.shift_remove(CHECKSUM);
+    }
+    found == *recipe
+}
+
+/// Everything that the converted network depends on. Its training samples are known by their folder, and only a user's own by their
+/// contents: reading all published ones to find that nothing is to be done would take longer than the conversion.
+///
+/// - `own_data`: checksum of a user's own training samples
+fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -> Value {
     let mut recipe = experiment.excerpt(&[
         "seed",
         "backend",
@@ -178,6 +202,9 @@ fn recipe(experiment: &Experiment, ann_checksum: &str) -> Value {
     {
         // Nothing else looks at it.
         convert.shift_remove("scale_grid");
+    }
+    if let Some(checksum) = own_data {
+        recipe["data"][CHECKSUM] = json!(checksum);
     }
     recipe["ann"] = json!(ann_checksum);
     recipe["format"] = json!(FORMAT);

@@ -5,6 +5,7 @@
 //! the largest label of the two files says. Reads files only; [`crate::images`] makes samples of them.
 //! Source of the format: <https://github.com/huggingface/safetensors>, "Format".
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -112,46 +113,24 @@ fn class_names(files: &[Option<SplitFile>; 2]) -> Result<Vec<String>, DatasetErr
 }
 
 impl SplitFile {
+    /// `None` if there is no such file.
     fn open(path: PathBuf) -> Result<Option<Self>, DatasetError> {
-        let io_error = |cause| DatasetError::Io { path: path.clone(), cause };
-        let wrong = |found: String| DatasetError::WrongContents { path: path.clone(), found };
         let mut file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(io_error)?,
+            file => file.map_err(|cause| DatasetError::Io { path: path.clone(), cause })?,
         };
-        let n_bytes = file.metadata().map_err(io_error)?.len();
-        let length = read(&path, &mut file, 0, 8)?;
-        let n_header = u64::from_le_bytes(*length.first_chunk().expect("eight bytes were read"));
-        if n_header > MAX_HEADER {
-            return Err(wrong("no safetensors file, or one with a header of more than 1 MiB".to_owned()));
-        }
-        let header = read(&path, &mut file, 8, n_header as usize)?;
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| wrong(format!("no safetensors file, or one with a damaged header ({error})")))?;
-        let expected = 8 + n_header + header.data_len() as u64;
-        if n_bytes != expected {
-            let path = path.clone();
-            return Err(if n_bytes < expected {
-                DatasetError::Truncated { path, found: n_bytes, expected }
-            } else {
-                DatasetError::Oversized { path, expected }
-            });
-        }
+        let wrong = |found: String| DatasetError::WrongContents { path: path.clone(), found };
+        let (header, start) = read_header(&path, &mut file)?;
         let tensor = |name: &str| {
             let names = || header.offset_keys().join(", ");
             header.info(name).ok_or_else(|| wrong(format!("no tensor `{name}` among those that it has ({})", names())))
         };
         let place = |tensor: &TensorInfo| {
             let (first, behind) = tensor.data_offsets;
-            (8 + n_header + first as u64, behind - first)
+            (start + first as u64, behind - first)
         };
         let (images, labels) = (tensor("images")?, tensor("labels")?);
-        let shape = match (images.dtype, images.shape[..].split_first()) {
-            (Dtype::U8, Some((_, &[n]))) => [n, 1, 1],
-            (Dtype::U8, Some((_, &[height, width]))) => [1, height, width],
-            (Dtype::U8, Some((_, &[channels, height, width]))) => [channels, height, width],
-            (dtype, _) => return Err(wrong(format!("images are {dtype} of shape {:?}", images.shape))),
-        };
+        let shape = image_shape(images).map_err(wrong)?;
         let n_images = images.shape[0];
         if labels.shape != [n_images] {
             return Err(wrong(format!("labels are of shape {:?}, for {n_images} images", labels.shape)));
@@ -159,33 +138,70 @@ impl SplitFile {
         if images.shape.contains(&0) {
             return Err(DatasetError::Empty { path });
         }
-        let (start, n_bytes) = place(labels);
-        let bytes = read(&path, &mut file, start, n_bytes)?;
-        let is_signed = match labels.dtype {
-            Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => true,
-            Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => false,
-            other => return Err(wrong(format!("labels are {other}"))),
-        };
+        let value = label_type(labels.dtype).map_err(wrong)?;
         let classes = header.metadata().as_ref().and_then(|metadata| metadata.get("classes"));
         let classes: Option<Vec<String>> =
             classes.map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
         // More are refused, whatever they are called.
         let n_classes = classes.as_ref().map_or(256, |names| names.len().min(256));
-        let label = |bytes: &[u8]| {
-            let bits = bytes.iter().rev().fold(0, |bits, &byte| bits << 8 | i128::from(byte));
-            let is_negative = is_signed && bytes.last().is_some_and(|byte| byte >> 7 == 1);
-            bits - (i128::from(is_negative) << (8 * bytes.len()))
-        };
         let class = |(index, bytes)| {
-            let label = label(bytes);
+            let label = value(bytes);
             let class = u8::try_from(label).ok().filter(|&class| usize::from(class) < n_classes);
             let place = path.display().to_string();
             class.ok_or(DatasetError::LabelOutOfRange { place, index, label, n_classes })
         };
+        let (first, n_bytes) = place(labels);
+        let bytes = read(&path, &mut file, first, n_bytes)?;
         let size = labels.dtype.bitsize() / 8;
         let labels = bytes.chunks_exact(size).enumerate().map(class).collect::<Result<_, _>>()?;
         Ok(Some(Self { shape, images: place(images), labels, classes, file, path }))
     }
+}
+
+/// The header of a safetensors file of just the length that it tells, and the first byte behind it.
+fn read_header(path: &Path, file: &mut File) -> Result<(Metadata, u64), DatasetError> {
+    let wrong = |found: String| DatasetError::WrongContents { path: path.to_owned(), found };
+    let length = read(path, file, 0, 8)?;
+    let n_header = u64::from_le_bytes(*length.first_chunk().expect("eight bytes were read"));
+    if n_header > MAX_HEADER {
+        return Err(wrong("no safetensors file, or one with a header of more than 1 MiB".to_owned()));
+    }
+    let header = read(path, file, 8, n_header as usize)?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| wrong(format!("no safetensors file, or one with a damaged header ({error})")))?;
+    let start = 8 + n_header;
+    let expected = start + header.data_len() as u64;
+    let found = file.metadata().map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?.len();
+    let path = path.to_owned();
+    match found.cmp(&expected) {
+        Ordering::Less => Err(DatasetError::Truncated { path, found, expected }),
+        Ordering::Equal => Ok((header, start)),
+        Ordering::Greater => Err(DatasetError::Oversized { path, expected }),
+    }
+}
+
+/// `[C, H, W]`, or what the tensor is instead of images.
+fn image_shape(images: &TensorInfo) -> Result<[usize; 3], String> {
+    match (images.dtype, images.shape[..].split_first()) {
+        (Dtype::U8, Some((_, &[n]))) => Ok([n, 1, 1]),
+        (Dtype::U8, Some((_, &[height, width]))) => Ok([1, height, width]),
+        (Dtype::U8, Some((_, &[channels, height, width]))) => Ok([channels, height, width]),
+        (dtype, _) => Err(format!("images are {dtype} of shape {:?}", images.shape)),
+    }
+}
+
+/// The number that the bytes of a label are, or what labels are that are no integers.
+fn label_type(dtype: Dtype) -> Result<impl Fn(&[u8]) -> i128, String> {
+    let is_signed = match dtype {
+        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => true,
+        Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => false,
+        other => return Err(format!("labels are {other}")),
+    };
+    Ok(move |bytes: &[u8]| {
+        let bits = bytes.iter().rev().fold(0, |bits, &byte| bits << 8 | i128::from(byte));
+        let is_negative = is_signed && bytes.last().is_some_and(|byte| byte >> 7 == 1);
+        bits - (i128::from(is_negative) << (8 * bytes.len()))
+    })
 }
 
 /// Bytes of a file, which is known to hold them or not to be much longer.

@@ -1,11 +1,10 @@
 //! Why the noise of a layer follows one norm of its weights or another: the exact prediction, the angle between weights and
 //! rates, the membrane potential, and rates that know nothing of the weights.
 
-use model::config::Reset;
 use report::record::{Angle, Fit, LayerLaw, NormFit, PotentialLaw};
 use report::statistic::correlation;
-use snn::probe::{CurrentVariance, InputMeans, potential_variance};
-use snn::{SpikeTrain, SpikingLayer, norm, philox::philox};
+use snn::probe::{CurrentVariance, InputMeans, PotentialVariance};
+use snn::{SpikingLayer, norm, philox::philox};
 
 /// Norm orders that are compared.
 pub const ORDERS: [f64; 6] = [1.0, 2.0, 3.0, 4.0, 6.0, f64::INFINITY];
@@ -79,38 +78,31 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / f64::from(n))
 }
 
-/// What a layer gets and what its neurons do with it.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'a, S> {
-    /// Each sample's spikes: of the input, then of the layers before this one.
-    pub inputs: &'a [&'a [SpikeTrain]],
-    /// Current of each neuron of a sample that does not depend on spikes, `[n_out]`.
-    pub steady: S,
-    /// What a spike does; `None` if the layer never fires.
-    pub fires: Option<Reset>,
-}
-
 /// Everything about one layer; `None` if its inputs have no variance.
 ///
-/// - `variance`: of its current, in the run
-pub fn law<S: Fn(usize) -> Vec<f32> + Sync>(
+/// - `variance`, `means`: of its current and its inputs in the run
+/// - `potential`: of its membrane potentials; `None` if it never fires
+pub fn law(
     layer: &SpikingLayer,
     norms: &Norms,
     variance: &CurrentVariance,
-    run: &Run<'_, S>,
+    means: &InputMeans,
+    potential: Option<&PotentialVariance>,
 ) -> Option<LayerLaw> {
-    let means = InputMeans::measure(layer, run.inputs)?;
-    let roots = |variances: &[f64]| variances.iter().map(|variance| variance.sqrt()).collect::<Vec<_>>();
     let pairs = variance.measured.iter().zip(&variance.bernoulli).filter(|(_, bernoulli)| **bernoulli > 0.0);
     let current = roots(&variance.measured);
     Some(LayerLaw {
         prediction: fit(&current, &roots(&variance.bernoulli))?,
         dependence: mean(pairs.map(|(measured, bernoulli)| measured / bernoulli))?,
-        angle: angle(layer, &means)?,
-        potential: run.fires.and_then(|reset| potential(layer, norms, &current, run, reset)),
+        angle: angle(layer, means)?,
+        potential: potential.and_then(|variance| potential_law(layer, norms, &current, variance)),
         uniform_rates: uniformly_drawn(layer, norms)?,
-        shuffled_rates: shuffled(layer, norms, &means)?,
+        shuffled_rates: shuffled(layer, norms, means)?,
     })
+}
+
+fn roots(variances: &[f64]) -> Vec<f64> {
+    variances.iter().map(|variance| variance.sqrt()).collect()
 }
 
 fn angle(layer: &SpikingLayer, means: &InputMeans) -> Option<Angle> {
@@ -152,15 +144,12 @@ fn cosine(a: impl Iterator<Item = f64> + Clone, b: impl Iterator<Item = f64> + C
 }
 
 /// - `current`: σ of each channel's current, in units of activations
-fn potential<S: Fn(usize) -> Vec<f32> + Sync>(
+fn potential_law(
     layer: &SpikingLayer,
     norms: &Norms,
     current: &[f64],
-    run: &Run<'_, S>,
-    reset: Reset,
+    variance: &PotentialVariance,
 ) -> Option<PotentialLaw> {
-    let variance = potential_variance(layer, run.inputs, &run.steady, reset)?;
-    let roots = |variances: &[f64]| variances.iter().map(|variance| variance.sqrt()).collect::<Vec<_>>();
     let (sigmas, firing) = (roots(&variance.measured), roots(&variance.firing));
     let in_thresholds = |sigmas: &[f64]| {
         let scaled = sigmas.iter().zip(layer.thresholds()).map(|(sigma, &lambda)| sigma / f64::from(lambda));
@@ -236,10 +225,10 @@ fn shuffled(layer: &SpikingLayer, norms: &Norms, means: &InputMeans) -> Option<V
 
 #[cfg(test)]
 mod tests {
-    use model::config::Encoding;
+    use model::config::{Encoding, Reset};
     use snn::network::ExactLayer;
-    use snn::probe::current_variance;
-    use snn::{Connection, Wiring, encoder::encode};
+    use snn::probe::{CurrentProbe, PotentialProbe, current_variance};
+    use snn::{Connection, SpikeTrain, Wiring, encoder::encode};
 
     use super::*;
 
@@ -261,10 +250,12 @@ mod tests {
     fn measured(layer: &SpikingLayer, train: &SpikeTrain) -> LayerLaw {
         let trains = [train.clone()];
         let inputs = [&trains[..]];
-        let variance = current_variance(layer, &inputs).unwrap();
-        let steady = |_: usize| vec![0.0; layer.n_out()];
-        let run = Run { inputs: &inputs, steady, fires: Some(Reset::Subtract) };
-        law(layer, &Norms::new(layer), &variance, &run).unwrap()
+        let mut current = CurrentProbe::new(layer, train.n_steps());
+        current.add(layer, &inputs);
+        let (variance, means) = current.finish(layer).unwrap();
+        let mut potential = PotentialProbe::new(layer, train.n_steps(), Reset::Subtract);
+        potential.add(layer, &inputs, |_| vec![0.0; layer.n_out()]);
+        law(layer, &Norms::new(layer), &variance, &means, potential.finish(layer).as_ref()).unwrap()
     }
 
     /// Two inputs of rates ½ and ¼ in eight steps, which never spike together: variances (1/4)·8/7 and (3/16)·8/7.

@@ -52,7 +52,7 @@ use snn::{
 };
 
 use decompose::Decomposition;
-use measure::{LayerProbe, RateProbes};
+use measure::{LayerProbe, NoiseProbes, RateProbes};
 use score::{Activity, EarlyScore, Score};
 
 /// Results on disk.
@@ -341,10 +341,12 @@ impl Early {
     }
 }
 
-/// The first samples' traces, kept to be looked at closely.
+/// What is measured beyond scores, of the first simulation seed.
 struct Probed {
-    traces: Vec<SampleTrace>,
+    /// Traces of the samples whose spikes are drawn.
+    drawn: Vec<SampleTrace>,
     rates: RateProbes,
+    noise: NoiseProbes,
     activity: Activity,
 }
 
@@ -362,8 +364,12 @@ impl Simulation<'_> {
         let mut engine = self.engine(self.first_device);
         let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
         let n_probed = config.probe_samples.min(samples.len());
-        let rates = RateProbes::new(self.first_device, n_probed);
-        let mut probed = Probed { traces: Vec::new(), rates, activity: Activity::new(config.steps) };
+        let mut probed = Probed {
+            drawn: Vec::new(),
+            rates: RateProbes::new(self.first_device, n_probed),
+            noise: NoiseProbes::new(self.first_device, &RunSettings::new(config, config.seeds[0])),
+            activity: Activity::new(config.steps),
+        };
         let mut seeds = Vec::with_capacity(different_seeds.len());
         for (idx, &seed) in different_seeds.iter().enumerate() {
             if idx > 0 && config.faults.is_random() {
@@ -426,7 +432,6 @@ impl Simulation<'_> {
         let config = &self.experiment.simulate;
         let settings = RunSettings::new(config, seed);
         let samples = &self.test.samples;
-        let n_kept = config.probe_samples.max(config.raster_samples);
         let (mut score, mut early_score) = (Score::new(config.steps), EarlyScore::new(config.steps));
         let mut decomposition =
             config.decompose.then(|| Decomposition::new(self.network, &settings, &config.checkpoints));
@@ -442,12 +447,13 @@ impl Simulation<'_> {
             if let Some(decomposition) = &mut decomposition {
                 decomposition.add(engine, &chunk, &traces, |index| usize::from(samples.label(index)))?;
             }
-            if let Some(probed) = &mut probed {
-                let n_probed = config.probe_samples.saturating_sub(first).min(traces.len());
+            let n_probed = config.probe_samples.saturating_sub(first).min(traces.len());
+            if let Some(probed) = probed.as_mut().filter(|_| n_probed > 0) {
                 self.probe_rates(&mut probed.rates, first, &traces[..n_probed]);
+                probed.noise.add(self.first_device, &traces[..n_probed], &images[..n_probed]);
             }
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
-            for ((index, mut trace), operations) in indices.zip(traces).zip(operations) {
+            for ((index, trace), operations) in indices.zip(traces).zip(operations) {
                 let label = usize::from(samples.label(index));
                 score.add(&trace, &operations, label, ann_decisions[index]);
                 if let Some(stopped) = &stopped {
@@ -455,10 +461,8 @@ impl Simulation<'_> {
                 }
                 if let Some(probed) = &mut probed {
                     probed.activity.add(&trace, &operations);
-                    if index < n_kept {
-                        // Looked at already, and as large as the spikes.
-                        trace.residual.clear();
-                        probed.traces.push(trace);
+                    if index < config.raster_samples {
+                        probed.drawn.push(trace);
                     }
                 }
                 bar.inc(1);
@@ -472,9 +476,6 @@ impl Simulation<'_> {
     fn record(&self, seeds: Vec<SeedRecord>, probed: Probed, ann_decisions: &[usize]) -> SimulationRecord {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let n_probed = config.probe_samples.min(probed.traces.len());
-        let traces = &probed.traces[..n_probed];
-        let images: Vec<Vec<f32>> = (0..n_probed).map(|index| samples.image(index)).collect();
         let probes = probed.rates.into_layers(self.first_device);
         let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
@@ -484,17 +485,9 @@ impl Simulation<'_> {
             layer.residual_potential = Some(*residual_potential);
             layer.charge = *charge;
         }
-        let rasters = (0..config.raster_samples.min(probed.traces.len())).map(|index| {
+        let rasters = probed.drawn.iter().enumerate().map(|(index, trace)| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
-            measure::raster(
-                self.first_device,
-                &probed.traces[index],
-                index,
-                label,
-                ann_decisions[index],
-                samples.shape(),
-                &pixels,
-            )
+            measure::raster(self.first_device, trace, index, label, ann_decisions[index], samples.shape(), &pixels)
         });
         SimulationRecord {
             engine: config.engine.to_string(),
@@ -507,7 +500,7 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: measure::variance(self.first_device, traces, &images, &RunSettings::new(config, config.seeds[0])),
+            variance: probed.noise.into_layers(self.first_device),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)

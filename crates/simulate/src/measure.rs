@@ -2,10 +2,10 @@
 
 use model::config::{Encoding, Readout};
 use report::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, RateMatch, SampleRaster};
-use snn::probe::current_variance;
+use snn::probe::{CurrentProbe, PotentialProbe};
 use snn::{RunSettings, SampleTrace, SpikeTrain, SpikingLayer, SpikingNetwork};
 
-use crate::law::{Norms, Run, law};
+use crate::law::{Norms, law};
 
 /// Pairs of activation and rate that are kept per layer.
 const RATE_PAIRS: usize = 400;
@@ -13,42 +13,75 @@ const RATE_PAIRS: usize = 400;
 /// Neurons of a layer in a raster.
 const RASTER_ROWS: usize = 64;
 
-/// Noise of the input current of each layer with spiking input, against norms of its weights, and why it follows them.
+/// Noise of the input current of each layer with spiking input, against norms of its weights, and why it follows them, of some
+/// samples after others.
 ///
 /// All in units of the trained network's activations: converted weights times the neuron's own threshold, which are the
 /// trained weights times the thresholds of their sources. A convolution's neurons are taken together by channel.
-///
-/// - `images`: of the traces' samples, `[n_in]` each
-/// - `settings`: of the traces' run
-pub fn variance(
-    network: &SpikingNetwork,
-    traces: &[SampleTrace],
-    images: &[Vec<f32>],
-    settings: &RunSettings,
-) -> Vec<LayerVariance> {
-    let inputs: Vec<&[SpikeTrain]> = traces.iter().map(|trace| trace.spikes.as_slice()).collect();
-    let last = network.layers().len() - 1;
-    let of = |(idx, layer): (usize, &SpikingLayer)| {
-        let variance = current_variance(layer, &inputs)?;
-        let norms = Norms::new(layer);
-        let neurons: Vec<NeuronVariance> = (0..layer.shape()[0])
-            .map(|neuron| NeuronVariance {
-                l4_norm: norms.l4()[neuron],
-                sigma: variance.measured[neuron].sqrt(),
-                sigma_bernoulli: variance.bernoulli[neuron].sqrt(),
-            })
-            .collect();
-        // Without any noise there is nothing to compare.
-        let fits = norms.fits(&neurons.iter().map(|neuron| neuron.sigma).collect::<Vec<_>>())?;
-        let steady = |sample: usize| match settings.encoding {
-            Encoding::Constant => layer.drive(&images[sample]),
-            _ => layer.for_neurons(layer.biases()),
+#[derive(Debug)]
+pub struct NoiseProbes {
+    encoding: Encoding,
+    layers: Vec<LayerNoise>,
+}
+
+/// Of one layer.
+#[derive(Debug)]
+struct LayerNoise {
+    current: CurrentProbe,
+    /// `None` if the layer never fires.
+    potential: Option<PotentialProbe>,
+}
+
+impl NoiseProbes {
+    /// No samples yet.
+    ///
+    /// - `settings`: of the run
+    pub fn new(network: &SpikingNetwork, settings: &RunSettings) -> Self {
+        let last = network.layers().len() - 1;
+        let of = |(idx, layer): (usize, &SpikingLayer)| {
+            let fires = idx < last || settings.readout == Readout::Spikes;
+            let potential = fires.then(|| PotentialProbe::new(layer, settings.n_steps, settings.reset));
+            LayerNoise { current: CurrentProbe::new(layer, settings.n_steps), potential }
         };
-        let fires = (idx < last || settings.readout == Readout::Spikes).then_some(settings.reset);
-        let law = law(layer, &norms, &variance, &Run { inputs: &inputs, steady, fires });
-        Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: fits, law })
-    };
-    network.layers().iter().enumerate().filter_map(of).collect()
+        Self { encoding: settings.encoding, layers: network.layers().iter().enumerate().map(of).collect() }
+    }
+
+    /// Adds samples that have been run.
+    ///
+    /// - `network`: the same every time
+    /// - `images`: of the traces' samples, `[n_in]` each
+    pub fn add(&mut self, network: &SpikingNetwork, traces: &[SampleTrace], images: &[Vec<f32>]) {
+        let inputs: Vec<&[SpikeTrain]> = traces.iter().map(|trace| trace.spikes.as_slice()).collect();
+        for (layer, LayerNoise { current, potential }) in network.layers().iter().zip(&mut self.layers) {
+            current.add(layer, &inputs);
+            let Some(potential) = potential else { continue };
+            potential.add(layer, &inputs, |sample| match self.encoding {
+                Encoding::Constant => layer.drive(&images[sample]),
+                _ => layer.for_neurons(layer.biases()),
+            });
+        }
+    }
+
+    /// One entry for each layer with noise.
+    pub fn into_layers(self, network: &SpikingNetwork) -> Vec<LayerVariance> {
+        let of = |(layer, LayerNoise { current, potential }): (&SpikingLayer, LayerNoise)| {
+            let (variance, means) = current.finish(layer)?;
+            let norms = Norms::new(layer);
+            let neurons: Vec<NeuronVariance> = (0..layer.shape()[0])
+                .map(|neuron| NeuronVariance {
+                    l4_norm: norms.l4()[neuron],
+                    sigma: variance.measured[neuron].sqrt(),
+                    sigma_bernoulli: variance.bernoulli[neuron].sqrt(),
+                })
+                .collect();
+            // Without any noise there is nothing to compare.
+            let fits = norms.fits(&neurons.iter().map(|neuron| neuron.sigma).collect::<Vec<_>>())?;
+            let potential = potential.and_then(|probe| probe.finish(layer));
+            let law = law(layer, &norms, &variance, &means, potential.as_ref());
+            Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: fits, law })
+        };
+        network.layers().iter().zip(self.layers).filter_map(of).collect()
+    }
 }
 
 /// What is known of one layer's rates and potentials.

@@ -32,42 +32,84 @@ pub struct CurrentVariance {
 /// Measures the variance of the input current; `None` with fewer than two steps or no sample.
 ///
 /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
-///
-/// Currents are sums on the exact grid; their statistics are in f64, samples in order, so the result does not depend on threads.
 pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Option<CurrentVariance> {
-    let n_steps = inputs.first()?.first()?.n_steps();
-    if n_steps < 2 {
-        return None;
+    let mut probe = CurrentProbe::new(layer, inputs.first()?.first()?.n_steps());
+    probe.add(layer, inputs);
+    Some(probe.finish(layer)?.0)
+}
+
+/// Measures the input current of a layer, some samples after others.
+///
+/// Currents are sums on the exact grid; their statistics are in f64, samples in order, so the result depends neither on threads nor on
+/// how samples are divided.
+#[derive(Debug)]
+pub struct CurrentProbe {
+    n_steps: usize,
+    n_samples: usize,
+    /// Sums of the variances of channels, in thresholds squared, `[C]`.
+    variances: Vec<f64>,
+    inputs: Vec<InputSums>,
+}
+
+impl CurrentProbe {
+    /// No samples yet.
+    pub fn new(layer: &SpikingLayer, n_steps: usize) -> Self {
+        let inputs = layer.connections().iter().map(InputSums::new).collect();
+        Self { n_steps, n_samples: 0, variances: vec![0.0; layer.shape()[0]], inputs }
     }
-    let packed = GatherLayer::new(layer);
-    let of_sample = |spikes: &&[SpikeTrain]| {
-        let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
-        let mut lists = Lists::default();
-        packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
-        packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
-        mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
-    };
-    let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
-    let n = inputs.len() as f64;
-    let mut measured = vec![0.0; layer.shape()[0]];
-    for variances in &per_sample {
-        for (sum, variance) in measured.iter_mut().zip(variances) {
-            *sum += variance / n;
+
+    /// Adds samples.
+    ///
+    /// - `layer`: the same every time
+    /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
+    pub fn add(&mut self, layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) {
+        let n_steps = self.n_steps;
+        if n_steps < 2 {
+            return;
         }
+        let packed = GatherLayer::new(layer);
+        let of_sample = |spikes: &&[SpikeTrain]| {
+            let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
+            let mut lists = Lists::default();
+            packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
+            packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
+            mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
+        };
+        let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
+        for variances in &per_sample {
+            for (sum, variance) in self.variances.iter_mut().zip(variances) {
+                *sum += variance;
+            }
+        }
+        for (sums, connection) in self.inputs.iter_mut().zip(layer.connections()) {
+            sums.add(connection, inputs);
+        }
+        self.n_samples += inputs.len();
     }
-    let means = InputMeans::measure(layer, inputs)?;
-    let mut bernoulli: Vec<f64> = (0..layer.shape()[0])
-        .map(|channel| {
-            let squares = layer.weight_vector(channel).map(|weight| weight * weight);
-            squares.zip(means.variances(channel)).map(|(square, variance)| square * variance).sum()
-        })
-        .collect();
-    let thresholds = layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));
-    for ((measured, bernoulli), square) in measured.iter_mut().zip(&mut bernoulli).zip(thresholds) {
-        *measured *= square;
-        *bernoulli *= square;
+
+    /// What was measured of all samples; `None` with fewer than two steps or no sample.
+    pub fn finish(&self, layer: &SpikingLayer) -> Option<(CurrentVariance, InputMeans)> {
+        if self.n_steps < 2 || self.n_samples == 0 {
+            return None;
+        }
+        let connections = self.inputs.iter().zip(layer.connections());
+        let means = connections.map(|(sums, connection)| sums.means(connection, self.n_samples, layer.n_positions()));
+        let means = InputMeans { connections: means.collect() };
+        let n_samples = self.n_samples as f64;
+        let mut measured: Vec<f64> = self.variances.iter().map(|sum| sum / n_samples).collect();
+        let mut bernoulli: Vec<f64> = (0..layer.shape()[0])
+            .map(|channel| {
+                let squares = layer.weight_vector(channel).map(|weight| weight * weight);
+                squares.zip(means.variances(channel)).map(|(square, variance)| square * variance).sum()
+            })
+            .collect();
+        let thresholds = layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));
+        for ((measured, bernoulli), square) in measured.iter_mut().zip(&mut bernoulli).zip(thresholds) {
+            *measured *= square;
+            *bernoulli *= square;
+        }
+        Some((CurrentVariance { measured, bernoulli }, means))
     }
-    Some(CurrentVariance { measured, bernoulli })
 }
 
 /// Rates of a layer's inputs, and the variances that they have as independent Bernoulli variables, each with the synapse that
@@ -90,15 +132,6 @@ struct ConnectionMeans {
 }
 
 impl InputMeans {
-    /// Counts spikes; `None` with fewer than two steps or no sample.
-    ///
-    /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
-    pub fn measure(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Option<Self> {
-        let n_steps = inputs.first()?.first()?.n_steps();
-        let measure = |connection| ConnectionMeans::measure(connection, inputs, layer.n_positions());
-        (n_steps >= 2).then(|| Self { connections: layer.connections().iter().map(measure).collect() })
-    }
-
     /// Mean rates, in spikes per step, of the inputs of a channel's neurons.
     pub fn rates(&self, channel: usize) -> impl Iterator<Item = f64> + Clone {
         self.of(channel, |connection| &connection.rates)
@@ -118,36 +151,49 @@ impl InputMeans {
     }
 }
 
-impl ConnectionMeans {
-    fn measure(connection: &Connection<f32>, inputs: &[&[SpikeTrain]], n_positions: usize) -> Self {
+/// Of each source of a connection, behind its max pools, the sums over samples of r and of r(1 − r)·T/(T − 1).
+#[derive(Debug)]
+struct InputSums(Vec<[f64; 2]>);
+
+impl InputSums {
+    fn new(connection: &Connection<f32>) -> Self {
+        Self(vec![[0.0; 2]; connection.wiring.max_pooled_shape().iter().product()])
+    }
+
+    fn add(&mut self, connection: &Connection<f32>, inputs: &[&[SpikeTrain]]) {
         let wiring = &connection.wiring;
         let pooling = Pooling::new(wiring);
-        let mut means = vec![[0.0; 2]; wiring.max_pooled_shape().iter().product()];
         for spikes in inputs {
             let passed = pooling.max_pooled(&spikes[wiring.source]);
             let train = passed.as_ref().unwrap_or(&spikes[wiring.source]);
             let n_steps = train.n_steps() as f64;
-            for ([mean_rate, mean_variance], count) in means.iter_mut().zip(train.counts()) {
+            for ([rates, variances], count) in self.0.iter_mut().zip(train.counts()) {
                 let rate = f64::from(count) / n_steps;
-                *mean_rate += rate / inputs.len() as f64;
-                *mean_variance += rate * (1.0 - rate) * n_steps / (n_steps - 1.0) / inputs.len() as f64;
+                *rates += rate;
+                *variances += rate * (1.0 - rate) * n_steps / (n_steps - 1.0);
             }
         }
+    }
+
+    /// - `n_positions`: of the layer's neurons
+    fn means(&self, connection: &Connection<f32>, n_samples: usize, n_positions: usize) -> ConnectionMeans {
+        let wiring = &connection.wiring;
+        let pooling = Pooling::new(wiring);
         // One output channel stands for all of its group: they see the same inputs.
         let kernel = wiring.kernel;
         let group = Kernel { channels: kernel.groups, ..kernel };
         let zeros = vec![0.0; kernel.groups * kernel.row_len()];
         let (mut rates, mut variances) = (zeros.clone(), zeros);
-        let (area, n_positions) = (wiring.multiplicity() as f64, n_positions as f64);
-        for (neuron, [rate, variance]) in means.into_iter().enumerate().filter(|(_, [rate, _])| *rate > 0.0) {
+        let (area, n) = (wiring.multiplicity() as f64, (n_samples * n_positions) as f64);
+        for (neuron, &[rate, variance]) in self.0.iter().enumerate().filter(|(_, [rate, _])| *rate > 0.0) {
             pooling.for_each_input(neuron, |input| {
                 group.for_each_synapse(input, |_, weight| {
-                    rates[weight] += rate / area / n_positions;
-                    variances[weight] += variance / (area * area) / n_positions;
+                    rates[weight] += rate / area / n;
+                    variances[weight] += variance / (area * area) / n;
                 });
             });
         }
-        Self { kernel, rates, variances }
+        ConnectionMeans { kernel, rates, variances }
     }
 }
 
@@ -171,57 +217,83 @@ pub struct PotentialVariance {
     pub firing: Vec<f64>,
 }
 
-/// Measures the variance of the potential, which spikes reset where the neurons fire; `None` with fewer than two steps or no
-/// sample.
-///
-/// - `inputs`: each sample's spikes: of the input, then of the layers before this one
-/// - `steady`: current of each neuron of a sample at each step that does not depend on spikes, in thresholds, `[n_out]`: the
-///   bias, or the drive of a constant input
+/// Measures the potentials of a layer, which spikes reset where the neurons fire, some samples after others.
 ///
 /// The arithmetic of potentials is the engines'; statistics are in f64, samples in order.
-pub fn potential_variance(
-    layer: &SpikingLayer,
-    inputs: &[&[SpikeTrain]],
-    steady: impl Fn(usize) -> Vec<f32> + Sync,
+#[derive(Debug)]
+pub struct PotentialProbe {
+    n_steps: usize,
     reset: Reset,
-) -> Option<PotentialVariance> {
-    let n_steps = inputs.first()?.first()?.n_steps();
-    if n_steps < 2 {
-        return None;
+    n_samples: usize,
+    /// Sums over samples of the means over each channel's neurons of what a site finds, `[C]`, in thresholds squared.
+    sums: [Vec<f64>; 4],
+}
+
+impl PotentialProbe {
+    /// No samples yet.
+    pub fn new(layer: &SpikingLayer, n_steps: usize, reset: Reset) -> Self {
+        let zeros = || vec![0.0; layer.shape()[0]];
+        Self { n_steps, reset, n_samples: 0, sums: [zeros(), zeros(), zeros(), zeros()] }
     }
-    let packed = GatherLayer::new(layer);
-    let places = |values: &[f32]| by_place(layer.shape(), values);
-    let start = places(&layer.for_neurons(layer.initial_potentials()));
-    let limits = layer.potential_limits(n_steps).map(|limits| places(&layer.for_neurons(&limits)));
-    let fire_at = places(&layer.firing_thresholds().map_or_else(|| vec![1.0; layer.n_out()], <[f32]>::to_vec));
-    let of_sample = |(sample, spikes): (usize, &&[SpikeTrain])| {
-        let mut statistics = PotentialStatistics {
-            n_steps,
-            reset,
-            start: &start,
-            limits: limits.as_deref(),
-            fire_at: &fire_at,
-            steady: places(&steady(sample)),
-            found: vec![[0.0; 4]; layer.n_out()],
+
+    /// Adds samples.
+    ///
+    /// - `layer`: the same every time
+    /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
+    /// - `steady`: current of each neuron of one of these samples at each step that does not depend on spikes, in thresholds,
+    ///   `[n_out]`: the bias, or the drive of a constant input
+    pub fn add(&mut self, layer: &SpikingLayer, inputs: &[&[SpikeTrain]], steady: impl Fn(usize) -> Vec<f32> + Sync) {
+        let Self { n_steps, reset, .. } = *self;
+        if n_steps < 2 {
+            return;
+        }
+        let packed = GatherLayer::new(layer);
+        let places = |values: &[f32]| by_place(layer.shape(), values);
+        let start = places(&layer.for_neurons(layer.initial_potentials()));
+        let limits = layer.potential_limits(n_steps).map(|limits| places(&layer.for_neurons(&limits)));
+        let fire_at = places(&layer.firing_thresholds().map_or_else(|| vec![1.0; layer.n_out()], <[f32]>::to_vec));
+        let of_sample = |(sample, spikes): (usize, &&[SpikeTrain])| {
+            let mut statistics = PotentialStatistics {
+                n_steps,
+                reset,
+                start: &start,
+                limits: limits.as_deref(),
+                fire_at: &fire_at,
+                steady: places(&steady(sample)),
+                found: vec![[0.0; 4]; layer.n_out()],
+            };
+            let mut lists = Lists::default();
+            packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
+            packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
+            let found = by_neuron(layer.shape(), &statistics.found);
+            [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
         };
-        let mut lists = Lists::default();
-        packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
-        packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
-        let found = by_neuron(layer.shape(), &statistics.found);
-        [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
-    };
-    let per_sample: Vec<[Vec<f64>; 4]> = inputs.par_iter().enumerate().map(of_sample).collect();
-    let sum = |which: usize, channel: usize| per_sample.iter().map(|found| found[which][channel]).sum::<f64>();
-    let means = |mean: &dyn Fn(usize) -> f64| -> Vec<f64> {
-        let thresholds = layer.thresholds().iter().enumerate();
-        thresholds.map(|(channel, &threshold)| f64::from(threshold).powi(2) * mean(channel)).collect()
-    };
-    let n_samples = inputs.len() as f64;
-    Some(PotentialVariance {
-        measured: means(&|channel| sum(0, channel) / n_samples),
-        around_trend: means(&|channel| sum(1, channel) / n_samples),
-        firing: means(&|channel| sum(2, channel) / sum(3, channel)),
-    })
+        let per_sample: Vec<[Vec<f64>; 4]> = inputs.par_iter().enumerate().map(of_sample).collect();
+        for found in &per_sample {
+            let values = found.iter().flatten();
+            for (sum, value) in self.sums.iter_mut().flatten().zip(values) {
+                *sum += value;
+            }
+        }
+        self.n_samples += inputs.len();
+    }
+
+    /// What was measured of all samples; `None` with fewer than two steps or no sample.
+    pub fn finish(&self, layer: &SpikingLayer) -> Option<PotentialVariance> {
+        if self.n_steps < 2 || self.n_samples == 0 {
+            return None;
+        }
+        let squares = || layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));
+        let n_samples = self.n_samples as f64;
+        let [measured, around_trend, firing, n_firing] = &self.sums;
+        let mean = |sums: &[f64]| squares().zip(sums).map(|(square, sum)| square * sum / n_samples).collect();
+        let of_firing = firing.iter().zip(n_firing).map(|(sum, n)| sum / n);
+        Some(PotentialVariance {
+            measured: mean(measured),
+            around_trend: mean(around_trend),
+            firing: squares().zip(of_firing).map(|(square, variance)| square * variance).collect(),
+        })
+    }
 }
 
 /// Fires the neurons of one sample and looks at their potentials.
@@ -413,6 +485,17 @@ mod tests {
         SpikingLayer::round(&exact, n_steps).unwrap()
     }
 
+    fn potential_variance(
+        layer: &SpikingLayer,
+        inputs: &[&[SpikeTrain]],
+        steady: f32,
+        reset: Reset,
+    ) -> Option<PotentialVariance> {
+        let mut probe = PotentialProbe::new(layer, inputs.first().map_or(2, |spikes| spikes[0].n_steps()), reset);
+        probe.add(layer, inputs, |_| vec![steady]);
+        probe.finish(layer)
+    }
+
     #[test]
     fn variance_of_a_hand_made_train_is_the_one_computed_by_hand() {
         let mut train = SpikeTrain::silent([2, 1, 1], 4);
@@ -457,7 +540,10 @@ mod tests {
             train.add(step, neuron);
         }
         // Rates 1 and ½ in the first channel, ½ and 0 in the second; variances ¼·2 where the rate is ½.
-        let means = InputMeans::measure(&layer(wiring, vec![1.0; 4], 1.0, 2), &[&[train]]).unwrap();
+        let layer = layer(wiring, vec![1.0; 4], 1.0, 2);
+        let mut probe = CurrentProbe::new(&layer, 2);
+        probe.add(&layer, &[&[train]]);
+        let (_, means) = probe.finish(&layer).unwrap();
         let of =
             |channel: usize| (means.rates(channel).collect::<Vec<_>>(), means.variances(channel).collect::<Vec<_>>());
         assert_eq!([of(0), of(1)], [(vec![0.75], vec![0.25]), (vec![0.75], vec![0.25])]);
@@ -469,7 +555,7 @@ mod tests {
         let mut train = SpikeTrain::silent([1, 1, 1], 4);
         (0..4).for_each(|step| train.add(step, 0));
         let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![0.5], 2.0, 4);
-        let variance = |reset| potential_variance(&layer, &[&[train.clone()]], |_| vec![0.25], reset).unwrap();
+        let variance = |reset| potential_variance(&layer, &[&[train.clone()]], 0.25, reset).unwrap();
         // Potentials ¾, 1½ → ½, 1¼ → ¼, 1: deviations −⅜, ⅜, ⅛, −⅛ from their mean; products with the time's −1½, −½, ½, 1½ add
         // up to ¼, of whose squares there are 5. A threshold of 2 makes four times that of it, in units of activations.
         let found = variance(Reset::Subtract);
@@ -479,14 +565,14 @@ mod tests {
         // Potentials ¾, 1½ → 0, ¾, 1½.
         let found = variance(Reset::Zero);
         assert!((found.measured[0] - 4.0 * 4.0 * 0.375 * 0.375 / 3.0).abs() < 1e-12, "{found:?}");
-        assert_eq!(potential_variance(&layer, &[], |_| vec![0.25], Reset::Zero), None);
+        assert_eq!(potential_variance(&layer, &[], 0.25, Reset::Zero), None);
     }
 
     #[test]
     fn a_potential_that_only_drifts_has_no_variance_around_its_trend() {
         let train = SpikeTrain::silent([1, 1, 1], 16);
         let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![1.0], 1.0, 16);
-        let found = potential_variance(&layer, &[&[train]], |_| vec![-0.5], Reset::Subtract).unwrap();
+        let found = potential_variance(&layer, &[&[train]], -0.5, Reset::Subtract).unwrap();
         assert!(found.firing[0].is_nan(), "{found:?}");
         // The squares of 16 steps' deviations from their mean are 340; a quarter of it, over 15.
         assert!((found.measured[0] - 340.0 / 4.0 / 15.0).abs() < 1e-12 && found.around_trend[0] < 1e-12, "{found:?}");
@@ -501,6 +587,9 @@ mod tests {
         let layer = layer(Wiring::dense(0, [50, 1, 1], 3), weights.clone(), 1.0, 500);
         let inputs: Vec<&[SpikeTrain]> = trains.iter().map(<[SpikeTrain; 1]>::as_slice).collect();
         let variance = current_variance(&layer, &inputs).unwrap();
+        let mut in_parts = CurrentProbe::new(&layer, 500);
+        inputs.chunks(7).for_each(|inputs| in_parts.add(&layer, inputs));
+        assert_eq!(in_parts.finish(&layer).unwrap().0, variance);
         for (j, (measured, bernoulli)) in variance.measured.iter().zip(&variance.bernoulli).enumerate() {
             let exact: f64 = (0..50)
                 .map(|i| {

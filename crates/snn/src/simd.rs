@@ -131,6 +131,12 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
             && first / pitch < self.rows.len() as isize
     }
 
+    /// # Panics
+    /// If one of the entries might stand for what is no row: the kernels rely on it.
+    pub(crate) fn check(&self, place: Place, entries: impl IntoIterator<Item = u32>) {
+        assert!(entries.into_iter().all(|entry| self.holds(place, entry)), "entries are rows of weights");
+    }
+
     /// Adds rows to sums, or takes them away.
     ///
     /// # Safety

@@ -230,10 +230,7 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
     fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
         let Firing { fires, limits, .. } = self.firing;
         if *fires != Some(Reset::Subtract) || limits.is_some() {
-            for step in 0..n_steps {
-                self.step(simd, step, &Aligned(sums.at(simd, step)), scale);
-            }
-            return;
+            return self.step_by_step(simd, n_steps, scale, sums);
         }
         // The same, in registers throughout.
         let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);

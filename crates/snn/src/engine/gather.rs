@@ -183,6 +183,11 @@ pub(crate) trait Consumer<N: Weight, const W: usize> {
     /// - `sums`: as for [`Self::step`]
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
+        self.step_by_step(simd, n_steps, scale, sums);
+    }
+    /// One step after the other.
+    #[inline(always)]
+    fn step_by_step<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
         for step in 0..n_steps {
             self.step(simd, step, &Aligned(sums.at(simd, step)), scale);
         }
@@ -293,11 +298,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
         for at in (0..sites.n_sites()).map(|site| sites.at(site)) {
             for (input, &first_row) in inputs.iter().zip(&self.first_rows) {
                 let slice = input.slice(at, block, first_row);
-                let entries = input.bounds(block, &slice).flatten();
-                assert!(
-                    entries.into_iter().all(|entry| self.rows.holds(slice.place, entry)),
-                    "entries are rows of weights"
-                );
+                self.rows.check(slice.place, input.bounds(block, &slice).flatten());
             }
         }
     }

@@ -91,11 +91,7 @@ impl<const K: usize, const L: usize> Sliding<K, L> {
         for (block_idx, block) in self.blocks.iter().enumerate() {
             for (row, column) in (0..self.sites.n_rows()).flat_map(|row| (0..width).map(move |column| (row, column))) {
                 let slice = self.slice(row, column, block_idx);
-                let entries = self.input.bounds(block_idx, &slice).flatten();
-                assert!(
-                    entries.into_iter().all(|entry| block.rows.holds(slice.place, entry)),
-                    "entries are rows of weights"
-                );
+                block.rows.check(slice.place, self.input.bounds(block_idx, &slice).flatten());
             }
         }
     }
