@@ -383,7 +383,7 @@ impl Converter<'_> {
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let n_steps = self.experiment.simulate.steps.max(config.target_steps);
-        let precision = Precision { n_steps, sum_bits: config.sum_bits };
+        let precision = Precision { n_steps, sum_bits: config.sum_bits, weight_bits: config.weight_bits };
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {
             Calibrate::None => None,

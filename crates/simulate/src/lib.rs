@@ -33,7 +33,7 @@ use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
 use indicatif::ProgressBar;
 use model::cli::ExperimentArgs;
 pub use model::cli::Options;
-use model::config::{ConfigError, Encoding, EngineKind, ModelSection};
+use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection};
 use model::network::{Network, values};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
@@ -252,6 +252,7 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
     } else {
         // Layers with faults are rounded again.
         recipe["sum_bits"] = json!(experiment.convert.sum_bits);
+        recipe["weight_bits"] = json!(experiment.convert.weight_bits);
     }
     if let Some(simulate) = recipe["simulate"].as_object_mut() {
         for key in without {
@@ -289,7 +290,8 @@ fn device_of<'a>(experiment: &Experiment, network: &'a SpikingNetwork, seed: u64
     if config.faults.is_none() {
         return Ok(Cow::Borrowed(network));
     }
-    let precision = Precision { n_steps: config.steps, sum_bits: experiment.convert.sum_bits };
+    let ConvertConfig { sum_bits, weight_bits, .. } = experiment.convert;
+    let precision = Precision { n_steps: config.steps, sum_bits, weight_bits };
     let device = snn::faults::device(network, &config.faults, seed, precision);
     Ok(Cow::Owned(device.with_context(|| format!("[simulate.faults] {}, seed {seed}", config.faults.label()))?))
 }

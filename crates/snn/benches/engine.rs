@@ -134,7 +134,7 @@ fn layer(name: &str, wiring: Wiring, seed: u64, sum_bits: u32) -> SpikingLayer {
         initial_potentials: vec![0.5; kernel.channels],
         thresholds: vec![1.0; kernel.channels],
     };
-    SpikingLayer::round(&exact, Precision { n_steps: STEPS, sum_bits }).expect("weights below one")
+    SpikingLayer::round(&exact, Precision { sum_bits, ..STEPS.into() }).expect("weights below one")
 }
 
 fn dense(sizes: &[usize], sum_bits: u32) -> SpikingNetwork {

@@ -24,12 +24,14 @@ pub struct Precision {
     /// Bits, besides the sign, of what one step adds to a potential, in steps of the grid: 24, all that a 32-bit float
     /// holds, is the finest; 15 makes it a 16-bit integer.
     pub sum_bits: u32,
+    /// Bits of a weight, with the sign: 8 make it a byte; 25 are no limit but that of the sums.
+    pub weight_bits: u32,
 }
 
 impl From<usize> for Precision {
     /// The finest for a number of time steps.
     fn from(n_steps: usize) -> Self {
-        Self { n_steps, sum_bits: 24 }
+        Self { n_steps, sum_bits: 24, weight_bits: 25 }
     }
 }
 
@@ -91,8 +93,13 @@ impl Grid {
         initial_potential: f64,
         precision: Precision,
     ) -> Option<Self> {
-        let Precision { n_steps, sum_bits } = precision;
+        let Precision { n_steps, sum_bits, weight_bits } = precision;
+        let largest_weight = weights.clone().map(|(weight, _)| weight.abs()).fold(0.0, f64::max);
         (0..=FINEST).rev().find_map(|exponent| {
+            let units = (largest_weight * f64::from(exponent).exp2()).round_ties_even();
+            if units >= f64::from(weight_bits - 1).exp2() {
+                return None;
+            }
             if Self::swing(exponent, weights.clone(), bias) >= f64::from(sum_bits).exp2() {
                 return None;
             }
@@ -168,9 +175,14 @@ mod tests {
     fn fewer_bits_make_a_coarser_grid_that_16_bits_hold() {
         // Up to 3.5 a step: 2¹⁵/3.5 holds 2¹³ units per threshold.
         let weights = once_each(&[1.0, 1.5, -2.0]);
-        let grid = Grid::finest(&weights, 1.0, 0.5, Precision { n_steps: 4, sum_bits: 15 }).unwrap();
+        let of_bits = |sum_bits, weight_bits| Precision { n_steps: 4, sum_bits, weight_bits };
+        let grid = Grid::finest(&weights, 1.0, 0.5, of_bits(15, 25)).unwrap();
         assert_eq!(grid.exponent, 13);
-        assert_eq!(Grid::finest(&weights, 1.0, 0.5, Precision { n_steps: 4, sum_bits: 1 }), None);
+        assert_eq!(Grid::finest(&weights, 1.0, 0.5, of_bits(1, 25)), None);
+        // −2 is −64 units of 2⁻⁵, and −128 of 2⁻⁶: one too many for what is symmetric.
+        assert_eq!(Grid::finest(&weights, 1.0, 0.5, of_bits(15, 8)).unwrap().exponent, 5);
+        assert_eq!(Grid::finest(&weights, 1.0, 0.5, of_bits(8, 15)), Grid::finest(&weights, 1.0, 0.5, of_bits(8, 25)));
+        assert_eq!(Grid::finest(&weights, 1.0, 0.5, of_bits(15, 2)), None);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) trait Addend: Copy {
     fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
     /// Wraps around where it is too small.
     fn subtract<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
+    /// A row times a factor.
+    fn times<S: Simd, const L: usize>(simd: S, row: &[Self; L], factor: u32) -> [Self; L];
 }
 
 // In registers as wide as the level has: for sums of two rows, the compiler takes narrow ones.
@@ -60,6 +62,15 @@ impl Addend for f32 {
         for (sum, row) in rest.iter_mut().zip(rest_of_row) {
             *sum -= row;
         }
+    }
+
+    #[inline(always)]
+    fn times<S: Simd, const L: usize>(_: S, row: &[Self; L], factor: u32) -> [Self; L] {
+        let (mut product, factor) = (*row, factor as Self);
+        for value in &mut product {
+            *value *= factor;
+        }
+        product
     }
 }
 
@@ -92,6 +103,13 @@ macro_rules! on_integers {
 impl Addend for i16 {
     on_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
     on_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
+
+    #[inline(always)]
+    fn times<S: Simd, const L: usize>(simd: S, row: &[Self; L], factor: u32) -> [Self; L] {
+        let mut product = *row;
+        multiply(simd, &mut product, &[factor as Self; L]);
+        product
+    }
 }
 
 // Products wrap around too.
@@ -112,7 +130,7 @@ pub(crate) struct Place {
     pub(crate) stride: usize,
 }
 
-impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
+impl<N, const P: usize, const L: usize> Table<N, P, L> {
     /// Bytes from a row to the next.
     pub(crate) const PITCH: usize = size_of::<Aligned<[N; L]>>();
 
@@ -137,78 +155,209 @@ impl<N: Addend, const P: usize, const L: usize> Table<N, P, L> {
         assert!(entries.into_iter().all(|entry| self.holds(place, entry)), "entries are rows of weights");
     }
 
-    /// Adds rows to sums, or takes them away.
+    /// The row that an entry stands for.
+    ///
+    /// - `position`: of the sum that it is added to
     ///
     /// # Safety
-    /// The table [`holds`](Self::holds) every entry.
+    /// The table [`holds`](Self::holds) the entry.
     #[inline(always)]
     #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-    pub(crate) unsafe fn add_up<S: Simd, const TAKEN_AWAY: bool>(
-        &self,
+    unsafe fn row(&self, entry: u32, place: Place, position: usize) -> &[N; L] {
+        // Tests are run optimised, where there are no debug assertions.
+        if cfg!(any(test, debug_assertions)) {
+            assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
+        }
+        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
+        let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+        // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+        unsafe { &(*row).0 }
+    }
+}
+
+/// A weight as a table keeps it.
+pub(crate) trait Stored: Copy + Default {
+    /// What rows are added up to; it wraps around where it is too large.
+    type Sum: Addend;
+    /// Whether rows are added as many times as an entry says at no cost.
+    const MULTIPLIES: bool;
+
+    fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L>;
+
+    /// Adds rows to sums, or takes them away: once each, or as many times as their entries say in what they exceed a multiple of
+    /// [`FACTORS`] by.
+    ///
+    /// # Safety
+    /// The table [`holds`](Table::holds) every entry, without what it exceeds that multiple by.
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+        table: &Table<Self, P, L>,
         simd: S,
-        sums: &mut [[N; L]; P],
+        sums: &mut [[Self::Sum; L]; P],
+        entries: &[u32],
+        place: Place,
+    );
+}
+
+/// Weights that are added up in 16-bit integers.
+pub(crate) trait Integer: Stored<Sum = i16> {
+    /// `None` if the weight does not fit.
+    fn of(weight: i16) -> Option<Self>;
+}
+
+/// What an entry can say besides a place: how many times its rows are added.
+pub(crate) const FACTORS: u32 = 64;
+
+/// An entry's place, and how many times its rows are added.
+#[inline(always)]
+fn divided<const HAS_FACTORS: bool>(entry: u32) -> [u32; 2] {
+    if HAS_FACTORS { [entry - entry % FACTORS, entry % FACTORS] } else { [entry, 1] }
+}
+
+macro_rules! stored_as_added {
+    ($number:ty) => {
+        impl Stored for $number {
+            type Sum = Self;
+            const MULTIPLIES: bool = false;
+
+            fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L> {
+                Table::new(rows)
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+            unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+                table: &Table<Self, P, L>,
+                simd: S,
+                sums: &mut [[Self; L]; P],
+                entries: &[u32],
+                place: Place,
+            ) {
+                let mut changed = *sums;
+                for &entry in entries {
+                    let [entry, factor] = divided::<HAS_FACTORS>(entry);
+                    for (position, sums) in changed.iter_mut().enumerate() {
+                        // SAFETY: the caller vouches for the entries.
+                        let mut row = unsafe { table.row(entry, place, position) };
+                        let product;
+                        if HAS_FACTORS {
+                            product = Self::times(simd, row, factor);
+                            row = &product;
+                        }
+                        if TAKEN_AWAY {
+                            Self::subtract(simd, sums, row);
+                        } else {
+                            Self::add(simd, sums, row);
+                        }
+                    }
+                }
+                *sums = changed;
+            }
+        }
+    };
+}
+
+stored_as_added!(f32);
+stored_as_added!(i16);
+
+impl Integer for i16 {
+    fn of(weight: i16) -> Option<Self> {
+        Some(weight)
+    }
+}
+
+/// Bytes that are put side by side with others of as many.
+const BYTES: usize = 32;
+
+/// Where a byte of 32 lies in memory, so that the bytes of two rows are side by side in order after each half of either 16 was
+/// put beside that of the other row's.
+const fn byte_place(lane: usize) -> usize {
+    let eights = lane / 8 % 4;
+    lane - 8 * eights + 8 * [0, 2, 1, 3][eights]
+}
+
+impl Integer for i8 {
+    fn of(weight: i16) -> Option<Self> {
+        weight.try_into().ok()
+    }
+}
+
+impl Stored for i8 {
+    type Sum = i16;
+    const MULTIPLIES: bool = true;
+
+    fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L> {
+        let in_order = |row: &[Self; L]| std::array::from_fn(|at| row[byte_place(at)]);
+        Table::new(rows.iter().map(in_order).collect())
+    }
+
+    // Rows by two: their weights lie side by side then, and one instruction adds up the products of two.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+        table: &Table<Self, P, L>,
+        simd: S,
+        sums: &mut [[i16; L]; P],
         entries: &[u32],
         place: Place,
     ) {
-        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
         let mut changed = *sums;
-        for &entry in entries {
-            // Tests are run optimised, where there are no debug assertions.
-            if cfg!(any(test, debug_assertions)) {
-                assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
-            }
+        let (pairs, rest) = entries.as_chunks::<2>();
+        for &[a, b] in pairs {
+            let ([a, a_factor], [b, b_factor]) = (divided::<HAS_FACTORS>(a), divided::<HAS_FACTORS>(b));
             for (position, sums) in changed.iter_mut().enumerate() {
-                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
-                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
-                let Aligned(row) = unsafe { &*row };
-                if TAKEN_AWAY {
-                    N::subtract(simd, sums, row);
-                } else {
-                    N::add(simd, sums, row);
-                }
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe { [table.row(a, place, position), table.row(b, place, position)] };
+                add_two_rows::<S, TAKEN_AWAY, L>(simd, sums, rows, [a_factor, b_factor]);
+            }
+        }
+        for &entry in rest {
+            let [entry, factor] = divided::<HAS_FACTORS>(entry);
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let row = unsafe { table.row(entry, place, position) };
+                add_two_rows::<S, TAKEN_AWAY, L>(simd, sums, [row; 2], [factor, 0]);
             }
         }
         *sums = changed;
     }
 }
 
-impl<const P: usize, const L: usize> Table<i16, P, L> {
-    /// What an entry can say besides a place: how many times its rows are added.
-    pub(crate) const FACTORS: u32 = 64;
-
-    /// Adds rows to sums, as many times as their entries say in what they exceed a multiple of [`Self::FACTORS`] by.
-    ///
-    /// # Safety
-    /// The table [`holds`](Self::holds) every entry, without what it exceeds that multiple by.
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-    pub(crate) unsafe fn add_multiples<S: Simd>(
-        &self,
-        simd: S,
-        sums: &mut [[i16; L]; P],
-        entries: &[u32],
-        place: Place,
-    ) {
-        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
-        let mut changed = *sums;
-        for &entry in entries {
-            let factor = entry % Self::FACTORS;
-            let entry = entry - factor;
-            // Tests are run optimised, where there are no debug assertions.
-            if cfg!(any(test, debug_assertions)) {
-                assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
-            }
-            let factor = [factor as i16; L];
-            for (position, sums) in changed.iter_mut().enumerate() {
-                let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
-                // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
-                let Aligned(row) = unsafe { &*row };
-                let mut product = *row;
-                multiply(simd, &mut product, &factor);
-                i16::add(simd, sums, &product);
+/// Adds two rows of bytes in the order of [`byte_place`], each as many times as its factor says, which is less than 128, or takes
+/// them away.
+#[inline(always)]
+fn add_two_rows<S: Simd, const TAKEN_AWAY: bool, const L: usize>(
+    simd: S,
+    sums: &mut [i16; L],
+    rows: [&[i8; L]; 2],
+    factors: [u32; 2],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(BYTES)) {
+        // Products of 7 bits each, so the sum of two has 16 at most.
+        let factors = pulp::cast(simd.splat_u16x16((factors[0] | factors[1] << 8) as u16));
+        let [a, b] = rows.map(|row| row.as_chunks::<BYTES>().0);
+        for ((sums, a), b) in sums.as_chunks_mut::<BYTES>().0.iter_mut().zip(a).zip(b) {
+            let (a, b) = (pulp::cast(*a), pulp::cast(*b));
+            let low = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpacklo_epi8(a, b));
+            let high = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpackhi_epi8(a, b));
+            for (sums, products) in sums.as_chunks_mut::<{ BYTES / 2 }>().0.iter_mut().zip([low, high]) {
+                let before = pulp::cast(*sums);
+                *sums = pulp::cast(if TAKEN_AWAY {
+                    simd.avx2._mm256_sub_epi16(before, products)
+                } else {
+                    simd.avx2._mm256_add_epi16(before, products)
+                });
             }
         }
-        *sums = changed;
+        return;
+    }
+    let _ = simd;
+    let factors = factors.map(|factor| factor as i16);
+    for lane in 0..L {
+        let at = byte_place(lane);
+        let sum = factors[0] * i16::from(rows[0][at]) + factors[1] * i16::from(rows[1][at]);
+        sums[lane] = if TAKEN_AWAY { sums[lane].wrapping_sub(sum) } else { sums[lane].wrapping_add(sum) };
     }
 }
 
@@ -565,19 +714,55 @@ mod tests {
         }
     }
 
-    struct AddUp<'a>(&'a Table<i16, 2, 32>, &'a [u32], Place);
+    /// Rows that are added, taken away, and added as many times as entries say.
+    struct AddUp<'a, N>(&'a Table<N, 2, 32>, &'a [u32], &'a [u32], Place);
 
-    impl WithSimd for AddUp<'_> {
-        type Output = [[i16; 32]; 2];
+    impl<N: Integer> WithSimd for AddUp<'_, N> {
+        type Output = [[[i16; 32]; 2]; 3];
 
         #[allow(unsafe_code, reason = "the kernel under test")]
-        fn with_simd<S: Simd>(self, simd: S) -> [[i16; 32]; 2] {
-            let Self(table, entries, place) = self;
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(table, entries, with_factors, place) = self;
             assert!(entries.iter().all(|&entry| table.holds(place, entry)));
-            let mut sums = [[0; 32]; 2];
+            assert!(with_factors.iter().all(|&entry| table.holds(place, entry - entry % FACTORS)));
+            let [mut more, mut less, mut multiples] = [[[0; 32]; 2]; 3];
             // SAFETY: asserted above.
-            unsafe { table.add_up::<S, false>(simd, &mut sums, entries, place) }
-            sums
+            unsafe {
+                N::add_up::<S, false, false, 2, 32>(table, simd, &mut more, entries, place);
+                N::add_up::<S, false, true, 2, 32>(table, simd, &mut less, entries, place);
+                N::add_up::<S, true, false, 2, 32>(table, simd, &mut multiples, with_factors, place);
+            }
+            [more, less, multiples]
+        }
+    }
+
+    /// - `seeds`: of entries
+    fn adds_up<N: Integer>(row: impl Fn(usize, usize) -> i16, [n_rows, stride, before]: [usize; 3], seeds: &[u16]) {
+        let weights = |k: usize| std::array::from_fn(|lane| N::of(row(k, lane)).expect("a weight that fits"));
+        let table: Table<N, 2, 32> = N::table((0..n_rows).map(weights).collect());
+        let pitch = Table::<N, 2, 32>::PITCH;
+        // Entry k is row k − before, and that of the second sum a stride earlier.
+        let place = Place { first: -((before * pitch) as isize), stride: stride * pitch };
+        let held: Vec<usize> =
+            (0..n_rows + 2 * before + stride).filter(|k| table.holds(place, (k * pitch) as u32)).collect();
+        assert_eq!(held, (before + stride..before + n_rows).collect::<Vec<_>>());
+        assert!(!table.holds(place, (held[0] * pitch + 1) as u32));
+        let chosen: Vec<usize> = seeds.iter().map(|&seed| held[usize::from(seed) % held.len()]).collect();
+        let entries: Vec<u32> = chosen.iter().map(|k| (k * pitch) as u32).collect();
+        let factors: Vec<u32> = seeds.iter().map(|&seed| u32::from(seed) >> 8 & 7).collect();
+        let with_factors: Vec<u32> = entries.iter().zip(&factors).map(|(entry, factor)| entry + factor).collect();
+        let mut expected = [[[0_i16; 32]; 2]; 3];
+        for (k, &factor) in chosen.iter().zip(&factors) {
+            for (position, lane) in (0..2).flat_map(|position| (0..32).map(move |lane| (position, lane))) {
+                let weight = row(k - before - position * stride, lane);
+                for (sums, factor) in expected.iter_mut().zip([1, -1, factor as i16]) {
+                    sums[position][lane] = sums[position][lane].wrapping_add(weight.wrapping_mul(factor));
+                }
+            }
+        }
+        assert_eq!(AddUp(&table, &entries, &with_factors, place).with_simd(Scalar::new()), expected);
+        for arch in levels() {
+            assert_eq!(arch.dispatch(AddUp(&table, &entries, &with_factors, place)), expected);
         }
     }
 
@@ -677,27 +862,10 @@ mod tests {
         fn every_level_adds_up_the_rows_that_entries_stand_for(
             n_rows in 5..40_usize, stride in 0..5_usize, before in 0..3_usize, seeds in prop::collection::vec(any::<u16>(), 0..50),
         ) {
-            let row = |k: usize| std::array::from_fn(|lane| (31 * k + lane) as i16);
-            let table = Table::<i16, 2, 32>::new((0..n_rows).map(row).collect());
-            let pitch = Table::<i16, 2, 32>::PITCH;
-            // Entry k is row k − before, and that of the second sum a stride earlier.
-            let place = Place { first: -((before * pitch) as isize), stride: stride * pitch };
-            let held: Vec<usize> = (0..n_rows + 2 * before + stride).filter(|k| table.holds(place, (k * pitch) as u32)).collect();
-            prop_assert_eq!(&held, &(before + stride..before + n_rows).collect::<Vec<_>>());
-            prop_assert!(!table.holds(place, (held[0] * pitch + 1) as u32));
-            let chosen: Vec<usize> = seeds.iter().map(|&seed| held[usize::from(seed) % held.len()]).collect();
-            let entries: Vec<u32> = chosen.iter().map(|k| (k * pitch) as u32).collect();
-            let mut expected = [[0_i16; 32]; 2];
-            for k in &chosen {
-                for lane in 0..32 {
-                    expected[0][lane] = expected[0][lane].wrapping_add(row(k - before)[lane]);
-                    expected[1][lane] = expected[1][lane].wrapping_add(row(k - before - stride)[lane]);
-                }
-            }
-            prop_assert_eq!(AddUp(&table, &entries, place).with_simd(Scalar::new()), expected);
-            for arch in levels() {
-                prop_assert_eq!(arch.dispatch(AddUp(&table, &entries, place)), expected);
-            }
+            let sizes = [n_rows, stride, before];
+            adds_up::<i16>(|k, lane| (3011 * k + 97 * lane) as i16, sizes, &seeds);
+            // Over all that a byte holds.
+            adds_up::<i8>(|k, lane| (31 * k + 7 * lane) as u8 as i8 as i16, sizes, &seeds);
         }
 
         #[test]

@@ -336,6 +336,8 @@ pub struct ConvertConfig {
     pub initial_potential: f64,
     /// Bits, besides the sign, of what a step adds to a potential.
     pub sum_bits: u32,
+    /// Bits of a weight, with the sign.
+    pub weight_bits: u32,
 }
 
 /// `[simulate]`
@@ -670,6 +672,9 @@ impl ConvertConfig {
         if self.sum_bits != 24 {
             label.push_str(&format!(", {} bits", self.sum_bits));
         }
+        if self.weight_bits != 25 {
+            label.push_str(&format!(", {}-bit weights", self.weight_bits));
+        }
         label
     }
 }
@@ -895,6 +900,7 @@ impl Reader<'_> {
             compensate: self.bool("convert.compensate"),
             initial_potential: self.float("convert.initial_potential"),
             sum_bits: self.count("convert.sum_bits") as u32,
+            weight_bits: self.count("convert.weight_bits") as u32,
         }
     }
 

@@ -243,6 +243,12 @@ pub const KEYS: &[Key] = &[
         "bits, besides the sign, of what one step adds to a potential; weights are rounded so that it fits. With 15 or less the event-driven engine adds 16-bit integers, at about twice the speed",
     ),
     key(
+        "convert.weight_bits",
+        Kind::Integer(2, 25),
+        "25",
+        "bits of a weight, with the sign; each neuron's weights are rounded so that they fit. With 8 or less, and `sum_bits` of 15 or less, the event-driven engine reads bytes, and is faster still",
+    ),
+    key(
         "simulate.engine",
         Kind::Choice(&["event", "dense"]),
         "\"event\"",

@@ -389,7 +389,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Paths whose values the conversion's own label tells apart.
-const METHOD_KEYS: [&str; 10] = [
+const METHOD_KEYS: [&str; 11] = [
     "convert",
     "convert.label",
     "convert.method",
@@ -400,6 +400,7 @@ const METHOD_KEYS: [&str; 10] = [
     "convert.compensate",
     "convert.calibrate",
     "convert.sum_bits",
+    "convert.weight_bits",
 ];
 
 fn merge(table: &mut Table, section: &str, values: &Table) {

@@ -115,8 +115,9 @@ fn syntax_errors_name_the_line() {
 
 #[test]
 fn a_label_tells_calibration_and_coarse_weights() {
-    let experiment = parse(MINIMAL, &["convert.calibrate=potential", "convert.sum_bits=15"]).unwrap().base;
-    assert_eq!(experiment.convert.label(), "norm p=4 κ=0.4 + v(0), 15 bits");
+    let overrides = ["convert.calibrate=potential", "convert.sum_bits=15", "convert.weight_bits=8"];
+    let experiment = parse(MINIMAL, &overrides).unwrap().base;
+    assert_eq!(experiment.convert.label(), "norm p=4 κ=0.4 + v(0), 15 bits, 8-bit weights");
 }
 
 #[test]

@@ -116,6 +116,8 @@ pub(super) struct Slice {
     /// Of a strip.
     rows: Range<usize>,
     pub(super) place: Place,
+    /// Whether entries say how many times their rows are added.
+    pub(super) has_factors: bool,
 }
 
 /// Inputs to be added up, step by step, strip by strip and row by row. Made again and again, they keep their memory.
@@ -230,6 +232,26 @@ impl Entries {
         match segments {
             Some(segments) => segments.list(simd, terms, listed, self),
             None => self.list(simd, terms, runs),
+        }
+    }
+
+    /// Lists each input whose count is not zero once.
+    #[inline(always)]
+    fn list_values<S: Simd>(
+        &mut self,
+        simd: S,
+        counts: &Planes,
+        pitches: ValuePitches,
+        runs: &[Run],
+        segments: Option<&Segments>,
+        listed: &mut (Vec<u32>, Vec<u32>),
+    ) {
+        match counts.n_planes() {
+            0 => self.clear(),
+            1 => self.list_all(simd, &Values::<1> { counts, pitches }, runs, segments, listed),
+            2 => self.list_all(simd, &Values::<2> { counts, pitches }, runs, segments, listed),
+            VALUE_DIGITS => self.list_all(simd, &Values::<VALUE_DIGITS> { counts, pitches }, runs, segments, listed),
+            n => unreachable!("{n} digits of values of up to {VALUE_DIGITS}"),
         }
     }
 
@@ -511,13 +533,15 @@ impl Run {
 
 impl Strips {
     /// A strip for each column of sites: what they read.
-    pub(super) fn of_sites(kernel: &Kernel, sites: Sites) -> Self {
+    ///
+    /// - `has_factors`: whether entries say how many times their rows are added, if that is little
+    pub(super) fn of_sites(kernel: &Kernel, sites: Sites, has_factors: bool) -> Self {
         Self {
             n: sites.n_columns(),
             first: -(kernel.padding as isize),
             step: sites.group * kernel.stride,
             span: (sites.group - 1) * kernel.stride + kernel.size,
-            has_factors: false,
+            has_factors,
         }
     }
 
@@ -695,7 +719,7 @@ impl Input {
         let place =
             Place { first: bytes(first_row as isize - before), stride: self.stride(block) * self.pitch as usize };
         let strip = strip * height;
-        Slice { rows: strip + rows.start..strip + rows.end, place }
+        Slice { rows: strip + rows.start..strip + rows.end, place, has_factors: self.has_factors() }
     }
 
     /// The least and the greatest entry of each run of a slice, for each factor.
@@ -758,17 +782,18 @@ impl Input {
             }
             Factors::Values(most) | Factors::OfEntries(most) => {
                 assert!(counts.are_at_most(most), "{MOST}");
+                let is_centred = self.has_long_lists && counts.centre(centred);
                 for ((runs, &per_value), Counts { base, above, below }) in ranges {
                     let [value, zero] = if self.has_factors() { [1, 0] } else { [per_value, per_value.wrapping_neg()] };
                     let (segments, pitches) = (self.segments.as_ref(), ValuePitches { input: self.pitch, value, zero });
-                    base.clear();
-                    below.clear();
-                    match counts.n_planes() {
-                        0 => above.clear(),
-                        1 => above.list_all(simd, &Values::<1> { counts, pitches }, runs, segments, listed),
-                        2 => above.list_all(simd, &Values::<2> { counts, pitches }, runs, segments, listed),
-                        VALUE_DIGITS => above.list_all(simd, &Values::<3> { counts, pitches }, runs, segments, listed),
-                        n => unreachable!("{n} digits of values of up to {VALUE_DIGITS}"),
+                    if is_centred {
+                        base.list_values(simd, &centred.base, pitches, runs, None, listed);
+                        above.list_values(simd, &centred.above, pitches, runs, None, listed);
+                        below.list_values(simd, &centred.below, pitches, runs, None, listed);
+                    } else {
+                        base.clear();
+                        above.list_values(simd, counts, pitches, runs, segments, listed);
+                        below.clear();
                     }
                 }
             }
@@ -819,7 +844,7 @@ mod tests {
 
     /// Entries of a step and row of a strip, in order.
     fn row(entries: &Entries, step: usize, row: usize) -> Vec<u32> {
-        let slice = Slice { rows: row..row + 1, place: Place { first: 0, stride: 0 } };
+        let slice = Slice { rows: row..row + 1, place: Place { first: 0, stride: 0 }, has_factors: false };
         let mut found = entries.at(step, &slice).to_vec();
         found.sort_unstable();
         found
@@ -847,7 +872,7 @@ mod tests {
             let kernel = Kernel { input: [channels, height, width], channels: out, size, stride, padding, groups: 1 };
             let wiring = Wiring { source: 0, source_shape, pools, kernel };
             let sites = Sites::new(kernel.output());
-            let input = Input::new(&wiring, sites, Strips::of_sites(&kernel, sites), 1, 64);
+            let input = Input::new(&wiring, sites, Strips::of_sites(&kernel, sites, false), 1, 64);
             if input.segments.is_none() {
                 return Ok(());
             }

@@ -9,7 +9,8 @@
 //! ([`super::slide`]).
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
-//! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are kept and added as 16-bit integers.
+//! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are added as 16-bit integers; where each is a byte, they
+//! are kept as bytes, which takes half the memory and adds two rows at a time.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
@@ -21,9 +22,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch, Slice, Strips};
 use super::patterns::{self, Patterns};
-use super::slide::{self, Sliding};
+use super::slide::Convolution;
 use crate::network::SpikingLayer;
-use crate::simd::{Addend, Aligned, LANES, Potential, Table, add_widened, integer};
+use crate::simd::{Addend, Aligned, Integer, LANES, Potential, Stored, Table, add_widened, integer};
 use crate::spikes::SpikeTrain;
 use crate::wiring::Wiring;
 
@@ -31,7 +32,7 @@ use crate::wiring::Wiring;
 pub(crate) const WIDE: usize = 64;
 
 /// Channels of a layer whose wide sites are two positions that share weights.
-const TWIN: usize = WIDE / 2;
+pub(super) const TWIN: usize = WIDE / 2;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
 pub(super) const MANY_STEPS: usize = 8;
@@ -68,14 +69,14 @@ enum Packed {
     WideFloats(Vec<Block<f32, 1, WIDE, WIDE>>),
     TwinFloats(Vec<Block<f32, 2, TWIN, WIDE>>),
     NarrowFloats(Vec<Block<f32, 1, NARROW, NARROW>>),
+    WideBytes(Vec<Block<i8, 1, WIDE, WIDE>>),
+    TwinBytes(Vec<Block<i8, 2, TWIN, WIDE>>),
     WideIntegers(Vec<Block<i16, 1, WIDE, WIDE>>),
     TwinIntegers(Vec<Block<i16, 2, TWIN, WIDE>>),
     NarrowIntegers(Vec<Block<i16, 1, NARROW, NARROW>>),
     Patterns(Box<Patterns>),
-    SlidingThree(Sliding<3, WIDE>),
-    SlidingFive(Sliding<5, WIDE>),
-    TwinSlidingThree(Sliding<3, TWIN>),
-    TwinSlidingFive(Sliding<5, TWIN>),
+    SlidingBytes(Convolution<i8>),
+    SlidingIntegers(Convolution<i16>),
 }
 
 /// The weights of the sites of a block of channels.
@@ -251,15 +252,17 @@ impl Sites {
     }
 }
 
-impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W> {
+impl<N: Stored<Sum: Weight>, const P: usize, const L: usize, const W: usize> Block<N, P, L, W> {
+    /// `None` if a weight does not fit.
+    ///
     /// - `weight`: of a channel's weight in thresholds
     fn new(
         layer: &SpikingLayer,
         sites: Sites,
         inputs: &[Input],
         block: usize,
-        weight: impl Fn(usize, f32) -> N,
-    ) -> Self {
+        weight: impl Fn(usize, f32) -> Option<N>,
+    ) -> Option<Self> {
         let n_channels = layer.shape()[0];
         let places = (sites.group / P * n_channels - block * sites.width).min(L);
         // Channel, and position within the site, of each neuron of a row.
@@ -274,12 +277,12 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
             first_rows.push(rows.len() + (P - 1) * input.stride(block));
             for factor in input.factors() {
                 // The columns that only the first position reads lie before the others' first.
-                rows.resize(rows.len() + (P - 1) * input.stride(block), [N::ZERO; L]);
+                rows.resize(rows.len() + (P - 1) * input.stride(block), [N::default(); L]);
                 for at in input.rows(block) {
-                    let mut row = [N::ZERO; L];
+                    let mut row = [N::default(); L];
                     for (value, &(channel, position)) in row.iter_mut().zip(&neurons) {
                         if let Some(at) = input.weight(block, at, channel, position) {
-                            *value = weight(channel, synapses.row(channel)[at] * factor);
+                            *value = weight(channel, synapses.row(channel)[at] * factor)?;
                         }
                     }
                     rows.push(row);
@@ -287,9 +290,9 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
             }
         }
         let block_idx = block;
-        let block = Self { rows: Table::new(rows), first_rows, scale: Scale::of_steps(steps) };
+        let block = Self { rows: N::table(rows), first_rows, scale: Scale::of_steps(steps) };
         block.check(sites, inputs, block_idx);
-        block
+        Some(block)
     }
 
     /// # Panics
@@ -309,15 +312,23 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
     fn add_rows<S: Simd, const TAKEN_AWAY: bool>(
         &self,
         simd: S,
-        sums: &mut [[N; L]; P],
+        sums: &mut [[N::Sum; L]; P],
         entries: &Entries,
         step: usize,
         slice: &Slice,
     ) {
-        if !entries.is_empty() {
-            // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Self::check`] has seen
-            // that the table holds those; that lists are this layer's, `visit` has.
-            unsafe { self.rows.add_up::<S, TAKEN_AWAY>(simd, sums, entries.at(step, slice), slice.place) }
+        if entries.is_empty() {
+            return;
+        }
+        let entries = entries.at(step, slice);
+        // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Self::check`] has seen
+        // that the table holds those; that lists are this layer's, `visit` has.
+        unsafe {
+            if N::MULTIPLIES && slice.has_factors {
+                N::add_up::<S, true, TAKEN_AWAY, P, L>(&self.rows, simd, sums, entries, slice.place);
+            } else {
+                N::add_up::<S, false, TAKEN_AWAY, P, L>(&self.rows, simd, sums, entries, slice.place);
+            }
         }
     }
 }
@@ -326,21 +337,23 @@ impl GatherLayer {
     pub(crate) fn new(layer: &SpikingLayer) -> Self {
         let sites = Sites::new(layer.shape());
         let twin = sites.width == WIDE && sites.group == 2 && layer.shape()[0] == TWIN;
-        let integer = |channel: usize, weight: f32| integer_weight(layer, channel, weight);
-        let float = |_: usize, weight: f32| weight;
-        let blocks = 0..sites.n_blocks();
-        let inputs = |n_positions: usize, pitch: usize| {
+        let byte = |channel: usize, weight: f32| i8::of(integer_weight(layer, channel, weight));
+        let integer = |channel: usize, weight: f32| Some(integer_weight(layer, channel, weight));
+        let float = |_: usize, weight: f32| Some(weight);
+        let inputs = |n_positions: usize, pitch: usize, has_factors: bool| {
             let connections = layer.connections().iter();
             let input = |wiring: &Wiring| {
-                Input::new(wiring, sites, Strips::of_sites(&wiring.kernel, sites), n_positions, pitch as u32)
+                let strips = Strips::of_sites(&wiring.kernel, sites, has_factors);
+                Input::new(wiring, sites, strips, n_positions, pitch as u32)
             };
             connections.map(|connection| input(&connection.wiring)).collect::<Vec<_>>()
         };
         macro_rules! blocks {
             ($packed:path, $weight:ident, $number:ty, $positions:literal, $lanes:ident) => {{
-                let inputs = inputs($positions, Table::<$number, $positions, $lanes>::PITCH);
-                let blocks = blocks.map(|block| Block::new(layer, sites, &inputs, block, $weight)).collect();
-                ($packed(blocks), inputs)
+                let pitch = Table::<$number, $positions, $lanes>::PITCH;
+                let inputs = inputs($positions, pitch, <$number>::MULTIPLIES);
+                let blocks = (0..sites.n_blocks()).map(|block| Block::new(layer, sites, &inputs, block, $weight));
+                blocks.collect::<Option<_>>().map(|blocks| ($packed(blocks), inputs))
             }};
         }
         let fits_integers = fits_integers(layer);
@@ -348,7 +361,12 @@ impl GatherLayer {
         if let Some(packed) = fits_integers.then(|| Packed::of_convolution(layer, sites)).flatten() {
             return Self { id, sites, inputs: Vec::new(), packed };
         }
-        let (packed, inputs) = match (fits_integers, sites.width == NARROW) {
+        let bytes = match (fits_integers, sites.width == NARROW) {
+            (true, false) if twin => blocks!(Packed::TwinBytes, byte, i8, 2, TWIN),
+            (true, false) => blocks!(Packed::WideBytes, byte, i8, 1, WIDE),
+            _ => None,
+        };
+        let any = || match (fits_integers, sites.width == NARROW) {
             (false, false) if twin => blocks!(Packed::TwinFloats, float, f32, 2, TWIN),
             (false, false) => blocks!(Packed::WideFloats, float, f32, 1, WIDE),
             (false, true) => blocks!(Packed::NarrowFloats, float, f32, 1, NARROW),
@@ -356,6 +374,7 @@ impl GatherLayer {
             (true, false) => blocks!(Packed::WideIntegers, integer, i16, 1, WIDE),
             (true, true) => blocks!(Packed::NarrowIntegers, integer, i16, 1, NARROW),
         };
+        let (packed, inputs) = bytes.or_else(any).expect("weights of their own type");
         Self { id, sites, inputs, packed }
     }
 
@@ -371,8 +390,12 @@ impl GatherLayer {
 
     #[cfg(test)]
     pub(super) fn slides(&self) -> bool {
-        use Packed::{SlidingFive, SlidingThree, TwinSlidingFive, TwinSlidingThree};
-        matches!(self.packed, SlidingThree(_) | SlidingFive(_) | TwinSlidingThree(_) | TwinSlidingFive(_))
+        matches!(self.packed, Packed::SlidingBytes(_) | Packed::SlidingIntegers(_))
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_bytes(&self) -> bool {
+        matches!(self.packed, Packed::SlidingBytes(_) | Packed::WideBytes(_) | Packed::TwinBytes(_))
     }
 
     /// - `spikes`: of the input and of the layers so far
@@ -388,10 +411,8 @@ impl GatherLayer {
         lists.layer = self.id;
         let inputs = match &self.packed {
             Packed::Patterns(patterns) => return patterns.read(spikes, &mut lists.rows),
-            Packed::SlidingThree(sliding) => std::slice::from_ref(&sliding.input),
-            Packed::SlidingFive(sliding) => std::slice::from_ref(&sliding.input),
-            Packed::TwinSlidingThree(sliding) => std::slice::from_ref(&sliding.input),
-            Packed::TwinSlidingFive(sliding) => std::slice::from_ref(&sliding.input),
+            Packed::SlidingBytes(convolution) => std::slice::from_ref(convolution.input()),
+            Packed::SlidingIntegers(convolution) => std::slice::from_ref(convolution.input()),
             _ => &self.inputs,
         };
         Listing { inputs, spikes, pools, scratch, lists }.run(arch);
@@ -414,19 +435,14 @@ impl GatherLayer {
                 })
             };
         }
-        macro_rules! slide {
-            ($sliding:ident) => {
-                arch.dispatch(slide::Sweep { sliding: $sliding, samples, n_steps, consumer: visit.wide() })
-            };
-        }
         match &self.packed {
-            Packed::SlidingThree(sliding) => slide!(sliding),
-            Packed::SlidingFive(sliding) => slide!(sliding),
-            Packed::TwinSlidingThree(sliding) => slide!(sliding),
-            Packed::TwinSlidingFive(sliding) => slide!(sliding),
+            Packed::SlidingBytes(convolution) => convolution.visit(arch, samples, n_steps, visit),
+            Packed::SlidingIntegers(convolution) => convolution.visit(arch, samples, n_steps, visit),
             Packed::WideFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::TwinFloats(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::NarrowFloats(blocks) => sweep!(blocks, NARROW, visit.narrow()),
+            Packed::WideBytes(blocks) => sweep!(blocks, WIDE, visit.wide()),
+            Packed::TwinBytes(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::WideIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::TwinIntegers(blocks) => sweep!(blocks, WIDE, visit.wide()),
             Packed::NarrowIntegers(blocks) => sweep!(blocks, NARROW, visit.narrow()),
@@ -450,10 +466,8 @@ impl Packed {
     fn of_convolution(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
         let patterns = Patterns::new(layer, sites).map(|patterns| Self::Patterns(Box::new(patterns)));
         patterns
-            .or_else(|| Sliding::new(layer, sites).map(Self::SlidingThree))
-            .or_else(|| Sliding::new(layer, sites).map(Self::SlidingFive))
-            .or_else(|| Sliding::new(layer, sites).map(Self::TwinSlidingThree))
-            .or_else(|| Sliding::new(layer, sites).map(Self::TwinSlidingFive))
+            .or_else(|| Convolution::new(layer, sites).map(Self::SlidingBytes))
+            .or_else(|| Convolution::new(layer, sites).map(Self::SlidingIntegers))
     }
 }
 
@@ -486,8 +500,10 @@ struct Sweep<'a, N, const P: usize, const L: usize, const W: usize, C> {
     consumer: C,
 }
 
-impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W>> WithSimd
-    for Sweep<'_, N, P, L, W, C>
+impl<N, const P: usize, const L: usize, const W: usize, C> WithSimd for Sweep<'_, N, P, L, W, C>
+where
+    N: Stored<Sum: Weight>,
+    C: Consumer<N::Sum, W>,
 {
     type Output = ();
 
@@ -512,7 +528,7 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W
                         self.consumer.end(false, &block.scale);
                         continue;
                     }
-                    let mut base = [[N::ZERO; L]; P];
+                    let mut base = [[N::Sum::ZERO; L]; P];
                     base.as_flattened_mut().copy_from_slice(&steady);
                     for (connection, slice) in slices.iter().enumerate() {
                         let Counts { base: entries, .. } = lists.of(connection, block_idx);
@@ -528,26 +544,28 @@ impl<N: Weight, const P: usize, const L: usize, const W: usize, C: Consumer<N, W
 }
 
 /// Of rows that are listed.
-struct Listed<'a, N, const P: usize, const L: usize, const W: usize> {
+struct Listed<'a, N: Stored, const P: usize, const L: usize, const W: usize> {
     block: &'a Block<N, P, L, W>,
     block_idx: usize,
     /// Of every step.
-    base: [[N; L]; P],
+    base: [[N::Sum; L]; P],
     /// Per connection.
     slices: &'a [Slice],
     lists: &'a Lists,
 }
 
-impl<N: Weight, const P: usize, const L: usize, const W: usize> SumsOf<N, W> for Listed<'_, N, P, L, W> {
+impl<N: Stored<Sum: Weight>, const P: usize, const L: usize, const W: usize> SumsOf<N::Sum, W>
+    for Listed<'_, N, P, L, W>
+{
     #[inline(always)]
-    fn at<S: Simd>(&self, simd: S, step: usize) -> [N; W] {
+    fn at<S: Simd>(&self, simd: S, step: usize) -> [N::Sum; W] {
         let mut sums = self.base;
         for (connection, slice) in self.slices.iter().enumerate() {
             let Counts { above, below, .. } = self.lists.of(connection, self.block_idx);
             self.block.add_rows::<S, false>(simd, &mut sums, above, step, slice);
             self.block.add_rows::<S, true>(simd, &mut sums, below, step, slice);
         }
-        let mut all = [N::ZERO; W];
+        let mut all = [N::Sum::ZERO; W];
         all.copy_from_slice(sums.as_flattened());
         all
     }

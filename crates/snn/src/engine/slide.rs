@@ -9,36 +9,80 @@
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 use super::events::{Entries, Input, Lists, Slice, Strips};
-use super::gather::{Consumer, MANY_STEPS, Scale, Sites, SumsOf, WIDE, integer_weight};
+use super::gather::{Consumer, MANY_STEPS, Scale, Sites, SumsOf, TWIN, Visit, WIDE, integer_weight};
 use crate::network::SpikingLayer;
-use crate::simd::{Addend, Aligned, Place, Table};
+use crate::simd::{Addend, Aligned, Integer, Place, Table};
 
-/// A layer's synapses, for a kernel of `K` columns and `L` channels of a position in a site.
+/// A layer's synapses, with weights of a type.
 #[derive(Debug)]
-pub(super) struct Sliding<const K: usize, const L: usize> {
+pub(super) enum Convolution<N> {
+    Three(Sliding<N, 3, WIDE>),
+    Five(Sliding<N, 5, WIDE>),
+    TwinThree(Sliding<N, 3, TWIN>),
+    TwinFive(Sliding<N, 5, TWIN>),
+}
+
+impl<N: Integer> Convolution<N> {
+    /// `None` if the layer is no such convolution, or the type cannot hold a weight.
+    ///
+    /// - `layer`: whose sums of weights are 16-bit integers
+    pub(super) fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
+        let three = || Sliding::new(layer, sites).map(Self::Three);
+        let five = || Sliding::new(layer, sites).map(Self::Five);
+        let twin_three = || Sliding::new(layer, sites).map(Self::TwinThree);
+        let twin_five = || Sliding::new(layer, sites).map(Self::TwinFive);
+        three().or_else(five).or_else(twin_three).or_else(twin_five)
+    }
+
+    pub(super) fn input(&self) -> &Input {
+        match self {
+            Self::Three(sliding) => &sliding.input,
+            Self::Five(sliding) => &sliding.input,
+            Self::TwinThree(sliding) => &sliding.input,
+            Self::TwinFive(sliding) => &sliding.input,
+        }
+    }
+
+    /// - `samples`: lists of the layer's
+    pub(super) fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, visit: &mut impl Visit) {
+        macro_rules! sweep {
+            ($sliding:ident) => {
+                arch.dispatch(Sweep { sliding: $sliding, samples, n_steps, consumer: visit.wide() })
+            };
+        }
+        match self {
+            Self::Three(sliding) => sweep!(sliding),
+            Self::Five(sliding) => sweep!(sliding),
+            Self::TwinThree(sliding) => sweep!(sliding),
+            Self::TwinFive(sliding) => sweep!(sliding),
+        }
+    }
+}
+
+/// The synapses, for a kernel of `K` columns and `L` channels of a position in a site.
+#[derive(Debug)]
+pub(super) struct Sliding<N, const K: usize, const L: usize> {
     sites: Sites,
-    pub(super) input: Input,
-    blocks: Vec<Block<K, L>>,
+    input: Input,
+    blocks: Vec<Block<N, K, L>>,
     padding: usize,
 }
 
 /// The weights of a block of channels.
 #[derive(Debug)]
-struct Block<const K: usize, const L: usize> {
+struct Block<N, const K: usize, const L: usize> {
     /// Factor of the weights by factor, row of the kernel by row, input by input: `K` rows of weights, column of the kernel by
     /// column.
-    rows: Table<i16, K, L>,
+    rows: Table<N, K, L>,
     scale: Scale<WIDE>,
 }
 
-impl<const K: usize, const L: usize> Sliding<K, L> {
-    /// `None` if the layer is no such convolution.
-    ///
-    /// - `layer`: whose sums of weights are 16-bit integers
-    pub(super) fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
+impl<N: Integer, const K: usize, const L: usize> Sliding<N, K, L> {
+    /// As [`Convolution::new`].
+    fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
         let [connection] = layer.connections() else { return None };
         let kernel = connection.wiring.kernel;
         let n_channels = kernel.channels;
@@ -50,25 +94,26 @@ impl<const K: usize, const L: usize> Sliding<K, L> {
             return None;
         }
         let strips = Strips::of_columns(&kernel);
-        let input = Input::new(&connection.wiring, sites, strips, 1, (K * Table::<i16, K, L>::PITCH) as u32);
+        let input = Input::new(&connection.wiring, sites, strips, 1, (K * Table::<N, K, L>::PITCH) as u32);
         let block = |block: usize| {
             let channel = |lane: usize| Some(block * WIDE + lane).filter(|&channel| channel < n_channels);
             let mut rows = Vec::new();
             for factor in input.factors() {
-                for [row, _, listed] in input.rows(block) {
-                    rows.extend((0..K).map(|column| {
-                        std::array::from_fn(|lane| {
-                            let Some(channel) = channel(lane) else { return 0 };
-                            let at = input.weight(block, [row, column, listed], channel, 0);
-                            at.map_or(0, |at| integer_weight(layer, channel, connection.row(channel)[at] * factor))
-                        })
-                    }));
+                for ([row, _, listed], column) in input.rows(block).flat_map(|at| (0..K).map(move |column| (at, column))) {
+                    let mut weights = [N::default(); L];
+                    for (lane, weight) in weights.iter_mut().enumerate() {
+                        let Some(channel) = channel(lane) else { break };
+                        if let Some(at) = input.weight(block, [row, column, listed], channel, 0) {
+                            *weight = N::of(integer_weight(layer, channel, connection.row(channel)[at] * factor))?;
+                        }
+                    }
+                    rows.push(weights);
                 }
             }
             let step = |lane: usize| channel(lane % L).map_or(1.0, |channel| layer.grids()[channel].step() as f32);
-            Block { rows: Table::new(rows), scale: Scale::of_steps(std::array::from_fn(step)) }
+            Some(Block { rows: N::table(rows), scale: Scale::of_steps(std::array::from_fn(step)) })
         };
-        let blocks = (0..sites.n_blocks()).map(block).collect();
+        let blocks = (0..sites.n_blocks()).map(block).collect::<Option<_>>()?;
         let sliding = Self { sites, input, blocks, padding: kernel.padding };
         sliding.check(kernel.input[2]);
         Some(sliding)
@@ -78,8 +123,8 @@ impl<const K: usize, const L: usize> Sliding<K, L> {
     fn slice(&self, row: usize, column: usize, block: usize) -> Slice {
         let mut slice = self.input.slice([row, column], block, 0);
         // The first position of the window sees the input in the kernel's last column.
-        slice.place.first += ((K - 1) * Table::<i16, K, L>::PITCH) as isize;
-        slice.place.stride = Table::<i16, K, L>::PITCH;
+        slice.place.first += ((K - 1) * Table::<N, K, L>::PITCH) as isize;
+        slice.place.stride = Table::<N, K, L>::PITCH;
         slice
     }
 
@@ -98,15 +143,14 @@ impl<const K: usize, const L: usize> Sliding<K, L> {
 }
 
 /// All sites of all samples.
-pub(super) struct Sweep<'a, const K: usize, const L: usize, C> {
-    pub(super) sliding: &'a Sliding<K, L>,
-    /// Lists of the layer's.
-    pub(super) samples: &'a [Lists],
-    pub(super) n_steps: usize,
-    pub(super) consumer: C,
+struct Sweep<'a, N, const K: usize, const L: usize, C> {
+    sliding: &'a Sliding<N, K, L>,
+    samples: &'a [Lists],
+    n_steps: usize,
+    consumer: C,
 }
 
-impl<const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<'_, K, L, C> {
+impl<N: Integer, const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<'_, N, K, L, C> {
     type Output = ();
 
     #[inline(always)]
@@ -157,7 +201,7 @@ impl<const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<
     }
 }
 
-impl<const K: usize, const L: usize> Block<K, L> {
+impl<N: Integer, const K: usize, const L: usize> Block<N, K, L> {
     /// The sums of a row of neurons at a step.
     ///
     /// - `slices`: of each column of inputs
@@ -183,15 +227,11 @@ impl<const K: usize, const L: usize> Block<K, L> {
             }
         };
         for slice in slices {
-            let place = Place { stride: Table::<i16, K, L>::PITCH, ..slice.place };
+            let place = Place { stride: Table::<N, K, L>::PITCH, ..slice.place };
             // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Sliding::check`] has seen
             // that the table holds those; that lists are this layer's, `visit` has.
             unsafe {
-                if HAS_FACTORS {
-                    self.rows.add_multiples(simd, &mut window, entries.at(step, slice), place);
-                } else {
-                    self.rows.add_up::<S, false>(simd, &mut window, entries.at(step, slice), place);
-                }
+                N::add_up::<S, HAS_FACTORS, false, K, L>(&self.rows, simd, &mut window, entries.at(step, slice), place);
             }
             put(position, &window[0]);
             position = position.wrapping_add(1);

@@ -428,28 +428,33 @@ fn silent_neurons_of_other_scales_are_told_apart() {
     compare_with_the_definition(&network, &[vec![0.0; 9]], &settings);
 }
 
-/// Sums that the event-driven engine adds as 32-bit floats, and as 16-bit integers.
-const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24 };
-const INTEGERS: Precision = Precision { n_steps: 16, sum_bits: 15 };
+/// Sums that the event-driven engine adds as 32-bit floats, as 16-bit integers, and as 16-bit integers of bytes.
+const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24, weight_bits: 25 };
+const INTEGERS: Precision = Precision { sum_bits: 15, ..FLOATS };
+const BYTES: Precision = Precision { weight_bits: 8, ..INTEGERS };
 
 #[test]
 fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_simd_level() {
     // The dense engine computes the same on either grid.
-    let runs = [(FLOATS, &[(1, 1), (7, 2), (64, 1)][..]), (INTEGERS, &[(64, 2)])];
+    let runs = [(FLOATS, &[(1, 1), (7, 2), (64, 1)][..]), (INTEGERS, &[(64, 2)]), (BYTES, &[(64, 2)])];
     for (precision, batches) in runs {
         agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70, batches);
         for conv in convs() {
             agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10, batches);
         }
     }
-    let count = |layer: usize, is: fn(&GatherLayer) -> bool| {
-        let is = |&conv: &Conv| is(&GatherLayer::new(&conv_network([8, 9], conv, 9, INTEGERS).layers()[layer]));
-        convs().iter().filter(|conv| is(conv)).count()
-    };
-    // Those three, and the kernel of one pixel.
-    assert_eq!(count(0, GatherLayer::looks_up), 4);
-    // The last five, and the second convolution of those without a skip connection.
-    assert_eq!([0, 1].map(|layer| count(layer, GatherLayer::slides)), [5, 3]);
+    for precision in [INTEGERS, BYTES] {
+        let layers = |layer: usize| {
+            convs().into_iter().map(move |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, precision).layers()[layer]))
+        };
+        // Those three, and the kernel of one pixel.
+        assert_eq!(layers(0).filter(GatherLayer::looks_up).count(), 4);
+        // The last five, and the second convolution of those without a skip connection.
+        assert_eq!([0, 1].map(|layer| layers(layer).filter(GatherLayer::slides).count()), [5, 3]);
+        let of_bytes = [0, 1].map(|layer| layers(layer).filter(GatherLayer::has_bytes).count());
+        // Those that are not looked up, and all; two have so many synapses that their weights are small anyway.
+        assert_eq!(of_bytes, if precision == BYTES { [convs().len() - 4, convs().len()] } else { [0, 2] });
+    }
 }
 
 /// Every fault alone, and all of them together.
@@ -537,9 +542,9 @@ proptest! {
     #[test]
     fn engines_agree_on_networks_of_any_size(
         sizes in proptest::collection::vec(1..90_usize, 2..5), seed in 0..1000_u64, n_steps in 1..24_usize,
-        initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in 15..25_u32,
+        initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in 15..25_u32, weight_bits in 7..13_u32,
     ) {
-        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits });
+        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits });
         let images = images(3, sizes[0], seed + 50);
         let settings = all_settings(n_steps)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
@@ -556,7 +561,7 @@ proptest! {
     fn engines_agree_on_convolutions_of_any_shape(
         input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..6_usize,
         stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
-        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32, skip in any::<bool>(),
+        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32, weight_bits in 7..13_u32, skip in any::<bool>(),
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
@@ -565,7 +570,8 @@ proptest! {
             kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
             stride: [stride; 2],
         });
-        let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, Precision { n_steps: 10, sum_bits });
+        let precision = Precision { n_steps: 10, sum_bits, weight_bits };
+        let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, precision);
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
@@ -669,8 +675,8 @@ proptest! {
 
 #[test]
 fn runs_long_enough_to_saturate_still_agree_and_stop_at_the_limit() {
-    for Precision { sum_bits, .. } in [FLOATS, INTEGERS] {
-        saturates(Precision { n_steps: 2000, sum_bits });
+    for precision in [FLOATS, INTEGERS] {
+        saturates(Precision { n_steps: 2000, ..precision });
     }
 }
 
