@@ -30,7 +30,7 @@ const STEPS: usize = 32;
 /// Samples of a call: a batch of the engine's.
 const SAMPLES: usize = 16;
 
-/// `sum_bits`: weights are added as 16-bit integers, or as 32-bit floats.
+/// `sum_bits`: weights are bytes that are added to 16-bit integers, for they fit here, or 32-bit floats.
 const SUM_BITS: [u32; 2] = [15, 24];
 
 fn main() {

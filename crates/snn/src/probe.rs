@@ -6,10 +6,9 @@
 use std::ops::Range;
 
 use model::config::Reset;
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
-use crate::engine::events::{Lists, PoolStates, Scratch};
 use crate::engine::gather::{Consumer, GatherLayer, NARROW, Scale, Visit, WIDE, Weight};
 use crate::network::SpikingLayer;
 use crate::places::{by_neuron, by_place};
@@ -44,6 +43,7 @@ pub fn current_variance(layer: &SpikingLayer, inputs: &[&[SpikeTrain]]) -> Optio
 /// how samples are divided.
 #[derive(Debug)]
 pub struct CurrentProbe {
+    packed: GatherLayer,
     n_steps: usize,
     n_samples: usize,
     /// Sums of the variances of channels, in thresholds squared, `[C]`.
@@ -55,10 +55,11 @@ impl CurrentProbe {
     /// No samples yet.
     pub fn new(layer: &SpikingLayer, n_steps: usize) -> Self {
         let inputs = layer.connections().iter().map(InputSums::new).collect();
-        Self { n_steps, n_samples: 0, variances: vec![0.0; layer.shape()[0]], inputs }
+        let variances = vec![0.0; layer.shape()[0]];
+        Self { packed: GatherLayer::new(layer), n_steps, n_samples: 0, variances, inputs }
     }
 
-    /// Adds samples.
+    /// Adds samples; with fewer than two steps, none.
     ///
     /// - `layer`: the same every time
     /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
@@ -67,12 +68,9 @@ impl CurrentProbe {
         if n_steps < 2 {
             return;
         }
-        let packed = GatherLayer::new(layer);
         let of_sample = |spikes: &&[SpikeTrain]| {
             let mut statistics = CurrentStatistics { n_steps, variances: vec![0.0; layer.n_out()] };
-            let mut lists = Lists::default();
-            packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
-            packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
+            self.packed.visit_sample(spikes, n_steps, &mut statistics);
             mean_of_channels(layer, &by_neuron(layer.shape(), &statistics.variances))
         };
         let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
@@ -89,7 +87,7 @@ impl CurrentProbe {
 
     /// What was measured of all samples; `None` with fewer than two steps or no sample.
     pub fn finish(&self, layer: &SpikingLayer) -> Option<(CurrentVariance, InputMeans)> {
-        if self.n_steps < 2 || self.n_samples == 0 {
+        if self.n_samples == 0 {
             return None;
         }
         let connections = self.inputs.iter().zip(layer.connections());
@@ -222,6 +220,7 @@ pub struct PotentialVariance {
 /// The arithmetic of potentials is the engines'; statistics are in f64, samples in order.
 #[derive(Debug)]
 pub struct PotentialProbe {
+    packed: GatherLayer,
     n_steps: usize,
     reset: Reset,
     n_samples: usize,
@@ -233,10 +232,11 @@ impl PotentialProbe {
     /// No samples yet.
     pub fn new(layer: &SpikingLayer, n_steps: usize, reset: Reset) -> Self {
         let zeros = || vec![0.0; layer.shape()[0]];
-        Self { n_steps, reset, n_samples: 0, sums: [zeros(), zeros(), zeros(), zeros()] }
+        let sums = [zeros(), zeros(), zeros(), zeros()];
+        Self { packed: GatherLayer::new(layer), n_steps, reset, n_samples: 0, sums }
     }
 
-    /// Adds samples.
+    /// Adds samples; with fewer than two steps, none.
     ///
     /// - `layer`: the same every time
     /// - `inputs`: each sample's spikes: of the input, then of the layers before this one
@@ -247,7 +247,6 @@ impl PotentialProbe {
         if n_steps < 2 {
             return;
         }
-        let packed = GatherLayer::new(layer);
         let places = |values: &[f32]| by_place(layer.shape(), values);
         let start = places(&layer.for_neurons(layer.initial_potentials()));
         let limits = layer.potential_limits(n_steps).map(|limits| places(&layer.for_neurons(&limits)));
@@ -262,9 +261,7 @@ impl PotentialProbe {
                 steady: places(&steady(sample)),
                 found: vec![[0.0; 4]; layer.n_out()],
             };
-            let mut lists = Lists::default();
-            packed.list(Arch::new(), spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
-            packed.visit(Arch::new(), &[lists], n_steps, &mut statistics);
+            self.packed.visit_sample(spikes, n_steps, &mut statistics);
             let found = by_neuron(layer.shape(), &statistics.found);
             [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
         };
@@ -280,7 +277,7 @@ impl PotentialProbe {
 
     /// What was measured of all samples; `None` with fewer than two steps or no sample.
     pub fn finish(&self, layer: &SpikingLayer) -> Option<PotentialVariance> {
-        if self.n_steps < 2 || self.n_samples == 0 {
+        if self.n_samples == 0 {
             return None;
         }
         let squares = || layer.thresholds().iter().map(|&threshold| f64::from(threshold).powi(2));

@@ -119,6 +119,8 @@ on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 #[derive(Debug)]
 pub(crate) struct Table<N, const P: usize, const L: usize> {
     rows: Vec<Aligned<[N; L]>>,
+    /// Whether two values add up to what their type holds.
+    is_small: bool,
 }
 
 /// Rows of a table, by where they begin in bytes.
@@ -135,7 +137,7 @@ impl<N, const P: usize, const L: usize> Table<N, P, L> {
     pub(crate) const PITCH: usize = size_of::<Aligned<[N; L]>>();
 
     pub(crate) fn new(rows: Vec<[N; L]>) -> Self {
-        Self { rows: rows.into_iter().map(Aligned).collect() }
+        Self { rows: rows.into_iter().map(Aligned).collect(), is_small: false }
     }
 
     /// Whether an entry stands for rows of the table, for every sum.
@@ -288,10 +290,12 @@ impl Stored for i8 {
 
     fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L> {
         let in_order = |row: &[Self; L]| std::array::from_fn(|at| row[byte_place(at)]);
-        Table::new(rows.iter().map(in_order).collect())
+        let is_small = rows.as_flattened().iter().all(|weight| (Self::MIN / 2..=Self::MAX / 2).contains(weight));
+        Table { is_small, ..Table::new(rows.iter().map(in_order).collect()) }
     }
 
-    // Rows by two: their weights lie side by side then, and one instruction adds up the products of two.
+    // Rows by two: their weights lie side by side then, and one instruction adds up the products of two. Where the sum of two weights
+    // is a byte, by four.
     #[inline(always)]
     #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
     unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
@@ -302,13 +306,27 @@ impl Stored for i8 {
         place: Place,
     ) {
         let mut changed = *sums;
-        let (pairs, rest) = entries.as_chunks::<2>();
+        let n_by_four = if HAS_FACTORS || !table.is_small { 0 } else { entries.len() / 4 * 4 };
+        let (by_four, rest) = entries.split_at(n_by_four);
+        for &[a, b, c, d] in by_four.as_chunks::<4>().0 {
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe {
+                    [
+                        [table.row(a, place, position), table.row(b, place, position)],
+                        [table.row(c, place, position), table.row(d, place, position)],
+                    ]
+                };
+                add_two::<S, TAKEN_AWAY, 2, L>(simd, sums, rows, [1; 2]);
+            }
+        }
+        let (pairs, rest) = rest.as_chunks::<2>();
         for &[a, b] in pairs {
             let ([a, a_factor], [b, b_factor]) = (divided::<HAS_FACTORS>(a), divided::<HAS_FACTORS>(b));
             for (position, sums) in changed.iter_mut().enumerate() {
                 // SAFETY: the caller vouches for the entries.
-                let rows = unsafe { [table.row(a, place, position), table.row(b, place, position)] };
-                add_two_rows::<S, TAKEN_AWAY, L>(simd, sums, rows, [a_factor, b_factor]);
+                let rows = unsafe { [[table.row(a, place, position)], [table.row(b, place, position)]] };
+                add_two::<S, TAKEN_AWAY, 1, L>(simd, sums, rows, [a_factor, b_factor]);
             }
         }
         for &entry in rest {
@@ -316,29 +334,32 @@ impl Stored for i8 {
             for (position, sums) in changed.iter_mut().enumerate() {
                 // SAFETY: the caller vouches for the entries.
                 let row = unsafe { table.row(entry, place, position) };
-                add_two_rows::<S, TAKEN_AWAY, L>(simd, sums, [row; 2], [factor, 0]);
+                add_two::<S, TAKEN_AWAY, 1, L>(simd, sums, [[row]; 2], [factor, 0]);
             }
         }
         *sums = changed;
     }
 }
 
-/// Adds two rows of bytes in the order of [`byte_place`], each as many times as its factor says, which is less than 128, or takes
-/// them away.
+/// Adds two groups of `G` rows of bytes in the order of [`byte_place`], each as many times as its factor says, which is less than 128,
+/// or takes them away. The sums of a group are bytes too.
 #[inline(always)]
-fn add_two_rows<S: Simd, const TAKEN_AWAY: bool, const L: usize>(
+fn add_two<S: Simd, const TAKEN_AWAY: bool, const G: usize, const L: usize>(
     simd: S,
     sums: &mut [i16; L],
-    rows: [&[i8; L]; 2],
+    groups: [[&[i8; L]; G]; 2],
     factors: [u32; 2],
 ) {
     #[cfg(target_arch = "x86_64")]
     if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(BYTES)) {
         // Products of 7 bits each, so the sum of two has 16 at most.
         let factors = pulp::cast(simd.splat_u16x16((factors[0] | factors[1] << 8) as u16));
-        let [a, b] = rows.map(|row| row.as_chunks::<BYTES>().0);
-        for ((sums, a), b) in sums.as_chunks_mut::<BYTES>().0.iter_mut().zip(a).zip(b) {
-            let (a, b) = (pulp::cast(*a), pulp::cast(*b));
+        for (k, sums) in sums.as_chunks_mut::<BYTES>().0.iter_mut().enumerate() {
+            let [mut a, mut b] = [pulp::cast([0_u64; 4]); 2];
+            for member in 0..G {
+                a = simd.avx2._mm256_add_epi8(a, pulp::cast(groups[0][member].as_chunks::<BYTES>().0[k]));
+                b = simd.avx2._mm256_add_epi8(b, pulp::cast(groups[1][member].as_chunks::<BYTES>().0[k]));
+            }
             let low = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpacklo_epi8(a, b));
             let high = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpackhi_epi8(a, b));
             for (sums, products) in sums.as_chunks_mut::<{ BYTES / 2 }>().0.iter_mut().zip([low, high]) {
@@ -356,7 +377,11 @@ fn add_two_rows<S: Simd, const TAKEN_AWAY: bool, const L: usize>(
     let factors = factors.map(|factor| factor as i16);
     for lane in 0..L {
         let at = byte_place(lane);
-        let sum = factors[0] * i16::from(rows[0][at]) + factors[1] * i16::from(rows[1][at]);
+        let mut sum = 0;
+        for member in 0..G {
+            let [a, b] = [i16::from(groups[0][member][at]), i16::from(groups[1][member][at])];
+            sum += factors[0] * a + factors[1] * b;
+        }
         sums[lane] = if TAKEN_AWAY { sums[lane].wrapping_sub(sum) } else { sums[lane].wrapping_add(sum) };
     }
 }
@@ -864,8 +889,10 @@ mod tests {
         ) {
             let sizes = [n_rows, stride, before];
             adds_up::<i16>(|k, lane| (3011 * k + 97 * lane) as i16, sizes, &seeds);
-            // Over all that a byte holds.
-            adds_up::<i8>(|k, lane| (31 * k + 7 * lane) as u8 as i8 as i16, sizes, &seeds);
+            // Over all that a byte holds, and half of it.
+            let byte = |k: usize, lane: usize| i16::from((31 * k + 7 * lane) as u8 as i8);
+            adds_up::<i8>(byte, sizes, &seeds);
+            adds_up::<i8>(|k, lane| byte(k, lane) >> 1, sizes, &seeds);
         }
 
         #[test]

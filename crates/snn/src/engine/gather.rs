@@ -418,6 +418,15 @@ impl GatherLayer {
         Listing { inputs, spikes, pools, scratch, lists }.run(arch);
     }
 
+    /// Hands the currents of a sample that is looked at once to a consumer.
+    ///
+    /// - `spikes`: of the input and of the layers so far
+    pub(crate) fn visit_sample(&self, spikes: &[SpikeTrain], n_steps: usize, visit: &mut impl Visit) {
+        let (arch, mut lists) = (Arch::new(), Lists::default());
+        self.list(arch, spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists);
+        self.visit(arch, &[lists], n_steps, visit);
+    }
+
     /// Hands the currents of all steps, site by site, sample by sample, to a consumer.
     ///
     /// # Panics
