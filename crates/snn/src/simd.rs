@@ -228,7 +228,13 @@ macro_rules! stored_as_added {
 
             #[inline(always)]
             #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
-            unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+            unsafe fn add_up<
+                S: Simd,
+                const HAS_FACTORS: bool,
+                const TAKEN_AWAY: bool,
+                const P: usize,
+                const L: usize,
+            >(
                 table: &Table<Self, P, L>,
                 simd: S,
                 sums: &mut [[Self; L]; P],

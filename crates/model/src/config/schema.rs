@@ -246,7 +246,7 @@ pub const KEYS: &[Key] = &[
         "convert.weight_bits",
         Kind::Integer(2, 25),
         "25",
-        "bits of a weight, with the sign; each neuron's weights are rounded so that they fit. With 8 or less, and `sum_bits` of 15 or less, the event-driven engine reads bytes, and is faster still",
+        "bits of a weight, with the sign; each neuron's weights are rounded so that they fit. With 8 or less, and `sum_bits` of 15 or less, the event-driven engine reads bytes, and is faster still; 7 are fastest where nothing is pooled",
     ),
     key(
         "simulate.engine",

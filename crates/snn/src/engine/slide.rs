@@ -99,7 +99,9 @@ impl<N: Integer, const K: usize, const L: usize> Sliding<N, K, L> {
             let channel = |lane: usize| Some(block * WIDE + lane).filter(|&channel| channel < n_channels);
             let mut rows = Vec::new();
             for factor in input.factors() {
-                for ([row, _, listed], column) in input.rows(block).flat_map(|at| (0..K).map(move |column| (at, column))) {
+                for ([row, _, listed], column) in
+                    input.rows(block).flat_map(|at| (0..K).map(move |column| (at, column)))
+                {
                     let mut weights = [N::default(); L];
                     for (lane, weight) in weights.iter_mut().enumerate() {
                         let Some(channel) = channel(lane) else { break };

@@ -8,6 +8,7 @@ use model::config::{FaultsConfig, NoiseOf, WeightRange};
 use model::network::values;
 use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::dense::{MAX_ELEMENTS, samples_per_batch, steps_per_chunk};
 use super::event::every_simd_level;
@@ -445,15 +446,18 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
     }
     for precision in [INTEGERS, BYTES] {
         let layers = |layer: usize| {
-            convs().into_iter().map(move |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, precision).layers()[layer]))
+            convs()
+                .into_iter()
+                .map(move |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, precision).layers()[layer]))
         };
         // Those three, and the kernel of one pixel.
         assert_eq!(layers(0).filter(GatherLayer::looks_up).count(), 4);
         // The last five, and the second convolution of those without a skip connection.
         assert_eq!([0, 1].map(|layer| layers(layer).filter(GatherLayer::slides).count()), [5, 3]);
         let of_bytes = [0, 1].map(|layer| layers(layer).filter(GatherLayer::has_bytes).count());
-        // Those that are not looked up, and all; two have so many synapses that their weights are small anyway.
-        assert_eq!(of_bytes, if precision == BYTES { [convs().len() - 4, convs().len()] } else { [0, 2] });
+        // Those that are not looked up, and those that do not read sums of nine, which have rows of multiples. Two have so many synapses
+        // that their weights are small anyway.
+        assert_eq!(of_bytes, if precision == BYTES { [convs().len() - 4, convs().len() - 2] } else { [0, 2] });
     }
 }
 
@@ -542,7 +546,7 @@ proptest! {
     #[test]
     fn engines_agree_on_networks_of_any_size(
         sizes in proptest::collection::vec(1..90_usize, 2..5), seed in 0..1000_u64, n_steps in 1..24_usize,
-        initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in 15..25_u32, weight_bits in 7..13_u32,
+        initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32,
     ) {
         let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits });
         let images = images(3, sizes[0], seed + 50);
@@ -561,7 +565,7 @@ proptest! {
     fn engines_agree_on_convolutions_of_any_shape(
         input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..6_usize,
         stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
-        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in 15..25_u32, weight_bits in 7..13_u32, skip in any::<bool>(),
+        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32, skip in any::<bool>(),
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
