@@ -30,6 +30,18 @@ fn avx2<S: Simd>(simd: S) -> Option<pulp::x86::V3> {
     level.or(avx512(simd).map(|simd| *simd))
 }
 
+/// Whether the level compares into masks.
+#[inline(always)]
+fn has_masks<S: Simd>(simd: S) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return avx512(simd).is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = simd;
+        false
+    }
+}
+
 /// Values that are added up row by row.
 pub(crate) trait Addend: Copy {
     /// Wraps around where it is too large.
@@ -498,6 +510,123 @@ impl Potential for i32 {
     at_least!(i32, pulp::i32x8, cmp_ge_i32x16, _mm512_mask_sub_epi32, cmp_ge_i32x8);
 }
 
+/// Steps that potentials are kept in 16 bits for.
+pub(crate) const SHORT: usize = 8;
+
+/// Potentials that neurons have in 16 bits at the first of these steps at least and at most: what is left of the range serves the
+/// currents.
+const LOWEST: i32 = -(1 << 13);
+const HIGHEST: i32 = 1 << 14;
+
+/// Whether [`fire_short`] is the faster way for as many neurons.
+#[inline(always)]
+pub(crate) fn fires_short<S: Simd, const W: usize>(simd: S) -> bool {
+    W.is_multiple_of(2 * LANES) && !has_masks(simd)
+}
+
+/// Adds the currents of each step to potentials, and lowers what is at least its threshold by it, in 16-bit integers.
+///
+/// - `currents`: of [`SHORT`] steps or fewer
+/// - `spikes`: of each step; bit k becomes 1 where neuron k fires
+/// - returns whether potentials are what they are in more bits; otherwise they are as before, and spikes mean nothing
+#[inline(always)]
+pub(crate) fn fire_short<S: Simd, const W: usize>(
+    simd: S,
+    potentials: &mut [i32; W],
+    thresholds: &[i32; W],
+    currents: &[[i16; W]],
+    spikes: &mut [u64],
+) -> bool {
+    let (mut near, mut fits, mut is_near) = ([0; W], true, true);
+    for lane in 0..W {
+        near[lane] = potentials[lane].max(LOWEST).min(HIGHEST);
+        is_near &= near[lane] == potentials[lane];
+        // Lowered by a threshold that is not negative, a potential stays within the range.
+        fits &= thresholds[lane] >= 0 && thresholds[lane] <= i32::from(i16::MAX);
+    }
+    let [mut u, mut short_thresholds] = [[0; W]; 2];
+    for lane in 0..W {
+        (u[lane], short_thresholds[lane]) = (near[lane] as i16, thresholds[lane] as i16);
+    }
+    let [mut least, mut greatest] = [[0; LANES]; 2];
+    let (mut any, mut all) = (0, u64::MAX);
+    for (currents, spikes) in currents.iter().zip(spikes) {
+        *spikes = step_short(simd, &mut u, &short_thresholds, currents, [&mut least, &mut greatest]);
+        any |= *spikes;
+        all &= *spikes;
+    }
+    let has_left = least.contains(&i16::MIN) || greatest.contains(&i16::MAX);
+    if !fits || has_left {
+        return false;
+    }
+    if !is_near {
+        // One that was raised and yet did not fire would not have fired; one that was lowered and yet always fired would have.
+        let [mut raised, mut lowered] = [0, 0];
+        let lanes = potentials.as_chunks::<LANES>().0.iter().enumerate();
+        for (k, potentials) in lanes {
+            raised |= u64::from(!i32::at_least(simd, potentials, &[LOWEST; LANES])) << (LANES * k);
+            lowered |= u64::from(i32::at_least(simd, potentials, &[HIGHEST + 1; LANES])) << (LANES * k);
+        }
+        if raised & any != 0 || lowered & !all != 0 {
+            return false;
+        }
+    }
+    for lane in 0..W {
+        potentials[lane] += i32::from(u[lane]) - near[lane];
+    }
+    true
+}
+
+/// One step of [`fire_short`].
+///
+/// - `range`: the least and the greatest potential before neurons fire, of those that have the same place among as many lanes
+/// - returns bit k where neuron k fires
+#[inline(always)]
+fn step_short<S: Simd, const W: usize>(
+    simd: S,
+    u: &mut [i16; W],
+    thresholds: &[i16; W],
+    currents: &[i16; W],
+    [least, greatest]: [&mut [i16; LANES]; 2],
+) -> u64 {
+    let mut bits = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), W.is_multiple_of(2 * LANES)) {
+        let (u, thresholds) = (u.as_chunks_mut::<LANES>().0, thresholds.as_chunks::<LANES>().0);
+        let currents = currents.as_chunks::<LANES>().0;
+        for pair in 0..W / (2 * LANES) {
+            let mut stay = [pulp::cast([0_u64; 4]); 2];
+            for half in 0..2 {
+                let at = 2 * pair + half;
+                let (sum, threshold) = (
+                    simd.avx2._mm256_adds_epi16(pulp::cast(u[at]), pulp::cast(currents[at])),
+                    pulp::cast(thresholds[at]),
+                );
+                *least = pulp::cast(simd.avx2._mm256_min_epi16(pulp::cast(*least), sum));
+                *greatest = pulp::cast(simd.avx2._mm256_max_epi16(pulp::cast(*greatest), sum));
+                stay[half] = simd.avx2._mm256_cmpgt_epi16(threshold, sum);
+                let lowered_by = simd.avx2._mm256_andnot_si256(stay[half], threshold);
+                u[at] = pulp::cast(simd.avx2._mm256_sub_epi16(sum, lowered_by));
+            }
+            // Each half of either lies beside that of the other.
+            let bytes = simd.avx2._mm256_packs_epi16(stay[0], stay[1]);
+            let bytes = simd.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
+            let stay = simd.avx2._mm256_movemask_epi8(bytes).cast_unsigned();
+            bits |= u64::from(!stay) << (2 * LANES * pair);
+        }
+        return bits;
+    }
+    let _ = simd;
+    for lane in 0..W {
+        let (sum, threshold) = (u[lane].saturating_add(currents[lane]), thresholds[lane]);
+        let [least, greatest] = [&mut least[lane % LANES], &mut greatest[lane % LANES]];
+        (*least, *greatest) = (sum.min(*least), sum.max(*greatest));
+        u[lane] = if sum >= threshold { sum.wrapping_sub(threshold) } else { sum };
+        bits |= u64::from(sum >= threshold) << lane;
+    }
+    bits
+}
+
 /// Adds 16-bit integers to others of 32 bits.
 #[inline(always)]
 pub(crate) fn add_widened<S: Simd>(simd: S, sums: &mut [i32; LANES], values: &[i16; LANES]) {
@@ -797,6 +926,21 @@ mod tests {
         }
     }
 
+    /// Potentials and thresholds of neurons, and their currents step by step.
+    struct FireShort<'a>([i32; 64], [i32; 64], &'a [[i16; 64]]);
+
+    impl WithSimd for FireShort<'_> {
+        type Output = Option<(Vec<u64>, [i32; 64])>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut potentials, thresholds, currents) = self;
+            let mut spikes = vec![0; currents.len()];
+            let is_right = fire_short(simd, &mut potentials, &thresholds, currents, &mut spikes);
+            assert!(is_right || potentials == self.0);
+            is_right.then_some((spikes, potentials))
+        }
+    }
+
     struct ExtractBits(u64, u64);
 
     impl WithSimd for ExtractBits {
@@ -899,6 +1043,42 @@ mod tests {
             let byte = |k: usize, lane: usize| i16::from((31 * k + 7 * lane) as u8 as i8);
             adds_up::<i8>(byte, sizes, &seeds);
             adds_up::<i8>(|k, lane| byte(k, lane) >> 1, sizes, &seeds);
+        }
+
+        #[test]
+        fn potentials_in_few_bits_are_what_they_are_in_more_or_are_found_out(
+            potentials in any::<[[i16; 32]; 2]>(), thresholds in any::<[[i16; 32]; 2]>(),
+            currents in prop::collection::vec(any::<[[i16; 32]; 2]>(), 1..=SHORT), of_currents in 0..15_u32,
+            of_thresholds in 0..15_u32, of_potentials in 0..16_u32, is_negative in prop::bool::weighted(0.1),
+        ) {
+            let wide = |values: [[i16; 32]; 2]| pulp::cast::<_, [i16; 64]>(values).map(i32::from);
+            // Beyond 16 bits too.
+            let potentials = wide(potentials).map(|value| value * 4 >> of_potentials);
+            let mut thresholds = wide(thresholds).map(|value| value.abs() >> of_thresholds);
+            thresholds[7] -= i32::from(is_negative) * 40_000;
+            let currents: Vec<[i16; 64]> =
+                currents.into_iter().map(|values| wide(values).map(|value| (value >> of_currents) as i16)).collect();
+            let mut expected = (vec![0; currents.len()], potentials);
+            let mut stays_near = true;
+            for (bits, currents) in expected.0.iter_mut().zip(&currents) {
+                for lane in 0..64 {
+                    let (u, threshold) = (&mut expected.1[lane], thresholds[lane]);
+                    *u += i32::from(currents[lane]);
+                    if *u >= threshold {
+                        *u -= threshold;
+                        *bits |= 1 << lane;
+                    }
+                    stays_near &= (0..=i32::from(i16::MAX)).contains(&threshold) && u.abs() <= 1 << 13;
+                }
+            }
+            stays_near &= potentials.iter().all(|potential| potential.abs() <= 1 << 13);
+            let run = || FireShort(potentials, thresholds, &currents);
+            let found = run().with_simd(Scalar::new());
+            prop_assert!(found.is_some() || !stays_near);
+            for arch in levels() {
+                prop_assert_eq!(&arch.dispatch(run()), &found);
+            }
+            prop_assert!(found.is_none_or(|found| found == expected));
         }
 
         #[test]

@@ -15,7 +15,7 @@ use super::Neurons;
 use super::gather::{Consumer, NARROW, Scale, SumsOf, Visit, WIDE, Weight};
 use crate::network::SpikingLayer;
 use crate::places::by_place;
-use crate::simd::{Aligned, LANES, Potential};
+use crate::simd::{Aligned, LANES, Potential, SHORT};
 use crate::spikes::{SpikeTrain, add_bits};
 
 /// Some steps of one layer of one sample.
@@ -146,6 +146,23 @@ fn on_scale<N: Weight, const W: usize>(values: &[f32], scale: &Scale<W>) -> [N::
     scaled
 }
 
+/// Adds currents to potentials and lowers what is at least its threshold by it. Bit k is 1 where that is potential k.
+#[inline(always)]
+fn integrate<S: Simd, N: Weight, const W: usize>(
+    simd: S,
+    potentials: &mut [N::Potential; W],
+    thresholds: &[N::Potential; W],
+    currents: &[N; W],
+) -> u64 {
+    let mut bits = 0;
+    let lanes = potentials.as_chunks_mut::<LANES>().0.iter_mut().zip(currents.as_chunks::<LANES>().0);
+    for (k, ((u, currents), thresholds)) in lanes.zip(thresholds.as_chunks::<LANES>().0).enumerate() {
+        N::add_to(simd, u, currents);
+        bits |= u64::from(N::Potential::lower(simd, u, thresholds)) << (LANES * k);
+    }
+    bits
+}
+
 impl<N: Weight, const W: usize> Site<'_, '_, N, W> {
     /// Bit k for neuron k.
     ///
@@ -234,14 +251,25 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         }
         // The same, in registers throughout.
         let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
-        for (step, spikes) in self.spikes.iter_mut().enumerate() {
-            let (currents, mut bits) = (sums.at(simd, step), 0);
-            let lanes = potentials.as_chunks_mut::<LANES>().0.iter_mut().zip(currents.as_chunks::<LANES>().0);
-            for (k, ((u, currents), thresholds)) in lanes.zip(thresholds.as_chunks::<LANES>().0).enumerate() {
-                N::add_to(simd, u, currents);
-                bits |= u64::from(N::Potential::lower(simd, u, thresholds)) << (LANES * k);
+        if N::fires_short::<S, W>(simd) {
+            let mut currents = [[N::ZERO; W]; SHORT];
+            for (chunk, spikes) in self.spikes.chunks_mut(SHORT).enumerate() {
+                let currents = &mut currents[..spikes.len()];
+                if chunk == 0 || !sums.are_steady() {
+                    for (step, currents) in currents.iter_mut().enumerate() {
+                        *currents = sums.at(simd, SHORT * chunk + step);
+                    }
+                }
+                if !N::fire_short(simd, &mut potentials, &thresholds, currents, spikes) {
+                    for (currents, spikes) in currents.iter().zip(spikes) {
+                        *spikes = integrate(simd, &mut potentials, &thresholds, currents);
+                    }
+                }
             }
-            *spikes = bits;
+        } else {
+            for (step, spikes) in self.spikes.iter_mut().enumerate() {
+                *spikes = integrate(simd, &mut potentials, &thresholds, &sums.at::<S>(simd, step));
+            }
         }
         self.potentials.0 = potentials;
     }

@@ -24,7 +24,9 @@ use super::events::{Counts, Entries, Input, Listing, Lists, PoolStates, Scratch,
 use super::patterns::{self, Patterns};
 use super::slide::Convolution;
 use crate::network::SpikingLayer;
-use crate::simd::{Addend, Aligned, Integer, LANES, Potential, Stored, Table, add_widened, integer};
+use crate::simd::{
+    Addend, Aligned, Integer, LANES, Potential, Stored, Table, add_widened, fire_short, fires_short, integer,
+};
 use crate::spikes::SpikeTrain;
 use crate::wiring::Wiring;
 
@@ -129,6 +131,21 @@ pub(crate) trait Weight: Addend + PartialEq {
     fn of_thresholds(value: f32, units: f32) -> Self;
     fn widened(self) -> Self::Potential;
     fn add_to<S: Simd>(simd: S, potentials: &mut [Self::Potential; LANES], sums: &[Self; LANES]);
+    /// Whether [`Self::fire_short`] is the faster way.
+    fn fires_short<S: Simd, const W: usize>(_simd: S) -> bool {
+        false
+    }
+    /// [`fire_short`], or false.
+    #[inline(always)]
+    fn fire_short<S: Simd, const W: usize>(
+        _simd: S,
+        _potentials: &mut [Self::Potential; W],
+        _thresholds: &[Self::Potential; W],
+        _sums: &[[Self; W]],
+        _spikes: &mut [u64],
+    ) -> bool {
+        false
+    }
 }
 
 impl Weight for f32 {
@@ -163,11 +180,29 @@ impl Weight for i16 {
     fn add_to<S: Simd>(simd: S, potentials: &mut [i32; LANES], sums: &[Self; LANES]) {
         add_widened(simd, potentials, sums);
     }
+    #[inline(always)]
+    fn fires_short<S: Simd, const W: usize>(simd: S) -> bool {
+        fires_short::<S, W>(simd)
+    }
+    #[inline(always)]
+    fn fire_short<S: Simd, const W: usize>(
+        simd: S,
+        potentials: &mut [i32; W],
+        thresholds: &[i32; W],
+        sums: &[[Self; W]],
+        spikes: &mut [u64],
+    ) -> bool {
+        fire_short(simd, potentials, thresholds, sums, spikes)
+    }
 }
 
 /// The sums of weights of one site of a sample.
 pub(crate) trait SumsOf<N, const W: usize> {
     fn at<S: Simd>(&self, simd: S, step: usize) -> [N; W];
+    /// Whether they are known to be the same at every step.
+    fn are_steady(&self) -> bool {
+        false
+    }
 }
 
 /// What the currents of a site are for.

@@ -268,4 +268,9 @@ impl SumsOf<i16, WIDE> for OfSite<'_> {
         }
         sums
     }
+
+    #[inline(always)]
+    fn are_steady(&self) -> bool {
+        self.sums.is_empty()
+    }
 }

@@ -409,6 +409,22 @@ fn neurons_at_which_nothing_arrives_do_what_the_definition_and_the_dense_engine_
 }
 
 #[test]
+fn potentials_that_become_longer_than_sums_do_what_the_definition_says() {
+    let network = network(&[70, 65, 130, 10], 5, 0.5, INTEGERS);
+    let images = images(3, 70, 70);
+    for settings in all_settings(100) {
+        compare_with_the_definition(&network, &images, &settings);
+    }
+    let residual = |n_steps: usize| {
+        let settings = all_settings(n_steps)[0];
+        let trace = EventEngine::new(&network).run(&samples(&images[..1]), &settings).unwrap().remove(0);
+        let (residual, grids) = (trace.residual[0].by_neuron(), network.layers()[0].grids());
+        residual.iter().zip(grids).map(|(&u, grid)| f64::from(u) / grid.step()).fold(0.0, f64::min)
+    };
+    assert!(residual(4) > f64::from(i16::MIN) && residual(100) < f64::from(i16::MIN));
+}
+
+#[test]
 fn silent_neurons_of_other_scales_are_told_apart() {
     // The second half of the channels has twice the biases of the first: the same integers on grids twice as coarse.
     let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
