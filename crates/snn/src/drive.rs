@@ -19,6 +19,8 @@ pub(crate) struct Drive {
     biases: Vec<f64>,
     /// Steps of the channels' grids, `[C]`: powers of two.
     steps: Vec<f64>,
+    /// Steps in a threshold, which divide as exactly, and faster.
+    units: Vec<f64>,
     connections: Vec<Weighted>,
 }
 
@@ -74,18 +76,21 @@ impl Drive {
             shape: layer.shape(),
             biases: layer.biases().iter().map(|&bias| f64::from(bias)).collect(),
             steps: layer.grids().iter().map(|grid| grid.step()).collect(),
+            units: layer.grids().iter().map(|grid| grid.step().recip()).collect(),
             connections,
         })
     }
 
     /// [`SpikingLayer::drive`].
     pub(crate) fn of_neurons(&self, pixels: &[f32]) -> Vec<f32> {
-        let [by_place] = self.currents([pixels]);
+        let [by_place] = self.currents([pixels], 0);
         by_neuron(self.shape, &by_place)
     }
 
     /// [`SpikingLayer::drive`] of `B` samples, by place.
-    pub(crate) fn currents<const B: usize>(&self, pixels: [&[f32]; B]) -> [Vec<f32>; B] {
+    ///
+    /// - `n_behind`: zeros behind the last place
+    pub(crate) fn currents<const B: usize>(&self, pixels: [&[f32]; B], n_behind: usize) -> [Vec<f32>; B] {
         let wide = pixels.map(|pixels| {
             assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
             pixels.iter().map(|&pixel| f64::from(pixel)).collect::<Vec<f64>>()
@@ -95,7 +100,7 @@ impl Drive {
             connection.add(wide.each_ref().map(Vec::as_slice), self.shape[0], sums.each_mut().map(Vec::as_mut_slice));
         }
         sums.map(|sums| {
-            let mut rounded = vec![0.0; sums.len()];
+            let mut rounded = vec![0.0; sums.len() + n_behind];
             Arch::new().dispatch(Round { drive: self, sums: &sums, rounded: &mut rounded });
             rounded
         })
@@ -106,8 +111,9 @@ impl Drive {
     fn round(&self, sums: &[f64], rounded: &mut [f32]) {
         let channels = self.biases.len();
         for (sums, rounded) in sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels)) {
-            for (((rounded, sum), bias), step) in rounded.iter_mut().zip(sums).zip(&self.biases).zip(&self.steps) {
-                *rounded = (((sum + bias) / step).round_ties_even() * step) as f32;
+            let scales = self.units.iter().zip(&self.steps);
+            for (((rounded, sum), bias), (units, step)) in rounded.iter_mut().zip(sums).zip(&self.biases).zip(scales) {
+                *rounded = (((sum + bias) * units).round_ties_even() * step) as f32;
             }
         }
     }
@@ -184,7 +190,7 @@ impl Weighted {
             let mut first = 0;
             while first < out_per_group {
                 first += match out_per_group - first {
-                    16.. => self.add_taps::<16, B>(&taps, first, &mut sums),
+                    8.. => self.add_taps::<8, B>(&taps, first, &mut sums),
                     _ => self.add_taps::<1, B>(&taps, first, &mut sums),
                 };
             }

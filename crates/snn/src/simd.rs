@@ -816,6 +816,78 @@ pub(crate) fn list_bits<S: Simd, const T: usize>(
     n
 }
 
+/// [`list_bits`] of numbers that are not zero, each of which is added to what is written for it.
+///
+/// - `digits`: binary digits of the numbers, lowest first, eight at most
+#[inline(always)]
+pub(crate) fn list_counts<S: Simd, const D: usize>(
+    simd: S,
+    digits: [u64; D],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) -> usize {
+    let mut present = 0;
+    let mut terms = [(0, 0); D];
+    for digit in 0..D {
+        present |= digits[digit];
+        terms[digit] = (digits[digit], 1 << digit);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), None) = (avx2(simd), avx512(simd)) {
+        let n = present.count_ones() as usize;
+        if n > BURST || n_bits <= 4 * BYTE {
+            list_count_bytes(simd, present, digits, n_bits, [first, pitch], to);
+            return n;
+        }
+    }
+    list_bits(simd, present, terms, n_bits, [first, pitch], to)
+}
+
+/// [`list_counts`] byte by byte: numbers are made side by side, eight in a word, and those that are zero are squeezed out.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code, reason = "pulp does not have the instructions")]
+fn list_count_bytes<const D: usize>(
+    simd: pulp::x86::V3,
+    present: u64,
+    digits: [u64; D],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
+    /// The lowest bit of each byte.
+    const LOWEST: u64 = 0x0101_0101_0101_0101;
+    let to: &mut [u32; 64 + BYTE] = to.first_chunk_mut().expect("room for the lanes behind the last");
+    let mut lanes = [0; BYTE];
+    for lane in 0..BYTE {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let mut places: pulp::u32x8 = pulp::cast(lanes);
+    for byte in 0..n_bits.div_ceil(BYTE) {
+        let shift = BYTE * byte;
+        let here = (present >> shift) as u8;
+        // SAFETY: the level has BMI2.
+        let counts = unsafe {
+            let mut counts = 0;
+            for digit in 0..D {
+                counts |= std::arch::x86_64::_pdep_u64(digits[digit] >> shift, LOWEST << digit);
+            }
+            let there = std::arch::x86_64::_pdep_u64(here.into(), LOWEST) * 0xFF;
+            std::arch::x86_64::_pext_u64(counts, there)
+        };
+        let [order, counts] = [u64::from_le_bytes(PLACES[here as usize]), counts]
+            .map(|bytes| simd.avx2._mm256_cvtepu8_epi32(pulp::cast([bytes, 0])));
+        let chosen = simd.avx2._mm256_permutevar8x32_epi32(pulp::cast(places), order);
+        // Counted anew from the first bit, so that no count waits for the one before; at most 56.
+        let before = (present & !(u64::MAX << shift)).count_ones() as usize % 64;
+        // What is behind the last number is written over by the next byte.
+        *to[before..].first_chunk_mut().expect("room") =
+            pulp::cast::<_, [u32; BYTE]>(simd.avx2._mm256_add_epi32(chosen, counts));
+        places = simd.wrapping_add_u32x8(places, simd.splat_u32x8(BYTE as u32 * pitch));
+    }
+}
+
 /// The bits of a mask's places side by side, the lowest first.
 #[inline(always)]
 #[allow(unsafe_code, reason = "pulp does not have the instruction")]
@@ -855,6 +927,20 @@ mod tests {
             let Self(bits, terms, n_bits, first_and_pitch) = self;
             let mut to = vec![0; 64 + LANES];
             let n = list_bits(simd, bits, terms, n_bits, first_and_pitch, &mut to);
+            to.truncate(n);
+            to
+        }
+    }
+
+    struct ListCounts([u64; 3], usize, [u32; 2]);
+
+    impl WithSimd for ListCounts {
+        type Output = Vec<u32>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+            let Self(digits, n_bits, first_and_pitch) = self;
+            let mut to = vec![0; 64 + LANES];
+            let n = list_counts(simd, digits, n_bits, first_and_pitch, &mut to);
             to.truncate(n);
             to
         }
@@ -1000,6 +1086,23 @@ mod tests {
                 prop_assert_eq!(&ListBits(bits, terms, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
                 for arch in levels() {
                     prop_assert_eq!(&arch.dispatch(ListBits(bits, terms, n_bits, [first, pitch])), &expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_lists_the_numbers_that_are_not_zero(
+            digits in any::<[u64; 3]>(), sparse in any::<[u64; 3]>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 8..500_u32,
+        ) {
+            for sparse in [u64::MAX, sparse[0], sparse[0] & sparse[1], sparse[0] & sparse[1] & sparse[2], 0] {
+                let digits = digits.map(|bits| bits & sparse & (u64::MAX >> (64 - n_bits)));
+                let count = |place: u32| (0..3).map(|digit| (digits[digit] >> place & 1) << digit).sum::<u64>() as u32;
+                let places = (0..64_u32).filter(|&place| count(place) > 0);
+                let expected: Vec<u32> =
+                    places.map(|place| first.wrapping_add(place * pitch).wrapping_add(count(place))).collect();
+                prop_assert_eq!(&ListCounts(digits, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
+                for arch in levels() {
+                    prop_assert_eq!(&arch.dispatch(ListCounts(digits, n_bits, [first, pitch])), &expected);
                 }
             }
         }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::events::{Lists, PoolStates, Scratch};
 use super::firing::{Firing, LayerRun, Output, with_room};
-use super::gather::GatherLayer;
+use super::gather::{GatherLayer, WIDE};
 use super::{Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts, neurons};
 use crate::drive::Drive;
 use crate::exit::{EarlyDecision, EarlyExit, Watch};
@@ -117,7 +117,7 @@ impl EventEngine {
             let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
             let mut drives = [const { None }; B];
             if let Some(drive) = drive {
-                drives = drive.currents(samples.map(|sample| sample.pixels)).map(|drive| Some(with_room(drive, 0.0)));
+                drives = drive.currents(samples.map(|sample| sample.pixels), WIDE).map(Some);
             }
             for (run, drive) in runs.iter_mut().zip(drives) {
                 let (potentials, pools) = (packed.initial_potentials.clone(), PoolStates::default());

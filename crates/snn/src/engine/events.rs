@@ -16,7 +16,7 @@ use super::gather::Sites;
 use super::patterns::Rows;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::pool::{MaxPoolState, Windows, max_pooled, max_pools};
-use crate::simd::{LANES, Place, list_bits};
+use crate::simd::{LANES, Place, list_bits, list_counts};
 use crate::spikes::{SpikeTrain, word_from};
 use crate::wiring::{Kernel, Wiring};
 
@@ -490,14 +490,17 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
     fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
         let (ValuePitches { input, value, zero }, &Run { len, entry, .. }) = (self.pitches, run);
         // Closures would not always be inlined.
-        let (mut terms, mut present) = ([(0, 0); D], 0);
+        let (mut digits, mut terms, mut present) = ([0; D], [(0, 0); D], 0);
         for digit in 0..D {
-            let bits = run.bits(step[digit]);
-            terms[digit] = (bits, value << digit);
-            present |= bits;
+            digits[digit] = run.bits(step[digit]);
+            terms[digit] = (digits[digit], value << digit);
+            present |= digits[digit];
         }
         if present == 0 && len <= LANES {
             return 0;
+        }
+        if (value, zero) == (1, 0) {
+            return list_counts(simd, digits, len, [entry, input], entries);
         }
         list_bits(simd, present, terms, len, [entry.wrapping_add(zero), input], entries)
     }

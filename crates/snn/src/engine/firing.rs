@@ -251,7 +251,7 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         }
         // The same, in registers throughout.
         let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
-        if N::fires_short::<S, W>(simd) {
+        if sums.are_at_hand() && N::fires_short::<S, W>(simd) {
             let mut currents = [[N::ZERO; W]; SHORT];
             for (chunk, spikes) in self.spikes.chunks_mut(SHORT).enumerate() {
                 let currents = &mut currents[..spikes.len()];

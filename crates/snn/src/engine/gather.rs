@@ -199,6 +199,10 @@ impl Weight for i16 {
 /// The sums of weights of one site of a sample.
 pub(crate) trait SumsOf<N, const W: usize> {
     fn at<S: Simd>(&self, simd: S, step: usize) -> [N; W];
+    /// Whether it costs little to get those of several steps before neurons fire.
+    fn are_at_hand(&self) -> bool {
+        false
+    }
     /// Whether they are known to be the same at every step.
     fn are_steady(&self) -> bool {
         false

@@ -182,4 +182,14 @@ impl SumsOf<i16, WIDE> for LookedUp<'_> {
         all[HALF..].copy_from_slice(&right);
         all
     }
+
+    #[inline(always)]
+    fn are_at_hand(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn are_steady(&self) -> bool {
+        self.tables.is_empty()
+    }
 }

@@ -270,6 +270,11 @@ impl SumsOf<i16, WIDE> for OfSite<'_> {
     }
 
     #[inline(always)]
+    fn are_at_hand(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
     fn are_steady(&self) -> bool {
         self.sums.is_empty()
     }
