@@ -539,7 +539,7 @@ pub(crate) fn fire_short<S: Simd, const W: usize>(
 ) -> bool {
     let (mut near, mut fits, mut is_near) = ([0; W], true, true);
     for lane in 0..W {
-        near[lane] = potentials[lane].max(LOWEST).min(HIGHEST);
+        near[lane] = potentials[lane].clamp(LOWEST, HIGHEST);
         is_near &= near[lane] == potentials[lane];
         // Lowered by a threshold that is not negative, a potential stays within the range.
         fits &= thresholds[lane] >= 0 && thresholds[lane] <= i32::from(i16::MAX);
@@ -1156,7 +1156,7 @@ mod tests {
         ) {
             let wide = |values: [[i16; 32]; 2]| pulp::cast::<_, [i16; 64]>(values).map(i32::from);
             // Beyond 16 bits too.
-            let potentials = wide(potentials).map(|value| value * 4 >> of_potentials);
+            let potentials = wide(potentials).map(|value| (value * 4) >> of_potentials);
             let mut thresholds = wide(thresholds).map(|value| value.abs() >> of_thresholds);
             thresholds[7] -= i32::from(is_negative) * 40_000;
             let currents: Vec<[i16; 64]> =

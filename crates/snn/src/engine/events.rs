@@ -490,10 +490,9 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
     fn list<S: Simd>(&self, simd: S, step: &Self::Step, run: &Run, entries: &mut [u32]) -> usize {
         let (ValuePitches { input, value, zero }, &Run { len, entry, .. }) = (self.pitches, run);
         // Closures would not always be inlined.
-        let (mut digits, mut terms, mut present) = ([0; D], [(0, 0); D], 0);
+        let (mut digits, mut present) = ([0; D], 0);
         for digit in 0..D {
             digits[digit] = run.bits(step[digit]);
-            terms[digit] = (digits[digit], value << digit);
             present |= digits[digit];
         }
         if present == 0 && len <= LANES {
@@ -501,6 +500,10 @@ impl<'a, const D: usize> Terms for Values<'a, D> {
         }
         if (value, zero) == (1, 0) {
             return list_counts(simd, digits, len, [entry, input], entries);
+        }
+        let mut terms = [(0, 0); D];
+        for digit in 0..D {
+            terms[digit] = (digits[digit], value << digit);
         }
         list_bits(simd, present, terms, len, [entry.wrapping_add(zero), input], entries)
     }

@@ -1,7 +1,8 @@
 //! Neurons that integrate their currents and fire.
 //!
 //! Currents come site by site from [`super::gather`]. Where weights are integers, potentials are too, in steps of each neuron's grid,
-//! which is exact: so is a conversion to 32-bit floats, in thresholds, and back.
+//! which is exact: so is a conversion to 32-bit floats, in thresholds, and back. For a few steps at a time they are kept in 16 bits,
+//! twice as many side by side, where the level has no faster way; it is found out when they do not fit.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
