@@ -7,9 +7,13 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
+use crate::pixels::ByteDrive;
 use crate::places::by_neuron;
 use crate::pool::Pooling;
 use crate::wiring::{Connection, Kernel};
+
+/// Samples whose pixels are multiplied with the weights together.
+const DRIVEN: usize = 4;
 
 /// A layer's weights of pixels, packed to be multiplied.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub(crate) struct Drive {
     /// Steps in a threshold, which divide as exactly, and faster.
     units: Vec<f64>,
     connections: Vec<Weighted>,
+    /// For pixels that are bytes, if the weights are suited.
+    of_bytes: Option<ByteDrive>,
 }
 
 /// The weights of one connection, packed to be multiplied with numbers behind its max pools, if it has any.
@@ -78,19 +84,29 @@ impl Drive {
             steps: layer.grids().iter().map(|grid| grid.step()).collect(),
             units: layer.grids().iter().map(|grid| grid.step().recip()).collect(),
             connections,
+            of_bytes: ByteDrive::new(layer),
         })
     }
 
     /// [`SpikingLayer::drive`].
     pub(crate) fn of_neurons(&self, pixels: &[f32]) -> Vec<f32> {
-        let [by_place] = self.currents([pixels], 0);
-        by_neuron(self.shape, &by_place)
+        by_neuron(self.shape, &self.currents(&[pixels], 0)[0])
     }
 
-    /// [`SpikingLayer::drive`] of `B` samples, by place.
+    /// [`SpikingLayer::drive`] of each sample, by place.
     ///
+    /// - `samples`: their pixels
     /// - `n_behind`: zeros behind the last place
-    pub(crate) fn currents<const B: usize>(&self, pixels: [&[f32]; B], n_behind: usize) -> [Vec<f32>; B] {
+    pub(crate) fn currents(&self, samples: &[&[f32]], n_behind: usize) -> Vec<Vec<f32>> {
+        let of_bytes = self.of_bytes.as_ref().and_then(|drive| drive.currents(samples, n_behind));
+        of_bytes.unwrap_or_else(|| {
+            let (groups, rest) = samples.as_chunks::<DRIVEN>();
+            let groups = groups.iter().flat_map(|&samples| self.currents_of(samples, n_behind));
+            groups.chain(rest.iter().flat_map(|&pixels| self.currents_of([pixels], n_behind))).collect()
+        })
+    }
+
+    fn currents_of<const B: usize>(&self, pixels: [&[f32]; B], n_behind: usize) -> [Vec<f32>; B] {
         let wide = pixels.map(|pixels| {
             assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
             pixels.iter().map(|&pixel| f64::from(pixel)).collect::<Vec<f64>>()

@@ -71,6 +71,7 @@ pub mod grid;
 pub mod network;
 pub mod norm;
 pub mod philox;
+mod pixels;
 mod places;
 mod planes;
 pub mod pool;

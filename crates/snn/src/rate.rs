@@ -85,7 +85,7 @@ impl RateModel {
         let wide: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
         let of = |layer: &RateLayer| {
             layer.drive.as_ref().map(|drive| match encoding {
-                Encoding::Constant => drive.currents([pixels], 0)[0].iter().copied().map(f64::from).collect(),
+                Encoding::Constant => drive.currents(&[pixels], 0)[0].iter().copied().map(f64::from).collect(),
                 _ => layer.charge_of_input(&wide, 1),
             })
         };

@@ -127,6 +127,37 @@ impl Addend for i16 {
 // Products wrap around too.
 on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 
+/// Adds the products of two numbers and two weights to each sum.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd>(
+    simd: S,
+    sums: &mut [i32; LANES],
+    weights: &[[i16; 2]; LANES],
+    numbers: [i16; 2],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let numbers = pulp::cast([numbers; LANES]);
+        let products = simd.avx512bw._mm512_madd_epi16(pulp::cast(*weights), numbers);
+        *sums = pulp::cast(simd.avx512f._mm512_add_epi32(pulp::cast(*sums), products));
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let numbers = pulp::cast([numbers; 8]);
+        for (sums, weights) in sums.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0) {
+            let products = simd.avx2._mm256_madd_epi16(pulp::cast(*weights), numbers);
+            *sums = pulp::cast(simd.avx2._mm256_add_epi32(pulp::cast(*sums), products));
+        }
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        let [a, b] = weights[lane];
+        sums[lane] += i32::from(a) * i32::from(numbers[0]) + i32::from(b) * i32::from(numbers[1]);
+    }
+}
+
 /// Rows of `L` values that are added up, for `P` sums of rows that lie `stride` apart.
 #[derive(Debug)]
 pub(crate) struct Table<N, const P: usize, const L: usize> {
@@ -960,6 +991,18 @@ mod tests {
         }
     }
 
+    struct AddProducts([i32; LANES], [[i16; 2]; LANES], [i16; 2]);
+
+    impl WithSimd for AddProducts {
+        type Output = [i32; LANES];
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut sums, weights, numbers) = self;
+            add_products(simd, &mut sums, &weights, numbers);
+            sums
+        }
+    }
+
     /// Rows that are added, taken away, and added as many times as entries say.
     struct AddUp<'a, N>(&'a Table<N, 2, 32>, &'a [u32], &'a [u32], Place);
 
@@ -1133,6 +1176,19 @@ mod tests {
             for arch in levels() {
                 prop_assert_eq!(arch.dispatch(AddRows(a, b)), expected);
                 prop_assert_eq!(arch.dispatch(AddRows(floats(a), floats(b))), of_floats);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_products_of_two(
+            sums in any::<[i32; LANES]>(), weights in any::<[[i16; 2]; LANES]>(), bytes in any::<[u8; 2]>(),
+        ) {
+            let (sums, bytes) = (sums.map(|sum| sum / 2), bytes.map(i16::from));
+            let product = |lane: usize, k: usize| i64::from(weights[lane][k]) * i64::from(bytes[k]);
+            let expected = std::array::from_fn(|lane| (i64::from(sums[lane]) + product(lane, 0) + product(lane, 1)) as i32);
+            prop_assert_eq!(AddProducts(sums, weights, bytes).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddProducts(sums, weights, bytes)), expected);
             }
         }
 

@@ -24,9 +24,6 @@ use crate::spikes::SpikeTrain;
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
 
-/// Samples whose pixels are multiplied with the weights together.
-const DRIVEN: usize = 4;
-
 /// Steps that a sample is run on before it is asked whether it is settled: as many as one call of the random numbers serves.
 const PIECE: usize = 4;
 
@@ -105,23 +102,15 @@ impl EventEngine {
     }
 
     fn start<'a>(&self, samples: &[Sample<'a>], encoding: Encoding) -> Vec<Run<'a>> {
-        let (groups, rest) = samples.as_chunks::<DRIVEN>();
-        let groups = groups.iter().flat_map(|samples| self.start_group(samples, encoding));
-        groups.chain(rest.iter().flat_map(|sample| self.start_group(&[*sample], encoding))).collect()
-    }
-
-    fn start_group<'a, const B: usize>(&self, samples: &[Sample<'a>; B], encoding: Encoding) -> [Run<'a>; B] {
-        let mut runs =
-            samples.map(|sample| Run { sample, layers: Vec::new(), spikes: Vec::new(), potentials: Vec::new() });
+        let new = |&sample| Run { sample, layers: Vec::new(), spikes: Vec::new(), potentials: Vec::new() };
+        let mut runs: Vec<Run<'_>> = samples.iter().map(new).collect();
+        let pixels: Vec<&[f32]> = samples.iter().map(|sample| sample.pixels).collect();
         for packed in &self.packed {
             let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
-            let mut drives = [const { None }; B];
-            if let Some(drive) = drive {
-                drives = drive.currents(samples.map(|sample| sample.pixels), WIDE).map(Some);
-            }
-            for (run, drive) in runs.iter_mut().zip(drives) {
+            let mut drives = drive.map(|drive| drive.currents(&pixels, WIDE).into_iter());
+            for run in &mut runs {
                 let (potentials, pools) = (packed.initial_potentials.clone(), PoolStates::default());
-                run.layers.push(LayerState { drive, potentials, pools });
+                run.layers.push(LayerState { drive: drives.as_mut().and_then(Iterator::next), potentials, pools });
             }
         }
         runs

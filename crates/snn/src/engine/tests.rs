@@ -14,10 +14,13 @@ use super::dense::{MAX_ELEMENTS, samples_per_batch, steps_per_chunk};
 use super::event::every_simd_level;
 use super::gather::GatherLayer;
 use super::*;
+use crate::drive::Drive;
 use crate::faults::device;
 use crate::grid::Precision;
 use crate::network::ExactLayer;
 use crate::philox::philox;
+use crate::pixels::ByteDrive;
+use crate::places::by_place;
 use crate::wiring::{Connection, Kernel, Wiring};
 
 /// Uniform numbers in [−1, 1) from a seed, for weights that need no statistics.
@@ -479,6 +482,79 @@ fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_s
         // Those that are not looked up, and those that do not read sums of nine, which have rows of multiples. Two have so many synapses
         // that their weights are small anyway.
         assert_eq!(of_bytes, if precision == BYTES { [convs().len() - 4, convs().len() - 2] } else { [0, 2] });
+    }
+}
+
+/// - `white`: how many in 256 are as bright as can be; a quarter is dark
+fn images_of_bytes(n: usize, n_in: usize, seed: u64, white: u32) -> Vec<Vec<f32>> {
+    let byte = |image: usize, pixel: usize| {
+        let [kind, byte, ..] = philox(seed, [pixel as u32, image as u32, 0, 8]);
+        match kind % 256 {
+            192.. => 0,
+            kind if kind < white => 255,
+            _ => byte % 256,
+        }
+    };
+    (0..n).map(|image| (0..n_in).map(|pixel| byte(image, pixel) as f32 / 255.0).collect()).collect()
+}
+
+/// Whether the layer multiplies bytes, after a comparison of its currents with the definition's.
+fn drives_as_defined(layer: &SpikingLayer, images: &[Vec<f32>]) -> bool {
+    let pixels: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+    let drive = Drive::of_pixels(layer).unwrap();
+    let expected: Vec<Vec<f32>> =
+        images.iter().map(|image| by_place(layer.shape(), &constant_current(layer, image))).collect();
+    let with_zeros = |expected: &Vec<f32>| [expected.as_slice(), &[0.0; 3]].concat();
+    assert_eq!(drive.currents(&pixels, 3), expected.iter().map(with_zeros).collect::<Vec<_>>());
+    let of_bytes = ByteDrive::new(layer);
+    if let Some(of_bytes) = &of_bytes {
+        assert_eq!(of_bytes.currents(&pixels, 0), Some(expected));
+    }
+    of_bytes.is_some()
+}
+
+#[test]
+fn pixels_that_are_bytes_are_multiplied_as_integers_and_drive_neurons_as_the_definition_says() {
+    for precision in [INTEGERS, BYTES] {
+        for (sizes, seed) in [([70, 65], 5), ([7, 16], 6), ([1, 1], 7), ([301, 40], 8)] {
+            let network = network(&sizes, seed, 0.5, precision);
+            for n in [1, 4, 6] {
+                assert!(drives_as_defined(&network.layers()[0], &images_of_bytes(n, sizes[0], seed, 20)));
+            }
+        }
+        for conv in convs() {
+            let network = conv_network([8, 9], conv, 9, precision);
+            let n_in = network.layers()[0].connections()[0].wiring.kernel.n_in();
+            let has_one_group = conv.groups[0] == 1;
+            assert_eq!(drives_as_defined(&network.layers()[0], &images_of_bytes(5, n_in, 3, 20)), has_one_group);
+        }
+    }
+    // Weights of more bits are not multiplied as integers, nor are pixels that lie between bytes.
+    assert!(!drives_as_defined(&network(&[70, 65], 5, 0.5, FLOATS).layers()[0], &images_of_bytes(5, 70, 3, 20)));
+    let network = network(&[70, 65], 5, 0.5, INTEGERS);
+    let settings = RunSettings { encoding: Encoding::Constant, ..all_settings(8)[0] };
+    let mut images = images_of_bytes(5, 70, 3, 20);
+    for off in [f32::EPSILON / 8.0, 0.3, 1.0] {
+        images[2][69] = off;
+        let pixels: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        let of_bytes = ByteDrive::new(&network.layers()[0]).unwrap().currents(&pixels, 0);
+        assert_eq!(of_bytes.is_some(), off == 1.0);
+        let driven = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
+        let alone = EventEngine::new(&network).run(&samples(&images)[2..3], &settings).unwrap();
+        assert_eq!(driven[2], alone[0]);
+        assert_eq!(network.layers()[0].drive(&images[2]), constant_current(&network.layers()[0], &images[2]));
+    }
+}
+
+proptest! {
+    #[test]
+    fn sums_of_bytes_are_rounded_as_those_of_fractions(
+        n_in in 1..900_usize, seed in any::<u64>(), sum_bits in 8..=24_u32, weight_bits in 4..=16_u32, white in 0..=192_u32,
+    ) {
+        let precision = Precision { n_steps: 16, sum_bits, weight_bits };
+        let network = network(&[n_in, 20], seed, 0.5, precision);
+        let are_bytes = drives_as_defined(&network.layers()[0], &images_of_bytes(3, n_in, seed, white));
+        prop_assert!(are_bytes || sum_bits > 15);
     }
 }
 
