@@ -142,7 +142,8 @@ fn whole(weight: f32, step: f64) -> Option<i16> {
 
 /// Whether what pixels differ from fractions by can never matter.
 fn rounds_alike(weights: &[i16]) -> bool {
-    let difference = |byte: u8| (f64::from(f32::from(byte) / f32::from(WHITE)) - f64::from(byte) / f64::from(WHITE)).abs();
+    let difference =
+        |byte: u8| (f64::from(f32::from(byte) / f32::from(WHITE)) - f64::from(byte) / f64::from(WHITE)).abs();
     let largest = (0..=WHITE).map(difference).fold(0.0, f64::max);
     let sum: f64 = weights.iter().map(|&weight| f64::from(weight).abs()).sum();
     // Half a 255th, less what the 64-bit floats that are rounded are off by.
@@ -294,7 +295,9 @@ impl WithSimd for Bytes<'_> {
         for (byte, pixel) in self.bytes.iter_mut().zip(self.pixels) {
             let moved = pixel * white + ONES;
             let nearest = moved - ONES;
-            are_bytes &= (nearest / white == *pixel) & (nearest >= 0.0) & (nearest <= white);
+            are_bytes &= nearest / white == *pixel;
+            are_bytes &= nearest >= 0.0;
+            are_bytes &= nearest <= white;
             *byte = moved.to_bits() as i16;
         }
         are_bytes

@@ -129,12 +129,7 @@ on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 
 /// Adds the products of two numbers and two weights to each sum.
 #[inline(always)]
-pub(crate) fn add_products<S: Simd>(
-    simd: S,
-    sums: &mut [i32; LANES],
-    weights: &[[i16; 2]; LANES],
-    numbers: [i16; 2],
-) {
+pub(crate) fn add_products<S: Simd>(simd: S, sums: &mut [i32; LANES], weights: &[[i16; 2]; LANES], numbers: [i16; 2]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = avx512(simd) {
         let numbers = pulp::cast([numbers; LANES]);
@@ -575,6 +570,9 @@ pub(crate) fn fire_short<S: Simd, const W: usize>(
         // Lowered by a threshold that is not negative, a potential stays within the range.
         fits &= thresholds[lane] >= 0 && thresholds[lane] <= i32::from(i16::MAX);
     }
+    if !fits {
+        return false;
+    }
     let [mut u, mut short_thresholds] = [[0; W]; 2];
     for lane in 0..W {
         (u[lane], short_thresholds[lane]) = (near[lane] as i16, thresholds[lane] as i16);
@@ -586,8 +584,7 @@ pub(crate) fn fire_short<S: Simd, const W: usize>(
         any |= *spikes;
         all &= *spikes;
     }
-    let has_left = least.contains(&i16::MIN) || greatest.contains(&i16::MAX);
-    if !fits || has_left {
+    if least.contains(&i16::MIN) || greatest.contains(&i16::MAX) {
         return false;
     }
     if !is_near {

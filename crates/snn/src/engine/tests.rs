@@ -505,11 +505,12 @@ fn drives_as_defined(layer: &SpikingLayer, images: &[Vec<f32>]) -> bool {
     let expected: Vec<Vec<f32>> =
         images.iter().map(|image| by_place(layer.shape(), &constant_current(layer, image))).collect();
     let with_zeros = |expected: &Vec<f32>| [expected.as_slice(), &[0.0; 3]].concat();
-    assert_eq!(drive.currents(&pixels, 3), expected.iter().map(with_zeros).collect::<Vec<_>>());
-    let of_bytes = ByteDrive::new(layer);
-    if let Some(of_bytes) = &of_bytes {
-        assert_eq!(of_bytes.currents(&pixels, 0), Some(expected));
+    let all = drive.currents(&pixels, 3);
+    for (image, (found, expected)) in all.iter().zip(&expected).enumerate() {
+        assert_eq!(*found, with_zeros(expected), "image {image} of {}", images.len());
     }
+    let of_bytes = ByteDrive::new(layer).map(|drive| drive.currents(&pixels, 0));
+    assert!(of_bytes.is_none() || of_bytes == Some(Some(expected)), "bytes drive the layer otherwise");
     of_bytes.is_some()
 }
 
@@ -544,6 +545,27 @@ fn pixels_that_are_bytes_are_multiplied_as_integers_and_drive_neurons_as_the_def
         assert_eq!(driven[2], alone[0]);
         assert_eq!(network.layers()[0].drive(&images[2]), constant_current(&network.layers()[0], &images[2]));
     }
+}
+
+#[test]
+fn bytes_are_not_multiplied_where_what_pixels_differ_from_fractions_by_adds_up() {
+    // Weights of one sign, and pixels that all differ by as much.
+    let layer = |sum_bits| {
+        let exact = ExactLayer {
+            name: "dense 1".to_owned(),
+            connections: vec![Connection {
+                wiring: Wiring::dense(0, [900, 1, 1], 40),
+                weights: uniform(3, 900 * 40).iter().map(|weight| weight.abs() / 10.0).collect(),
+            }],
+            biases: vec![0.0; 40],
+            initial_potentials: vec![0.0; 40],
+            thresholds: vec![1.0; 40],
+        };
+        SpikingLayer::round(&exact, Precision { n_steps: 1, sum_bits, weight_bits: 16 }).unwrap()
+    };
+    let images: Vec<Vec<f32>> = (0..=255_u8).map(|byte| vec![f32::from(byte) / 255.0; 900]).collect();
+    let by_bits = |sum_bits| drives_as_defined(&layer(sum_bits), &images);
+    assert_eq!([15, 16, 17, 20, 24].map(by_bits), [true, true, false, false, false]);
 }
 
 proptest! {
