@@ -24,6 +24,10 @@ use crate::spikes::SpikeTrain;
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
 
+/// The same of a network with convolutions, whose weights serve all positions of a sample as it is: with fewer at a time, threads
+/// are done at more nearly the same time.
+const CONVOLVED: usize = 8;
+
 /// Steps that a sample is run on before it is asked whether it is settled: as many as one call of the random numbers serves.
 const PIECE: usize = 4;
 
@@ -173,6 +177,13 @@ impl EventEngine {
         }
     }
 
+    /// What threads take one by one: two at a time, a thread that is done might wait for another's second.
+    fn batches<'a, 'b>(&self, samples: &'a [Sample<'b>]) -> impl IndexedParallelIterator<Item = &'a [Sample<'b>]> {
+        let has_one_position = self.packed.iter().all(|packed| packed.synapses.has_one_position());
+        let largest = if has_one_position { BATCH } else { CONVOLVED };
+        samples.par_chunks(batch_size(samples.len(), largest)).with_max_len(1)
+    }
+
     /// What came of a run.
     fn trace(&self, run: Run<'_>) -> SampleTrace {
         let readout = run.readout().into_owned();
@@ -225,23 +236,18 @@ impl Run<'_> {
     }
 }
 
-/// Samples of a thread at a time: as many as [`BATCH`] or a few less, so that all threads have as many batches to do.
-fn batch_size(n_samples: usize) -> usize {
+/// Samples of a thread at a time: as many as the largest batch has or a few less, so that all threads have as many batches to do.
+fn batch_size(n_samples: usize, largest: usize) -> usize {
     let n_threads = rayon::current_num_threads();
-    let n_rounds = n_samples.div_ceil(n_threads * BATCH).max(1);
+    let n_rounds = n_samples.div_ceil(n_threads * largest).max(1);
     n_samples.div_ceil(n_threads * n_rounds).max(1)
-}
-
-/// What threads take one by one: two at a time, a thread that is done might wait for another's second.
-fn batches<'a, 'b>(samples: &'a [Sample<'b>]) -> impl IndexedParallelIterator<Item = &'a [Sample<'b>]> {
-    samples.par_chunks(batch_size(samples.len())).with_max_len(1)
 }
 
 impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = batches(samples).map(|samples| {
+        let batches = self.batches(samples).map(|samples| {
             let mut runs = self.start(samples, settings.encoding);
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
             runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
@@ -258,7 +264,8 @@ impl Engine for EventEngine {
     ) -> Result<Vec<EarlyDecision>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        Ok(batches(samples).flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
+        let batches = self.batches(samples);
+        Ok(batches.flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
     }
 }
 
@@ -283,11 +290,13 @@ fn batches_are_no_larger_than_the_largest_and_as_many_for_all_threads() {
     for n_threads in 1..4 {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("a few threads");
         for n_samples in 1..300_usize {
-            let size = pool.install(|| batch_size(n_samples));
-            let n_batches = n_samples.div_ceil(size);
-            assert!((1..=BATCH).contains(&size), "{n_samples} samples, {n_threads} threads: {size}");
-            // No more than the rounds that batches of the largest size take.
-            assert_eq!(n_batches.div_ceil(n_threads), n_samples.div_ceil(BATCH).div_ceil(n_threads));
+            for largest in [CONVOLVED, BATCH] {
+                let size = pool.install(|| batch_size(n_samples, largest));
+                let n_batches = n_samples.div_ceil(size);
+                assert!((1..=largest).contains(&size), "{n_samples} samples, {n_threads} threads: {size}");
+                // No more than the rounds that batches of the largest size take.
+                assert_eq!(n_batches.div_ceil(n_threads), n_samples.div_ceil(largest).div_ceil(n_threads));
+            }
         }
     }
 }
