@@ -277,7 +277,14 @@ fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written()
         &["convert.method=max"],
         "layer dense 1: no calibration sample activates",
     );
-    refused(&|t| values(t, "1.weight").fill(1e30), &["convert.method=none"], "too large for exact sums");
+    let none = "convert.method=none";
+    refused(&|t| values(t, "1.weight").fill(1e30), &[none], "too large for exact sums of 24 bits and weights of 25;");
+    let (fills, bits) = (|t: &mut _| values(t, "1.weight").fill(3.0), "convert.weight_bits=2");
+    refused(
+        &fills,
+        &[none, bits],
+        "up to 3.000e0 thresholds are too large for exact sums of 24 bits and weights of 2;",
+    );
     assert!(!folder.path().join("snn.safetensors").exists());
     let missing = format!("{:#}", convert(&[], &folder.path().join("nothing.safetensors"), folder.path()).unwrap_err());
     assert!(missing.contains("nothing.safetensors") && missing.contains("run `train`"), "{missing}");

@@ -27,10 +27,11 @@ pub enum NetworkError {
         /// The value.
         value: f64,
     },
-    /// The weights are so large, in thresholds, that 32-bit sums would round.
+    /// The weights are so large, in thresholds, that sums would round even on the coarsest grid, that of whole thresholds.
     #[error(
-        "layer {layer}: weights of channel {channel} up to {largest:.3e} thresholds are too large for exact sums in 32 bits; \
-         raise its threshold (a larger convert.scale, a smaller κ, a higher percentile)"
+        "layer {layer}: weights of channel {channel} up to {largest:.3e} thresholds are too large for exact sums of {sum_bits} bits \
+         and weights of {weight_bits}; raise its threshold (a larger convert.scale, a smaller κ, a higher percentile), or \
+         convert.sum_bits (up to 24) and convert.weight_bits (up to 25)"
     )]
     TooLarge {
         /// Name of the layer.
@@ -39,6 +40,10 @@ pub enum NetworkError {
         channel: usize,
         /// Largest magnitude of a weight or bias, in thresholds.
         largest: f64,
+        /// Those of the grid, see [`Precision`].
+        sum_bits: u32,
+        /// Those of the grid, with the sign.
+        weight_bits: u32,
     },
     /// A value is not a multiple of the grid's step, or the grid's sums are not exact.
     #[error("layer {layer}: channel {channel} is not on an exact grid of 2^-{exponent}; convert again")]
@@ -159,6 +164,8 @@ impl SpikingLayer {
                     layer: name.clone(),
                     channel,
                     largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+                    sum_bits: precision.sum_bits,
+                    weight_bits: precision.weight_bits,
                 }
             })?;
             for (to, from) in rounded.connections.iter_mut().zip(connections) {
