@@ -7,26 +7,29 @@
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
-use crate::simd::{Aligned, LANES, add_products};
+use crate::simd::{Aligned, Factor, LANES, Potential, add_products, list_bits};
 use crate::wiring::Kernel;
 
 /// The byte of a pixel of 1.
 const WHITE: u8 = u8::MAX;
 
-/// Samples of a fully connected layer, or positions of a convolution, whose sums stay in registers together.
+/// Positions of a convolution whose sums stay in registers together.
 const TOGETHER: usize = 4;
+
+/// Weights of two neighbours of a padded image, for `K` times as many channels as there are lanes.
+type Pair<N, const K: usize> = Aligned<[[[N; 2]; LANES]; K]>;
 
 /// A layer's weights of pixels in whole steps of its channels' grids.
 #[derive(Debug, Clone)]
 pub(crate) struct ByteDrive {
     kernel: Kernel,
-    /// Of two neighbours of a padded image each, `[C/LANES, pairs, LANES]`; zero beyond the last channel, and beyond the end of a row
-    /// of the kernel.
-    weights: Vec<Aligned<[[i16; 2]; LANES]>>,
-    /// Where the rows of the kernel begin in a padded image.
+    weights: Weights,
+    /// Rows of a padded image that those of the kernel lie on at the first position.
     rows: Vec<usize>,
     /// `[C]`, in steps.
     biases: Vec<f64>,
@@ -34,11 +37,12 @@ pub(crate) struct ByteDrive {
     steps: Vec<f64>,
 }
 
-/// What is multiplied with the weights of all channels: a few samples of a fully connected layer, without the pairs in which all are
-/// dark.
-struct Lit {
-    pairs: Vec<u32>,
-    values: Vec<[[i16; 2]; TOGETHER]>,
+/// Block of channels by block, pair by pair; zero beyond the last channel, and beyond the end of a row of the kernel.
+#[derive(Debug, Clone)]
+enum Weights {
+    /// Of a fully connected layer, if all are bytes: more of them stay in the first-level cache.
+    Bytes(Vec<Pair<i8, 2>>),
+    Shorts(Vec<Pair<i16, 1>>),
 }
 
 impl ByteDrive {
@@ -60,9 +64,15 @@ impl ByteDrive {
         let weights: Vec<Vec<i16>> = steps.iter().enumerate().map(weights_of).collect::<Option<_>>()?;
         let biases = layer.biases().iter().zip(layer.grids());
         let biases = biases.map(|(&bias, grid)| grid.holds(bias).then(|| f64::from(bias) / grid.step()));
+        let bytes = |weights: &Vec<i16>| weights.iter().map(|&weight| weight.try_into().ok()).collect();
+        let bytes: Option<Vec<Vec<i8>>> = weights.iter().map(bytes).collect();
+        let bytes = bytes.filter(|_| connection.wiring.kernel.is_dense());
         Some(Self {
             kernel: connection.wiring.kernel,
-            weights: packed(&connection.wiring.kernel, &weights),
+            weights: match bytes {
+                Some(bytes) => Weights::Bytes(packed(&connection.wiring.kernel, &bytes)),
+                None => Weights::Shorts(packed(&connection.wiring.kernel, &weights)),
+            },
             rows: rows_of(&connection.wiring.kernel),
             biases: biases.collect::<Option<_>>()?,
             steps,
@@ -74,29 +84,31 @@ impl ByteDrive {
         let images = samples.iter().map(|pixels| self.padded(pixels)).collect::<Option<Vec<_>>>()?;
         let n_out: usize = self.kernel.output().iter().product();
         let mut currents = vec![vec![0.0; n_out + n_behind]; samples.len()];
-        if self.kernel.is_dense() {
-            let groups: Vec<Lit> = images.chunks(TOGETHER).map(Lit::new).collect();
-            for block in 0..self.n_blocks() {
-                for (group, currents) in groups.iter().zip(currents.chunks_mut(TOGETHER)) {
-                    Arch::new().dispatch(OfSamples { drive: self, block, group, currents });
+        match &self.weights {
+            Weights::Bytes(pairs) => self.of_samples(pairs, &images, &mut currents),
+            Weights::Shorts(pairs) if self.kernel.is_dense() => self.of_samples(pairs, &images, &mut currents),
+            Weights::Shorts(pairs) => {
+                for (image, currents) in images.iter().zip(&mut currents) {
+                    Arch::new().dispatch(OfPositions { drive: self, pairs, image, currents });
                 }
-            }
-        } else {
-            for (image, currents) in images.iter().zip(&mut currents) {
-                Arch::new().dispatch(OfPositions { drive: self, image, currents });
             }
         }
         Some(currents)
     }
 
-    fn n_blocks(&self) -> usize {
-        self.biases.len().div_ceil(LANES)
-    }
-
-    /// Weights of a block of channels, by pair.
-    fn block(&self, block: usize) -> &[Aligned<[[i16; 2]; LANES]>] {
-        let n_pairs = self.weights.len() / self.n_blocks();
-        &self.weights[block * n_pairs..][..n_pairs]
+    /// Currents of a fully connected layer: a block of weights serves all samples while it is in the cache.
+    fn of_samples<N: Factor, const K: usize>(
+        &self,
+        pairs: &[Pair<N, K>],
+        images: &[Vec<i16>],
+        currents: &mut [Vec<f32>],
+    ) {
+        let lit: Vec<Vec<u32>> = images.iter().map(|image| Arch::new().dispatch(Lit(image))).collect();
+        for (block, pairs) in pairs.chunks_exact(self.kernel.n_in().div_ceil(2)).enumerate() {
+            for ((image, lit), currents) in images.iter().zip(&lit).zip(&mut *currents) {
+                Arch::new().dispatch(OfSample { drive: self, block, pairs, image, lit, currents });
+            }
+        }
     }
 
     /// Bytes with the kernel's padding around them, and one behind; `None` if they are none.
@@ -124,9 +136,9 @@ impl ByteDrive {
     ///
     /// - `currents`: of the position
     #[inline(always)]
-    fn round(&self, block: usize, sums: &[i32; LANES], currents: &mut [f32]) {
-        let first = block * LANES;
-        let channels = self.biases[first..].iter().zip(&self.steps[first..]).zip(sums);
+    fn round<const K: usize>(&self, block: usize, sums: &[[i32; LANES]; K], currents: &mut [f32]) {
+        let first = block * LANES * K;
+        let channels = self.biases[first..].iter().zip(&self.steps[first..]).zip(sums.as_flattened());
         for (current, ((bias, step), &sum)) in currents[first..].iter_mut().zip(channels) {
             *current = ((f64::from(sum) * f64::from(WHITE).recip() + bias).round_ties_even() * step) as f32;
         }
@@ -157,25 +169,24 @@ fn row_width(kernel: &Kernel) -> usize {
 
 /// [`ByteDrive::rows`].
 fn rows_of(kernel: &Kernel) -> Vec<usize> {
-    let Kernel { input: [c_in, height, width], size, padding, .. } = *kernel;
-    let [height, width] = [height, width].map(|n| n + 2 * padding);
-    let of_channel = |channel| (0..size).map(move |y| (channel * height + y) * width);
-    if kernel.is_dense() { vec![0] } else { (0..c_in).flat_map(of_channel).collect() }
+    let Kernel { input: [c_in, height, _], size, padding, .. } = *kernel;
+    let of_channel = |channel| (0..size).map(move |y| channel * (height + 2 * padding) + y);
+    (0..c_in).flat_map(of_channel).collect()
 }
 
-/// [`ByteDrive::weights`].
+/// [`Weights`].
 ///
 /// - `weights`: `[C, …]`
-fn packed(kernel: &Kernel, weights: &[Vec<i16>]) -> Vec<Aligned<[[i16; 2]; LANES]>> {
+fn packed<N: Factor, const K: usize>(kernel: &Kernel, weights: &[Vec<N>]) -> Vec<Pair<N, K>> {
     let width = row_width(kernel);
     let n_rows = kernel.row_len() / width;
-    let blocks = weights.chunks(LANES).flat_map(|channels| {
+    let blocks = weights.chunks(K * LANES).flat_map(|channels| {
         let pairs = (0..n_rows).flat_map(move |row| (0..width).step_by(2).map(move |x| (row, x)));
         pairs.map(move |(row, x)| {
-            let mut pair = [[0; 2]; LANES];
-            for (pair, weights) in pair.iter_mut().zip(channels) {
+            let mut pair = [[[N::default(); 2]; LANES]; K];
+            for (pair, weights) in pair.as_flattened_mut().iter_mut().zip(channels) {
                 let of_row = &weights[row * width..(row + 1) * width];
-                *pair = [of_row[x], of_row.get(x + 1).copied().unwrap_or(0)];
+                *pair = [of_row[x], of_row.get(x + 1).copied().unwrap_or_default()];
             }
             Aligned(pair)
         })
@@ -183,59 +194,67 @@ fn packed(kernel: &Kernel, weights: &[Vec<i16>]) -> Vec<Aligned<[[i16; 2]; LANES
     blocks.collect()
 }
 
-impl Lit {
-    /// - `images`: up to `TOGETHER`
-    fn new(images: &[Vec<i16>]) -> Self {
-        let all: [&[i16]; TOGETHER] = std::array::from_fn(|k| images[k.min(images.len() - 1)].as_slice());
-        let all = all.map(|image| image.as_chunks::<2>().0);
-        let n_pairs = all[0].len();
-        let all = all.map(|image| &image[..n_pairs]);
-        // Written in any case, and written over where it is dark.
-        let (mut pairs, mut values) = (vec![0; n_pairs + 1], vec![[[0; 2]; TOGETHER]; n_pairs + 1]);
+/// Finds the pairs of an image that are not dark, at a SIMD level.
+struct Lit<'a>(&'a [i16]);
+
+impl WithSimd for Lit<'_> {
+    type Output = Vec<u32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+        const WORD: usize = u64::BITS as usize;
+        let pairs = self.0.as_chunks::<2>().0;
+        let mut lit = vec![0; pairs.len() + WORD + LANES];
         let mut n_lit = 0;
-        for pair in 0..n_pairs {
-            let of_all = all.map(|image| image[pair]);
-            pairs[n_lit] = pair as u32;
-            values[n_lit] = of_all;
-            n_lit += usize::from(of_all != [[0; 2]; TOGETHER]);
+        for (word, pairs) in pairs.chunks(WORD).enumerate() {
+            let mut bits = 0;
+            for (k, pairs) in pairs.chunks(LANES).enumerate() {
+                let mut lanes = [0; LANES];
+                for (lane, &[a, b]) in lanes.iter_mut().zip(pairs) {
+                    *lane = i32::from(a) + i32::from(b);
+                }
+                bits |= u64::from(i32::at_least(simd, &lanes, &[1; LANES])) << (k * LANES);
+            }
+            n_lit += list_bits(simd, bits, [], WORD, [(word * WORD) as u32, 1], &mut lit[n_lit..]);
         }
-        pairs.truncate(n_lit);
-        values.truncate(n_lit);
-        Self { pairs, values }
+        lit.truncate(n_lit);
+        lit
     }
 }
 
-/// Currents of a block of channels in a few samples of a fully connected layer, at a SIMD level.
-struct OfSamples<'a> {
+/// Currents of a block of channels in a sample of a fully connected layer, at a SIMD level.
+struct OfSample<'a, N, const K: usize> {
     drive: &'a ByteDrive,
     block: usize,
-    group: &'a Lit,
-    currents: &'a mut [Vec<f32>],
+    /// Of the block.
+    pairs: &'a [Pair<N, K>],
+    image: &'a [i16],
+    lit: &'a [u32],
+    currents: &'a mut [f32],
 }
 
-impl WithSimd for OfSamples<'_> {
+impl<N: Factor, const K: usize> WithSimd for OfSample<'_, N, K> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { drive, block, group: Lit { pairs, values }, currents } = self;
-        let mut sums = [[0; LANES]; TOGETHER];
-        let weights = drive.block(block);
-        for (&pair, values) in pairs.iter().zip(values) {
-            let Aligned(weights) = &weights[pair as usize];
-            for (sums, &values) in sums.iter_mut().zip(values) {
-                add_products(simd, sums, weights, values);
+        let Self { drive, block, pairs, image, lit, currents } = self;
+        let mut sums = [[0; LANES]; K];
+        let image = &image.as_chunks::<2>().0[..pairs.len()];
+        for &pair in lit {
+            let (Aligned(weights), numbers) = (&pairs[pair as usize], image[pair as usize]);
+            for k in 0..K {
+                add_products(simd, &mut sums[k], &N::widened(simd, &weights[k]), numbers);
             }
         }
-        for (sums, currents) in sums.iter().zip(currents) {
-            drive.round(block, sums, currents);
-        }
+        drive.round(block, &sums, currents);
     }
 }
 
 /// Currents of a convolution in a sample, at a SIMD level.
 struct OfPositions<'a> {
     drive: &'a ByteDrive,
+    pairs: &'a [Pair<i16, 1>],
     image: &'a [i16],
     currents: &'a mut [f32],
 }
@@ -245,32 +264,47 @@ impl WithSimd for OfPositions<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { drive, image, currents } = self;
-        let Kernel { input: [_, _, width], stride, padding, channels, .. } = drive.kernel;
+        let Self { drive, pairs, image, currents } = self;
+        let Kernel { input: [_, _, width], size, stride, padding, channels, .. } = drive.kernel;
         let [_, out_height, out_width] = drive.kernel.output();
-        let (n_positions, n_pairs) = (out_height * out_width, row_width(&drive.kernel).div_ceil(2));
-        for first in (0..n_positions).step_by(TOGETHER) {
-            let mut bases = [0; TOGETHER];
-            for (k, base) in bases.iter_mut().enumerate() {
-                let position = (first + k).min(n_positions - 1);
-                *base = (position / out_width * (width + 2 * padding) + position % out_width) * stride;
-            }
-            for block in 0..drive.n_blocks() {
-                let mut sums = [[0; LANES]; TOGETHER];
-                for (first, weights) in drive.rows.iter().zip(drive.block(block).chunks_exact(n_pairs)) {
-                    let mut values = [&[][..]; TOGETHER];
-                    for (values, base) in values.iter_mut().zip(bases) {
-                        *values = &image[base + first..][..2 * n_pairs].as_chunks::<2>().0[..weights.len()];
-                    }
-                    for (pair, Aligned(weights)) in weights.iter().enumerate() {
-                        for (sums, values) in sums.iter_mut().zip(values) {
-                            add_products(simd, sums, weights, values[pair]);
+        let (width, n_pairs) = (width + 2 * padding, size.div_ceil(2));
+        let of_block = n_pairs * drive.rows.len();
+        // Columns of each row of the image in which all that is not dark lies.
+        let lit = |row: &[i16]| {
+            let first = row.iter().position(|&byte| byte != 0).unwrap_or(width);
+            first..row.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+        };
+        let lit: Vec<Range<usize>> = image.chunks_exact(width).map(lit).collect();
+        for (row, currents) in currents.chunks_exact_mut(out_width * channels).take(out_height).enumerate() {
+            for first in (0..out_width).step_by(TOGETHER) {
+                let mut columns = [0; TOGETHER];
+                for (k, column) in columns.iter_mut().enumerate() {
+                    *column = (first + k).min(out_width - 1) * stride;
+                }
+                let seen = columns[0]..columns[TOGETHER - 1] + size;
+                for (block, pairs) in pairs.chunks_exact(of_block).enumerate() {
+                    let mut sums = [[[0; LANES]]; TOGETHER];
+                    for (row_of_kernel, weights) in drive.rows.iter().zip(pairs.chunks_exact(n_pairs)) {
+                        let row = row_of_kernel + row * stride;
+                        if lit[row].start >= seen.end || lit[row].end <= seen.start {
+                            continue;
+                        }
+                        let mut values = [&[][..]; TOGETHER];
+                        for (values, column) in values.iter_mut().zip(columns) {
+                            *values = image[row * width + column..][..2 * n_pairs].as_chunks::<2>().0;
+                        }
+                        // With indices that are checked, sums would not stay in registers.
+                        let [a, b, c, d] = values;
+                        for ((((Aligned([weights]), a), b), c), d) in weights.iter().zip(a).zip(b).zip(c).zip(d) {
+                            for ([sums], values) in sums.iter_mut().zip([a, b, c, d]) {
+                                add_products(simd, sums, weights, *values);
+                            }
                         }
                     }
-                }
-                let there = currents[first * channels..].chunks_exact_mut(channels).take(n_positions - first);
-                for (sums, currents) in sums.iter().zip(there) {
-                    drive.round(block, sums, currents);
+                    let there = currents[first * channels..].chunks_exact_mut(channels);
+                    for (sums, currents) in sums.iter().zip(there) {
+                        drive.round(block, sums, currents);
+                    }
                 }
             }
         }

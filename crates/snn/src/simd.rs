@@ -127,6 +127,39 @@ impl Addend for i16 {
 // Products wrap around too.
 on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 
+/// A weight that numbers are multiplied with.
+pub(crate) trait Factor: Copy + Default {
+    fn widened<S: Simd>(simd: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES];
+}
+
+impl Factor for i16 {
+    #[inline(always)]
+    fn widened<S: Simd>(_: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES] {
+        *weights
+    }
+}
+
+impl Factor for i8 {
+    #[inline(always)]
+    fn widened<S: Simd>(simd: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES] {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = avx512(simd) {
+            return pulp::cast(simd.avx512bw._mm512_cvtepi8_epi16(pulp::cast(*weights)));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = avx2(simd) {
+            let [low, high] = pulp::cast(*weights);
+            return pulp::cast([simd.avx2._mm256_cvtepi8_epi16(low), simd.avx2._mm256_cvtepi8_epi16(high)]);
+        }
+        let _ = simd;
+        let mut wide = [[0; 2]; LANES];
+        for lane in 0..LANES {
+            wide[lane] = [weights[lane][0].into(), weights[lane][1].into()];
+        }
+        wide
+    }
+}
+
 /// Adds the products of two numbers and two weights to each sum.
 #[inline(always)]
 pub(crate) fn add_products<S: Simd>(simd: S, sums: &mut [i32; LANES], weights: &[[i16; 2]; LANES], numbers: [i16; 2]) {
@@ -988,14 +1021,14 @@ mod tests {
         }
     }
 
-    struct AddProducts([i32; LANES], [[i16; 2]; LANES], [i16; 2]);
+    struct AddProducts<N>([i32; LANES], [[N; 2]; LANES], [i16; 2]);
 
-    impl WithSimd for AddProducts {
+    impl<N: Factor> WithSimd for AddProducts<N> {
         type Output = [i32; LANES];
 
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let Self(mut sums, weights, numbers) = self;
-            add_products(simd, &mut sums, &weights, numbers);
+            add_products(simd, &mut sums, &N::widened(simd, &weights), numbers);
             sums
         }
     }
@@ -1181,11 +1214,22 @@ mod tests {
             sums in any::<[i32; LANES]>(), weights in any::<[[i16; 2]; LANES]>(), bytes in any::<[u8; 2]>(),
         ) {
             let (sums, bytes) = (sums.map(|sum| sum / 2), bytes.map(i16::from));
-            let product = |lane: usize, k: usize| i64::from(weights[lane][k]) * i64::from(bytes[k]);
-            let expected = std::array::from_fn(|lane| (i64::from(sums[lane]) + product(lane, 0) + product(lane, 1)) as i32);
-            prop_assert_eq!(AddProducts(sums, weights, bytes).with_simd(Scalar::new()), expected);
+            let of_bytes = weights.map(|weights| weights.map(|weight| (weight >> 8) as i8));
+            let expected = |weight: fn([i16; 2]) -> [i16; 2]| {
+                let of_lane = |lane: usize| weight(weights[lane]).map(i64::from);
+                let products = |lane| of_lane(lane)[0] * i64::from(bytes[0]) + of_lane(lane)[1] * i64::from(bytes[1]);
+                std::array::from_fn(|lane| (i64::from(sums[lane]) + products(lane)) as i32)
+            };
+            let expected = [expected(|weights| weights), expected(|weights| weights.map(|weight| weight >> 8))];
+            let found = [
+                AddProducts(sums, weights, bytes).with_simd(Scalar::new()),
+                AddProducts(sums, of_bytes, bytes).with_simd(Scalar::new()),
+            ];
+            prop_assert_eq!(found, expected);
             for arch in levels() {
-                prop_assert_eq!(arch.dispatch(AddProducts(sums, weights, bytes)), expected);
+                let found =
+                    [arch.dispatch(AddProducts(sums, weights, bytes)), arch.dispatch(AddProducts(sums, of_bytes, bytes))];
+                prop_assert_eq!(found, expected);
             }
         }
 

@@ -84,7 +84,7 @@ struct Run<'a> {
 struct LayerState {
     /// Current of the pixels at each step, by place, if they drive the layer.
     drive: Option<Vec<f32>>,
-    /// By place.
+    /// By place; none before the first step.
     potentials: Vec<f32>,
     pools: PoolStates,
 }
@@ -113,8 +113,8 @@ impl EventEngine {
             let drive = packed.drive.as_ref().filter(|_| encoding == Encoding::Constant);
             let mut drives = drive.map(|drive| drive.currents(&pixels, WIDE).into_iter());
             for run in &mut runs {
-                let (potentials, pools) = (packed.initial_potentials.clone(), PoolStates::default());
-                run.layers.push(LayerState { drive: drives.as_mut().and_then(Iterator::next), potentials, pools });
+                let drive = drives.as_mut().and_then(Iterator::next);
+                run.layers.push(LayerState { drive, potentials: Vec::new(), pools: PoolStates::default() });
             }
         }
         runs
@@ -177,11 +177,17 @@ impl EventEngine {
         }
     }
 
-    /// What threads take one by one: two at a time, a thread that is done might wait for another's second.
-    fn batches<'a, 'b>(&self, samples: &'a [Sample<'b>]) -> impl IndexedParallelIterator<Item = &'a [Sample<'b>]> {
+    /// Runs samples batch by batch.
+    fn by_batch<R: Send>(&self, samples: &[Sample<'_>], run: impl Fn(&[Sample<'_>]) -> Vec<R> + Send + Sync) -> Vec<R> {
         let has_one_position = self.packed.iter().all(|packed| packed.synapses.has_one_position());
         let largest = if has_one_position { BATCH } else { CONVOLVED };
-        samples.par_chunks(batch_size(samples.len(), largest)).with_max_len(1)
+        let size = batch_size(samples.len(), largest);
+        if rayon::current_num_threads() == 1 {
+            // To wake another thread up takes as long as a few small samples.
+            return samples.chunks(size).flat_map(run).collect();
+        }
+        // Threads take batches one by one: two at a time, a thread that is done might wait for another's second.
+        samples.par_chunks(size).with_max_len(1).flat_map_iter(run).collect()
     }
 
     /// What came of a run.
@@ -247,12 +253,11 @@ impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = self.batches(samples).map(|samples| {
+        Ok(self.by_batch(samples, |samples| {
             let mut runs = self.start(samples, settings.encoding);
             self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
-            runs.into_iter().map(|run| self.trace(run)).collect::<Vec<_>>()
-        });
-        Ok(batches.flatten_iter().collect())
+            runs.into_iter().map(|run| self.trace(run)).collect()
+        }))
     }
 
     /// Runs a few steps of all layers at a time, and goes on with the samples that are not settled.
@@ -264,8 +269,7 @@ impl Engine for EventEngine {
     ) -> Result<Vec<EarlyDecision>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons(&self.network, settings);
-        let batches = self.batches(samples);
-        Ok(batches.flat_map_iter(|samples| self.advance_until(samples, settings, &neurons, exit)).collect())
+        Ok(self.by_batch(samples, |samples| self.advance_until(samples, settings, &neurons, exit)))
     }
 }
 
@@ -281,7 +285,9 @@ fn layer_run<'a>(
         Some(_) => Output::Spikes(SpikeTrain::silent(layer.shape(), n_steps)),
         None => Output::Potentials(vec![0.0; n_steps * layer.n_out()]),
     };
-    LayerRun { currents: state.drive.as_ref().unwrap_or(&packed.biases), potentials: &mut state.potentials, output }
+    let start = state.potentials.is_empty().then_some(packed.initial_potentials.as_slice());
+    state.potentials.resize(packed.initial_potentials.len(), 0.0);
+    LayerRun { currents: state.drive.as_ref().unwrap_or(&packed.biases), start, potentials: &mut state.potentials, output }
 }
 
 #[cfg(test)]

@@ -24,7 +24,9 @@ use crate::spikes::{SpikeTrain, add_bits};
 pub(super) struct LayerRun<'a> {
     /// Added at each step, by place.
     pub(super) currents: &'a [f32],
-    /// By place.
+    /// Before these steps, by place; none if they are those of `potentials`.
+    pub(super) start: Option<&'a [f32]>,
+    /// Of the last step so far, by place.
     pub(super) potentials: &'a mut [f32],
     pub(super) output: Output,
 }
@@ -133,6 +135,9 @@ struct Silent<N: Weight, const W: usize> {
     spikes: Vec<u64>,
 }
 
+/// Steps from which on it pays to make potentials short.
+const FEW: usize = 4;
+
 /// Values by place hold as many as a site from each place on.
 const ROOM: &str = "room behind the last place";
 
@@ -204,7 +209,7 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
     fn begin(&mut self, sample: usize, places: Range<usize>, scale: &Scale<W>) -> [N; W] {
         let run = &self.firing.runs[sample];
         let first = places.start;
-        self.potentials.0 = on_scale::<N, W>(&run.potentials[first..], scale);
+        self.potentials.0 = on_scale::<N, W>(&run.start.unwrap_or(run.potentials)[first..], scale);
         if let Some(thresholds) = &self.firing.thresholds {
             self.thresholds.0 = on_scale::<N, W>(&thresholds[first..], scale);
         } else {
@@ -252,7 +257,7 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         }
         // The same, in registers throughout.
         let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
-        if sums.are_at_hand() && N::fires_short::<S, W>(simd) {
+        if n_steps >= FEW && sums.are_at_hand() && N::fires_short::<S, W>(simd) {
             let mut currents = [[N::ZERO; W]; SHORT];
             for (chunk, spikes) in self.spikes.chunks_mut(SHORT).enumerate() {
                 let currents = &mut currents[..spikes.len()];
@@ -300,9 +305,15 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         }
         let (first, n) = (self.places.start, self.places.len());
         let run = &mut self.firing.runs[self.sample];
-        let to = run.potentials[self.places.clone()].iter_mut();
-        for ((to, potential), step) in to.zip(self.potentials.0).zip(scale.steps) {
-            *to = potential.in_thresholds(step);
+        let to = &mut run.potentials[self.places.clone()];
+        if let Some(to) = to.as_mut_array::<W>() {
+            for lane in 0..W {
+                to[lane] = self.potentials.0[lane].in_thresholds(scale.steps[lane]);
+            }
+        } else {
+            for ((to, potential), step) in to.iter_mut().zip(self.potentials.0).zip(scale.steps) {
+                *to = potential.in_thresholds(step);
+            }
         }
         if let Output::Spikes(train) = &mut run.output {
             let (words, pitch) = train.words_mut();
