@@ -7,12 +7,13 @@
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::network::SpikingLayer;
-use crate::simd::{Aligned, Factor, LANES, Potential, add_products, list_bits};
+use crate::simd::{Aligned, LANES, Potential, add_products, add_products_of_bytes, list_bits};
 use crate::wiring::Kernel;
 
 /// The byte of a pixel of 1.
@@ -21,8 +22,18 @@ const WHITE: u8 = u8::MAX;
 /// Positions of a convolution whose sums stay in registers together.
 const TOGETHER: usize = 4;
 
-/// Weights of two neighbours of a padded image, for `K` times as many channels as there are lanes.
-type Pair<N, const K: usize> = Aligned<[[[N; 2]; LANES]; K]>;
+/// Of two neighbours of a padded image, for as many channels as there are lanes.
+type Pair = Aligned<[[i16; 2]; LANES]>;
+
+/// Of four neighbours, for a block of channels; neither the first two nor the last two of a channel are farther from zero together
+/// than [`MOST_OF_TWO`].
+type Quad = Aligned<[[[i8; 4]; LANES]; HALVES]>;
+
+/// Registers' worth of channels of which [`Quad`]s lie side by side.
+const HALVES: usize = 2;
+
+/// What two weights may be away from zero for their products with any bytes to add up to 16 bits.
+const MOST_OF_TWO: u16 = 128;
 
 /// A layer's weights of pixels in whole steps of its channels' grids.
 #[derive(Debug, Clone)]
@@ -37,12 +48,12 @@ pub(crate) struct ByteDrive {
     steps: Vec<f64>,
 }
 
-/// Block of channels by block, pair by pair; zero beyond the last channel, and beyond the end of a row of the kernel.
+/// Block of channels by block; zero beyond the last channel, and beyond the end of a row of the kernel.
 #[derive(Debug, Clone)]
 enum Weights {
-    /// Of a fully connected layer, if all are bytes: more of them stay in the first-level cache.
-    Bytes(Vec<Pair<i8, 2>>),
-    Shorts(Vec<Pair<i16, 1>>),
+    /// Of a fully connected layer whose weights are small enough, as those of 7 bits are.
+    Quads(Vec<Quad>),
+    Pairs(Vec<Pair>),
 }
 
 impl ByteDrive {
@@ -64,16 +75,11 @@ impl ByteDrive {
         let weights: Vec<Vec<i16>> = steps.iter().enumerate().map(weights_of).collect::<Option<_>>()?;
         let biases = layer.biases().iter().zip(layer.grids());
         let biases = biases.map(|(&bias, grid)| grid.holds(bias).then(|| f64::from(bias) / grid.step()));
-        let bytes = |weights: &Vec<i16>| weights.iter().map(|&weight| weight.try_into().ok()).collect();
-        let bytes: Option<Vec<Vec<i8>>> = weights.iter().map(bytes).collect();
-        let bytes = bytes.filter(|_| connection.wiring.kernel.is_dense());
+        let kernel = connection.wiring.kernel;
         Some(Self {
-            kernel: connection.wiring.kernel,
-            weights: match bytes {
-                Some(bytes) => Weights::Bytes(packed(&connection.wiring.kernel, &bytes)),
-                None => Weights::Shorts(packed(&connection.wiring.kernel, &weights)),
-            },
-            rows: rows_of(&connection.wiring.kernel),
+            kernel,
+            weights: quads(&kernel, &weights).unwrap_or_else(|| pairs(&kernel, &weights)),
+            rows: rows_of(&kernel),
             biases: biases.collect::<Option<_>>()?,
             steps,
         })
@@ -85,9 +91,13 @@ impl ByteDrive {
         let n_out: usize = self.kernel.output().iter().product();
         let mut currents = vec![vec![0.0; n_out + n_behind]; samples.len()];
         match &self.weights {
-            Weights::Bytes(pairs) => self.of_samples(pairs, &images, &mut currents),
-            Weights::Shorts(pairs) if self.kernel.is_dense() => self.of_samples(pairs, &images, &mut currents),
-            Weights::Shorts(pairs) => {
+            Weights::Quads(quads) => {
+                self.of_samples(quads.chunks_exact(self.kernel.n_in().div_ceil(4)), &images, &mut currents);
+            }
+            Weights::Pairs(pairs) if self.kernel.is_dense() => {
+                self.of_samples(pairs.chunks_exact(self.kernel.n_in().div_ceil(2)), &images, &mut currents);
+            }
+            Weights::Pairs(pairs) => {
                 for (image, currents) in images.iter().zip(&mut currents) {
                     Arch::new().dispatch(OfPositions { drive: self, pairs, image, currents });
                 }
@@ -96,17 +106,23 @@ impl ByteDrive {
         Some(currents)
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_small_weights(&self) -> bool {
+        matches!(self.weights, Weights::Quads(_))
+    }
+
     /// Currents of a fully connected layer: a block of weights serves all samples while it is in the cache.
-    fn of_samples<N: Factor, const K: usize>(
+    fn of_samples<B: Block<G, K>, G: Neighbours, const K: usize>(
         &self,
-        pairs: &[Pair<N, K>],
+        blocks: impl Iterator<Item = B>,
         images: &[Vec<i16>],
         currents: &mut [Vec<f32>],
     ) {
-        let lit: Vec<Vec<u32>> = images.iter().map(|image| Arch::new().dispatch(Lit(image))).collect();
-        for (block, pairs) in pairs.chunks_exact(self.kernel.n_in().div_ceil(2)).enumerate() {
-            for ((image, lit), currents) in images.iter().zip(&lit).zip(&mut *currents) {
-                Arch::new().dispatch(OfSample { drive: self, block, pairs, image, lit, currents });
+        let images: Vec<(Vec<G>, Vec<u32>)> =
+            images.iter().map(|image| Arch::new().dispatch(Lit::new(image))).collect();
+        for (idx, block) in blocks.enumerate() {
+            for ((image, lit), currents) in images.iter().zip(&mut *currents) {
+                Arch::new().dispatch(OfSample::<B, G, K> { drive: self, idx, block, image, lit, currents });
             }
         }
     }
@@ -174,87 +190,185 @@ fn rows_of(kernel: &Kernel) -> Vec<usize> {
     (0..c_in).flat_map(of_channel).collect()
 }
 
-/// [`Weights`].
+/// [`Weights::Pairs`].
 ///
 /// - `weights`: `[C, …]`
-fn packed<N: Factor, const K: usize>(kernel: &Kernel, weights: &[Vec<N>]) -> Vec<Pair<N, K>> {
+fn pairs(kernel: &Kernel, weights: &[Vec<i16>]) -> Weights {
     let width = row_width(kernel);
     let n_rows = kernel.row_len() / width;
-    let blocks = weights.chunks(K * LANES).flat_map(|channels| {
+    let blocks = weights.chunks(LANES).flat_map(|channels| {
         let pairs = (0..n_rows).flat_map(move |row| (0..width).step_by(2).map(move |x| (row, x)));
         pairs.map(move |(row, x)| {
-            let mut pair = [[[N::default(); 2]; LANES]; K];
-            for (pair, weights) in pair.as_flattened_mut().iter_mut().zip(channels) {
+            let mut pair = [[0; 2]; LANES];
+            for (pair, weights) in pair.iter_mut().zip(channels) {
                 let of_row = &weights[row * width..(row + 1) * width];
-                *pair = [of_row[x], of_row.get(x + 1).copied().unwrap_or_default()];
+                *pair = [of_row[x], of_row.get(x + 1).copied().unwrap_or(0)];
             }
             Aligned(pair)
         })
     });
-    blocks.collect()
+    Weights::Pairs(blocks.collect())
 }
 
-/// Finds the pairs of an image that are not dark, at a SIMD level.
-struct Lit<'a>(&'a [i16]);
+/// [`Weights::Quads`]; `None` if the layer is a convolution or a weight is too large.
+///
+/// - `weights`: `[C, …]`
+fn quads(kernel: &Kernel, weights: &[Vec<i16>]) -> Option<Weights> {
+    let bytes = |weights: &Vec<i16>| weights.iter().map(|&weight| weight.try_into().ok()).collect();
+    let weights: Vec<Vec<i8>> = weights.iter().map(bytes).collect::<Option<_>>()?;
+    let too_large = |two: &[i8]| two.iter().map(|weight| u16::from(weight.unsigned_abs())).sum::<u16>() > MOST_OF_TWO;
+    if !kernel.is_dense() || weights.iter().flat_map(|weights| weights.chunks(2)).any(too_large) {
+        return None;
+    }
+    let blocks = weights.chunks(HALVES * LANES).flat_map(|channels| {
+        (0..kernel.n_in()).step_by(4).map(move |first| {
+            let mut quad = [[[0; 4]; LANES]; HALVES];
+            for (quad, weights) in quad.as_flattened_mut().iter_mut().zip(channels) {
+                quad.iter_mut().zip(&weights[first..]).for_each(|(to, &weight)| *to = weight);
+            }
+            Aligned(quad)
+        })
+    });
+    Some(Weights::Quads(blocks.collect()))
+}
 
-impl WithSimd for Lit<'_> {
-    type Output = Vec<u32>;
+/// Neighbours in an image.
+trait Neighbours: Copy + PartialEq {
+    const N: usize;
+    /// - `bytes`: `N` of them, or less at the end
+    fn of(bytes: &[i16]) -> Self;
+    fn sum(self) -> i32;
+}
+
+impl Neighbours for [i16; 2] {
+    const N: usize = 2;
+    #[inline(always)]
+    fn of(bytes: &[i16]) -> Self {
+        [bytes[0], bytes.get(1).copied().unwrap_or(0)]
+    }
+    #[inline(always)]
+    fn sum(self) -> i32 {
+        self.map(i32::from).iter().sum()
+    }
+}
+
+impl Neighbours for [u8; 4] {
+    const N: usize = 4;
+    #[inline(always)]
+    fn of(bytes: &[i16]) -> Self {
+        let mut all = [0; 4];
+        for k in 0..bytes.len().min(4) {
+            all[k] = bytes[k] as u8;
+        }
+        all
+    }
+    #[inline(always)]
+    fn sum(self) -> i32 {
+        self.map(i32::from).iter().sum()
+    }
+}
+
+/// Divides an image into neighbours and finds those that are not dark, at a SIMD level.
+struct Lit<'a, G> {
+    image: &'a [i16],
+    of: PhantomData<G>,
+}
+
+impl<'a, G> Lit<'a, G> {
+    fn new(image: &'a [i16]) -> Self {
+        Self { image, of: PhantomData }
+    }
+}
+
+impl<G: Neighbours> WithSimd for Lit<'_, G> {
+    type Output = (Vec<G>, Vec<u32>);
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         const WORD: usize = u64::BITS as usize;
-        let pairs = self.0.as_chunks::<2>().0;
-        let mut lit = vec![0; pairs.len() + WORD + LANES];
+        let whole = self.image.chunks_exact(G::N);
+        let last = whole.remainder();
+        let mut groups = Vec::with_capacity(self.image.len() / G::N + 1);
+        groups.extend(whole.map(G::of));
+        if !last.is_empty() {
+            groups.push(G::of(last));
+        }
+        let mut lit = vec![0; groups.len() + WORD + LANES];
         let mut n_lit = 0;
-        for (word, pairs) in pairs.chunks(WORD).enumerate() {
+        for (word, groups) in groups.chunks(WORD).enumerate() {
             let mut bits = 0;
-            for (k, pairs) in pairs.chunks(LANES).enumerate() {
-                let mut lanes = [0; LANES];
-                for (lane, &[a, b]) in lanes.iter_mut().zip(pairs) {
-                    *lane = i32::from(a) + i32::from(b);
+            for (k, groups) in groups.chunks(LANES).enumerate() {
+                let mut sums = [0; LANES];
+                for (sum, group) in sums.iter_mut().zip(groups) {
+                    *sum = group.sum();
                 }
-                bits |= u64::from(i32::at_least(simd, &lanes, &[1; LANES])) << (k * LANES);
+                bits |= u64::from(i32::at_least(simd, &sums, &[1; LANES])) << (k * LANES);
             }
             n_lit += list_bits(simd, bits, [], WORD, [(word * WORD) as u32, 1], &mut lit[n_lit..]);
         }
         lit.truncate(n_lit);
-        lit
+        (groups, lit)
+    }
+}
+
+/// The weights of a block of `K · LANES` channels of a fully connected layer.
+trait Block<G, const K: usize>: Copy {
+    /// Adds the products of some neighbours and their weights to sums.
+    fn add<S: Simd>(self, simd: S, image: &[G], neighbours: usize, sums: &mut [[i32; LANES]; K]);
+}
+
+impl Block<[i16; 2], 1> for &[Pair] {
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S, image: &[[i16; 2]], pair: usize, [sums]: &mut [[i32; LANES]; 1]) {
+        add_products(simd, sums, &self[pair].0, image[pair]);
+    }
+}
+
+impl Block<[u8; 4], HALVES> for &[Quad] {
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S, image: &[[u8; 4]], quad: usize, sums: &mut [[i32; LANES]; HALVES]) {
+        let (Aligned(weights), bytes) = (&self[quad], image[quad]);
+        for half in 0..HALVES {
+            add_products_of_bytes(simd, &mut sums[half], &weights[half], bytes);
+        }
     }
 }
 
 /// Currents of a block of channels in a sample of a fully connected layer, at a SIMD level.
-struct OfSample<'a, N, const K: usize> {
+struct OfSample<'a, B, G, const K: usize> {
     drive: &'a ByteDrive,
-    block: usize,
-    /// Of the block.
-    pairs: &'a [Pair<N, K>],
-    image: &'a [i16],
+    idx: usize,
+    block: B,
+    image: &'a [G],
     lit: &'a [u32],
     currents: &'a mut [f32],
 }
 
-impl<N: Factor, const K: usize> WithSimd for OfSample<'_, N, K> {
+impl<B: Block<G, K>, G, const K: usize> WithSimd for OfSample<'_, B, G, K> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { drive, block, pairs, image, lit, currents } = self;
+        let Self { drive, idx, block, image, lit, currents } = self;
         let mut sums = [[0; LANES]; K];
-        let image = &image.as_chunks::<2>().0[..pairs.len()];
-        for &pair in lit {
-            let (Aligned(weights), numbers) = (&pairs[pair as usize], image[pair as usize]);
-            for k in 0..K {
-                add_products(simd, &mut sums[k], &N::widened(simd, &weights[k]), numbers);
+        // A loop that does so little is faster unrolled.
+        let (fours, rest) = lit.as_chunks::<4>();
+        for four in fours {
+            for k in 0..4 {
+                block.add(simd, image, four[k] as usize, &mut sums);
             }
         }
-        drive.round(block, &sums, currents);
+        for &neighbours in rest {
+            block.add(simd, image, neighbours as usize, &mut sums);
+        }
+        drive.round(idx, &sums, currents);
     }
 }
 
 /// Currents of a convolution in a sample, at a SIMD level.
 struct OfPositions<'a> {
     drive: &'a ByteDrive,
-    pairs: &'a [Pair<i16, 1>],
+    pairs: &'a [Pair],
     image: &'a [i16],
     currents: &'a mut [f32],
 }
@@ -283,7 +397,7 @@ impl WithSimd for OfPositions<'_> {
                 }
                 let seen = columns[0]..columns[TOGETHER - 1] + size;
                 for (block, pairs) in pairs.chunks_exact(of_block).enumerate() {
-                    let mut sums = [[[0; LANES]]; TOGETHER];
+                    let mut sums = [[0; LANES]; TOGETHER];
                     for (row_of_kernel, weights) in drive.rows.iter().zip(pairs.chunks_exact(n_pairs)) {
                         let row = row_of_kernel + row * stride;
                         if lit[row].start >= seen.end || lit[row].end <= seen.start {
@@ -295,15 +409,15 @@ impl WithSimd for OfPositions<'_> {
                         }
                         // With indices that are checked, sums would not stay in registers.
                         let [a, b, c, d] = values;
-                        for ((((Aligned([weights]), a), b), c), d) in weights.iter().zip(a).zip(b).zip(c).zip(d) {
-                            for ([sums], values) in sums.iter_mut().zip([a, b, c, d]) {
+                        for ((((Aligned(weights), a), b), c), d) in weights.iter().zip(a).zip(b).zip(c).zip(d) {
+                            for (sums, values) in sums.iter_mut().zip([a, b, c, d]) {
                                 add_products(simd, sums, weights, *values);
                             }
                         }
                     }
                     let there = currents[first * channels..].chunks_exact_mut(channels);
                     for (sums, currents) in sums.iter().zip(there) {
-                        drive.round(block, sums, currents);
+                        drive.round(block, &[*sums], currents);
                     }
                 }
             }
@@ -335,5 +449,25 @@ impl WithSimd for Bytes<'_> {
             *byte = moved.to_bits() as i16;
         }
         are_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wiring::Wiring;
+
+    #[test]
+    fn weights_are_small_where_products_of_two_with_bytes_add_up_to_16_bits() {
+        let kernel = Wiring::dense(0, [7, 1, 1], 1).kernel;
+        let most = |a: i16, b: i16| i32::from(WHITE) * (i32::from(a).abs() + i32::from(b).abs());
+        let is_byte = |weight: i16| i8::try_from(weight).is_ok();
+        for (a, b) in (-130..=130).flat_map(|a| (-130..=130).map(move |b| (a, b))) {
+            let fits = is_byte(a) && is_byte(b) && most(a, b) <= i32::from(i16::MAX);
+            for weights in [[a, b, 3, 0, 0, 0, 1], [90, 38, a, b, 0, 0, 0], [0, 0, 0, 0, -64, 64, a]] {
+                let expected = fits || weights[6] == a && is_byte(a);
+                assert_eq!(quads(&kernel, &[weights.to_vec()]).is_some(), expected, "{weights:?}");
+            }
+        }
     }
 }

@@ -127,39 +127,6 @@ impl Addend for i16 {
 // Products wrap around too.
 on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 
-/// A weight that numbers are multiplied with.
-pub(crate) trait Factor: Copy + Default {
-    fn widened<S: Simd>(simd: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES];
-}
-
-impl Factor for i16 {
-    #[inline(always)]
-    fn widened<S: Simd>(_: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES] {
-        *weights
-    }
-}
-
-impl Factor for i8 {
-    #[inline(always)]
-    fn widened<S: Simd>(simd: S, weights: &[[Self; 2]; LANES]) -> [[i16; 2]; LANES] {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = avx512(simd) {
-            return pulp::cast(simd.avx512bw._mm512_cvtepi8_epi16(pulp::cast(*weights)));
-        }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = avx2(simd) {
-            let [low, high] = pulp::cast(*weights);
-            return pulp::cast([simd.avx2._mm256_cvtepi8_epi16(low), simd.avx2._mm256_cvtepi8_epi16(high)]);
-        }
-        let _ = simd;
-        let mut wide = [[0; 2]; LANES];
-        for lane in 0..LANES {
-            wide[lane] = [weights[lane][0].into(), weights[lane][1].into()];
-        }
-        wide
-    }
-}
-
 /// Adds the products of two numbers and two weights to each sum.
 #[inline(always)]
 pub(crate) fn add_products<S: Simd>(simd: S, sums: &mut [i32; LANES], weights: &[[i16; 2]; LANES], numbers: [i16; 2]) {
@@ -183,6 +150,42 @@ pub(crate) fn add_products<S: Simd>(simd: S, sums: &mut [i32; LANES], weights: &
     for lane in 0..LANES {
         let [a, b] = weights[lane];
         sums[lane] += i32::from(a) * i32::from(numbers[0]) + i32::from(b) * i32::from(numbers[1]);
+    }
+}
+
+/// Adds the products of four bytes and four weights to each sum.
+///
+/// - `weights`: of which neither the products of the first two nor of the last two may add up to more than 16 bits
+#[inline(always)]
+pub(crate) fn add_products_of_bytes<S: Simd>(
+    simd: S,
+    sums: &mut [i32; LANES],
+    weights: &[[i8; 4]; LANES],
+    bytes: [u8; 4],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let (bytes, ones) = (pulp::cast([bytes; LANES]), pulp::cast([1_i16; 2 * LANES]));
+        let of_two = simd.avx512bw._mm512_maddubs_epi16(bytes, pulp::cast(*weights));
+        let products = simd.avx512bw._mm512_madd_epi16(of_two, ones);
+        *sums = pulp::cast(simd.avx512f._mm512_add_epi32(pulp::cast(*sums), products));
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let (bytes, ones) = (pulp::cast([bytes; 8]), pulp::cast([1_i16; 16]));
+        for (sums, weights) in sums.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0) {
+            let of_two = simd.avx2._mm256_maddubs_epi16(bytes, pulp::cast(*weights));
+            let products = simd.avx2._mm256_madd_epi16(of_two, ones);
+            *sums = pulp::cast(simd.avx2._mm256_add_epi32(pulp::cast(*sums), products));
+        }
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        for k in 0..4 {
+            sums[lane] += i32::from(weights[lane][k]) * i32::from(bytes[k]);
+        }
     }
 }
 
@@ -1021,14 +1024,26 @@ mod tests {
         }
     }
 
-    struct AddProducts<N>([i32; LANES], [[N; 2]; LANES], [i16; 2]);
+    struct AddProducts([i32; LANES], [[i16; 2]; LANES], [i16; 2]);
 
-    impl<N: Factor> WithSimd for AddProducts<N> {
+    impl WithSimd for AddProducts {
         type Output = [i32; LANES];
 
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let Self(mut sums, weights, numbers) = self;
-            add_products(simd, &mut sums, &N::widened(simd, &weights), numbers);
+            add_products(simd, &mut sums, &weights, numbers);
+            sums
+        }
+    }
+
+    struct AddProductsOfBytes([i32; LANES], [[i8; 4]; LANES], [u8; 4]);
+
+    impl WithSimd for AddProductsOfBytes {
+        type Output = [i32; LANES];
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut sums, weights, bytes) = self;
+            add_products_of_bytes(simd, &mut sums, &weights, bytes);
             sums
         }
     }
@@ -1214,22 +1229,27 @@ mod tests {
             sums in any::<[i32; LANES]>(), weights in any::<[[i16; 2]; LANES]>(), bytes in any::<[u8; 2]>(),
         ) {
             let (sums, bytes) = (sums.map(|sum| sum / 2), bytes.map(i16::from));
-            let of_bytes = weights.map(|weights| weights.map(|weight| (weight >> 8) as i8));
-            let expected = |weight: fn([i16; 2]) -> [i16; 2]| {
-                let of_lane = |lane: usize| weight(weights[lane]).map(i64::from);
-                let products = |lane| of_lane(lane)[0] * i64::from(bytes[0]) + of_lane(lane)[1] * i64::from(bytes[1]);
-                std::array::from_fn(|lane| (i64::from(sums[lane]) + products(lane)) as i32)
-            };
-            let expected = [expected(|weights| weights), expected(|weights| weights.map(|weight| weight >> 8))];
-            let found = [
-                AddProducts(sums, weights, bytes).with_simd(Scalar::new()),
-                AddProducts(sums, of_bytes, bytes).with_simd(Scalar::new()),
-            ];
-            prop_assert_eq!(found, expected);
+            let product = |lane: usize, k: usize| i64::from(weights[lane][k]) * i64::from(bytes[k]);
+            let expected = std::array::from_fn(|lane| (i64::from(sums[lane]) + product(lane, 0) + product(lane, 1)) as i32);
+            prop_assert_eq!(AddProducts(sums, weights, bytes).with_simd(Scalar::new()), expected);
             for arch in levels() {
-                let found =
-                    [arch.dispatch(AddProducts(sums, weights, bytes)), arch.dispatch(AddProducts(sums, of_bytes, bytes))];
-                prop_assert_eq!(found, expected);
+                prop_assert_eq!(arch.dispatch(AddProducts(sums, weights, bytes)), expected);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_products_of_four_bytes(
+            sums in any::<[i32; LANES]>(), weights in any::<[[i8; 4]; LANES]>(), bytes in any::<[u8; 4]>(), most in any::<bool>(),
+        ) {
+            // Of two that are as far from zero as they may be, often with the greatest byte.
+            let weights = weights.map(|of_lane| if most { of_lane.map(|weight| weight.signum() * 64) } else { of_lane.map(|weight| weight / 2) });
+            let bytes = bytes.map(|byte| if most { 255 } else { byte });
+            let sums = sums.map(|sum| sum / 2);
+            let product = |lane: usize, k: usize| i32::from(weights[lane][k]) * i32::from(bytes[k]);
+            let expected = std::array::from_fn(|lane| sums[lane] + (0..4).map(|k| product(lane, k)).sum::<i32>());
+            prop_assert_eq!(AddProductsOfBytes(sums, weights, bytes).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddProductsOfBytes(sums, weights, bytes)), expected);
             }
         }
 

@@ -287,7 +287,12 @@ fn layer_run<'a>(
     };
     let start = state.potentials.is_empty().then_some(packed.initial_potentials.as_slice());
     state.potentials.resize(packed.initial_potentials.len(), 0.0);
-    LayerRun { currents: state.drive.as_ref().unwrap_or(&packed.biases), start, potentials: &mut state.potentials, output }
+    LayerRun {
+        currents: state.drive.as_ref().unwrap_or(&packed.biases),
+        start,
+        potentials: &mut state.potentials,
+        output,
+    }
 }
 
 #[cfg(test)]

@@ -457,6 +457,7 @@ fn silent_neurons_of_other_scales_are_told_apart() {
 const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24, weight_bits: 25 };
 const INTEGERS: Precision = Precision { sum_bits: 15, ..FLOATS };
 const BYTES: Precision = Precision { weight_bits: 8, ..INTEGERS };
+const SMALL: Precision = Precision { weight_bits: 7, ..INTEGERS };
 
 #[test]
 fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_simd_level() {
@@ -516,9 +517,11 @@ fn drives_as_defined(layer: &SpikingLayer, images: &[Vec<f32>]) -> bool {
 
 #[test]
 fn pixels_that_are_bytes_are_multiplied_as_integers_and_drive_neurons_as_the_definition_says() {
-    for precision in [INTEGERS, BYTES] {
+    for precision in [INTEGERS, BYTES, SMALL] {
         for (sizes, seed) in [([70, 65], 5), ([7, 16], 6), ([1, 1], 7), ([301, 40], 8)] {
             let network = network(&sizes, seed, 0.5, precision);
+            let has_small_weights = ByteDrive::new(&network.layers()[0]).unwrap().has_small_weights();
+            assert_eq!(has_small_weights, precision == SMALL || sizes == [1, 1] && precision == BYTES, "{sizes:?}");
             for n in [1, 4, 6] {
                 assert!(drives_as_defined(&network.layers()[0], &images_of_bytes(n, sizes[0], seed, 20)));
             }
