@@ -324,13 +324,12 @@ impl SpikingKernels for PlainKernels {
     }
 }
 
-/// Every device, with its own kernels if it has any and with plain ones if not.
-fn devices_with_kernels() -> Vec<(Backend, Device, &'static dyn SpikingKernels)> {
-    let with_kernels = |(backend, device): (Backend, Device)| {
-        let kernels = spiking_kernels(&device).unwrap_or(&PlainKernels);
-        (backend, device, kernels)
-    };
-    devices().into_iter().map(with_kernels).collect()
+/// The kernels to run the device with: its own, or if it has none, none and plain ones.
+fn ways(device: &Device) -> Vec<Option<&'static dyn SpikingKernels>> {
+    match spiking_kernels(device) {
+        None => vec![None, Some(&PlainKernels)],
+        own => vec![own],
+    }
 }
 
 fn compare_with_the_definition(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSettings) {
@@ -461,12 +460,14 @@ const SMALL: Precision = Precision { weight_bits: 7, ..INTEGERS };
 
 #[test]
 fn both_engines_agree_bit_for_bit_on_every_backend_batch_size_thread_count_and_simd_level() {
-    // The dense engine computes the same on either grid.
-    let runs = [(FLOATS, &[(1, 1), (7, 2), (64, 1)][..]), (INTEGERS, &[(64, 2)]), (BYTES, &[(64, 2)])];
-    for (precision, batches) in runs {
-        agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70, batches);
+    // The dense engine computes the same on either grid; a GPU in software takes minutes for one.
+    let (all, cpu) = (devices(), devices().into_iter().filter(|(backend, _)| *backend != Backend::Wgpu).collect());
+    let runs: [(_, &Vec<_>, &[_]); 3] =
+        [(FLOATS, &all, &[(1, 1), (7, 2), (64, 1)]), (INTEGERS, &cpu, &[(64, 2)]), (BYTES, &cpu, &[(64, 2)])];
+    for (precision, devices, batches) in runs {
+        agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70, devices, batches);
         for conv in convs() {
-            agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10, batches);
+            agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10, devices, batches);
         }
     }
     for precision in [INTEGERS, BYTES] {
@@ -622,13 +623,18 @@ fn devices_with_faults_do_what_the_definition_says_and_the_same_on_every_engine(
             for settings in all_settings(16) {
                 compare_with_the_definition(&faulty, &images(1, network.n_in(), 90), &settings);
             }
-            agree_everywhere(&faulty, 5, &[(3, 2)]);
+            agree_everywhere(&faulty, 5, &devices(), &[(3, 2)]);
         }
     }
 }
 
 /// - `batches`: sizes of the dense engine's batches, and threads
-fn agree_everywhere(network: &SpikingNetwork, n_images: usize, batches: &[(usize, usize)]) {
+fn agree_everywhere(
+    network: &SpikingNetwork,
+    n_images: usize,
+    devices: &[(Backend, Device)],
+    batches: &[(usize, usize)],
+) {
     let images = images(n_images, network.n_in(), 1000);
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     for settings in all_settings(16) {
@@ -639,19 +645,22 @@ fn agree_everywhere(network: &SpikingNetwork, n_images: usize, batches: &[(usize
                 assert!(traces == expected, "{settings:?}, {n_threads} threads, {engine:?}");
             }
         }
-        for (backend, device, kernels) in devices_with_kernels() {
+        for (backend, device) in devices {
+            // Two batches and a part of one.
             let n_samples = images.len().min(9);
-            let engine = DenseEngine::with_kernels(network, &device, 4, Some(kernels));
-            let traces = engine.run(&samples(&images)[..n_samples], &settings).unwrap();
-            assert!(traces == expected[..n_samples], "{settings:?}, {backend} with {kernels:?}");
-        }
-        for (backend, device) in devices() {
-            // A GPU's batches are as good as one another, and a GPU in software takes minutes for all of them.
-            let batches = if backend == Backend::Wgpu { &batches[batches.len() - 1..] } else { batches };
+            for kernels in ways(device).into_iter().flatten() {
+                let engine = DenseEngine::with_kernels(network, device, 4, Some(kernels));
+                let traces = engine.run(&samples(&images)[..n_samples], &settings).unwrap();
+                assert!(traces == expected[..n_samples], "{settings:?}, {backend} with {kernels:?}");
+            }
+            if spiking_kernels(device).is_some() {
+                // Batches of other sizes would take a GPU in software minutes.
+                continue;
+            }
             for &(batch_size, n_threads) in batches {
                 // Batches of one take long; a few samples show as much.
                 let n_samples = if batch_size == 1 { images.len().min(5) } else { images.len() };
-                let engine = DenseEngine::new(network, &device, batch_size);
+                let engine = DenseEngine::new(network, device, batch_size);
                 let traces = pool(n_threads).install(|| engine.run(&samples(&images)[..n_samples], &settings)).unwrap();
                 assert!(
                     traces == expected[..n_samples],
@@ -675,11 +684,10 @@ proptest! {
         let settings = all_settings(n_steps)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
         for (_, device) in devices() {
-            prop_assert_eq!(&DenseEngine::new(&network, &device, 2).run(&samples(&images), &settings).unwrap(), &expected);
-        }
-        for (_, device, kernels) in devices_with_kernels() {
-            let engine = DenseEngine::with_kernels(&network, &device, 2, Some(kernels));
-            prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
+            for kernels in ways(&device) {
+                let engine = DenseEngine::with_kernels(&network, &device, 2, kernels);
+                prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
+            }
         }
     }
 
@@ -703,11 +711,10 @@ proptest! {
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
         compare_with_the_definition(&network, &images[..1], &settings);
         for (_, device) in devices() {
-            prop_assert_eq!(&DenseEngine::new(&network, &device, 2).run(&samples(&images), &settings).unwrap(), &expected);
-        }
-        for (_, device, kernels) in devices_with_kernels() {
-            let engine = DenseEngine::with_kernels(&network, &device, 2, Some(kernels));
-            prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
+            for kernels in ways(&device) {
+                let engine = DenseEngine::with_kernels(&network, &device, 2, kernels);
+                prop_assert_eq!(&engine.run(&samples(&images), &settings).unwrap(), &expected);
+            }
         }
     }
 
@@ -837,11 +844,10 @@ fn saturates(precision: Precision) {
         [vec![-limits[0][0], limits[0][1]], vec![-limits[1][0]]]
     );
     for (_, device) in devices() {
-        assert_eq!(DenseEngine::new(&network, &device, 1).run(&samples, &settings).unwrap(), trace);
-    }
-    for (_, device, kernels) in devices_with_kernels() {
-        let engine = DenseEngine::with_kernels(&network, &device, 1, Some(kernels));
-        assert_eq!(engine.run(&samples, &settings).unwrap(), trace);
+        for kernels in ways(&device) {
+            let engine = DenseEngine::with_kernels(&network, &device, 1, kernels);
+            assert_eq!(engine.run(&samples, &settings).unwrap(), trace);
+        }
     }
 }
 
@@ -861,9 +867,10 @@ fn devices_encode_to_the_bits_of_the_encoder_from_whatever_step_on() {
         for encoding in [Encoding::Poisson, Encoding::Systematic, Encoding::Regular] {
             let settings = RunSettings { encoding, seed, ..all_settings(23)[0] };
             let expected: Vec<SpikeTrain> = samples.iter().map(|sample| sample.encode(shape, &settings)).collect();
-            for (backend, device, kernels) in devices_with_kernels() {
+            for (backend, device) in devices() {
+                let kernels = ways(&device).pop().unwrap();
                 for steps_per_chunk in [1, 3, 4, 10, 23] {
-                    let engine = DenseEngine::with_kernels(&network, &device, 3, Some(kernels));
+                    let engine = DenseEngine::with_kernels(&network, &device, 3, kernels);
                     let traces = engine.run_in_chunks(&samples, &settings, steps_per_chunk);
                     for (trace, expected) in traces.iter().zip(&expected) {
                         assert!(trace.spikes[0] == *expected, "{backend}, {settings:?}, {steps_per_chunk} steps");
@@ -881,7 +888,7 @@ fn chunks_of_steps_of_any_length_give_the_same_traces() {
     for settings in all_settings(11) {
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
         for (backend, device) in devices() {
-            for kernels in [spiking_kernels(&device), Some(spiking_kernels(&device).unwrap_or(&PlainKernels))] {
+            for kernels in ways(&device) {
                 for steps_per_chunk in [1, 4, 11] {
                     let engine = DenseEngine::with_kernels(&network, &device, 3, kernels);
                     let traces = engine.run_in_chunks(&samples(&images), &settings, steps_per_chunk);
