@@ -52,18 +52,16 @@ class Row:
     """A contestant that is ready, and what was measured of it."""
 
     name: str
-    measure: Callable[[], float]
-    """Images per second."""
+    measure: Callable[[], float] | None
+    """Images per second; `None` if there is nothing to measure."""
     setting: str = ""
     accuracy: float | None = None
     rates: list[float] = field(default_factory=list)
     failed: bool = False
-    timed: bool = True
-    """Whether there is anything to measure."""
 
     def attempt(self, turn: str) -> None:
         """Measures once, unless it has failed before."""
-        if self.failed or not self.timed:
+        if self.failed or self.measure is None:
             return
         try:
             self.rates.append(self.measure())
@@ -250,7 +248,7 @@ def first_near(accuracies: Iterable[tuple[int, float]], target: float) -> tuple[
 def never_near(name: str, best: float, given: argparse.Namespace) -> Row:
     """The row of a network that no number of steps makes as good as the trained one."""
     reason = f"never within {100 * NEAR:.1f} points; the best accuracy of them"
-    return Row(f"{name}, T≤{max(given.try_steps)}", lambda: 0.0, reason, best, timed=False)
+    return Row(f"{name}, T≤{max(given.try_steps)}", None, reason, best)
 
 
 def compare(title: str, makers: list[Maker], repetitions: int) -> int:
@@ -260,7 +258,7 @@ def compare(title: str, makers: list[Maker], repetitions: int) -> int:
         try:
             rows.append(make())
         except Exception as error:  # noqa: BLE001 - one that fails is reported, the others go on
-            rows.append(Row(name, lambda: 0.0))
+            rows.append(Row(name, None))
             rows[-1].fail(error)
     for repetition in range(1, repetitions + 1):
         for row in rows:
@@ -278,7 +276,7 @@ def table(rows: list[Row]) -> str:
             lines.append(f"| {row.name} | failed | – | – | – | – |")
             continue
         accuracy = "–" if row.accuracy is None else f"{row.accuracy:.2%}"
-        if not row.timed:
+        if row.measure is None:
             lines.append(f"| {row.name} | – | – | – | {accuracy} | {row.setting} |")
             continue
         ratio = "–"
