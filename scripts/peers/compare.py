@@ -280,7 +280,7 @@ def table(rows: list[Row]) -> str:
             lines.append(f"| {row.name} | – | – | – | {accuracy} | {row.setting} |")
             continue
         ratio = "–"
-        if row is not own and own.rates:
+        if row is not own and own.rates and not own.failed:
             ratio = f"{statistics.median(mine / its for mine, its in zip(own.rates, row.rates, strict=True)):.2f}"
         median, span = f"{statistics.median(row.rates):,.1f}", f"{min(row.rates):,.1f}–{max(row.rates):,.1f}"
         lines.append(f"| {row.name} | {median} | {span} | {ratio} | {accuracy} | {row.setting or '–'} |")
