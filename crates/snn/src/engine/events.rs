@@ -767,40 +767,37 @@ impl Input {
             None => counts.copy(train),
             Some(sums) => counts.sum(simd, train, sums, other),
         }
-        let ranges = self.runs.iter().zip(&self.per_factor).zip(lists);
-        match self.factors {
+        let is_centred = match self.factors {
             Factors::Digits(n_digits) => {
                 let is_centred = self.has_long_lists && counts.centre(centred);
                 let n_planes = if is_centred { centred.n_planes() } else { counts.n_planes() };
                 assert!(n_planes <= n_digits, "{MOST}");
-                for ((runs, &per_digit), Counts { base, above, below }) in ranges {
-                    let terms = |counts| Digits { counts, pitches: [self.pitch, per_digit] };
-                    if is_centred {
-                        base.list(simd, &terms(&centred.base), runs);
-                        above.list(simd, &terms(&centred.above), runs);
-                        below.list(simd, &terms(&centred.below), runs);
-                    } else {
-                        base.clear();
-                        above.list_all(simd, &terms(counts), runs, self.segments.as_ref(), listed);
-                        below.clear();
-                    }
-                }
+                is_centred
             }
             Factors::Values(most) | Factors::OfEntries(most) => {
                 assert!(counts.are_at_most(most), "{MOST}");
-                let is_centred = self.has_long_lists && counts.centre(centred);
-                for ((runs, &per_value), Counts { base, above, below }) in ranges {
-                    let [value, zero] = if self.has_factors() { [1, 0] } else { [per_value, per_value.wrapping_neg()] };
-                    let (segments, pitches) = (self.segments.as_ref(), ValuePitches { input: self.pitch, value, zero });
-                    if is_centred {
-                        base.list_values(simd, &centred.base, pitches, runs, None, listed);
-                        above.list_values(simd, &centred.above, pitches, runs, None, listed);
-                        below.list_values(simd, &centred.below, pitches, runs, None, listed);
-                    } else {
-                        base.clear();
-                        above.list_values(simd, counts, pitches, runs, segments, listed);
-                        below.clear();
-                    }
+                self.has_long_lists && counts.centre(centred)
+            }
+        };
+        let (planes, segments) = if is_centred {
+            ([Some(&centred.base), Some(&centred.above), Some(&centred.below)], None)
+        } else {
+            ([None, Some(&*counts), None], self.segments.as_ref())
+        };
+        let pitch = self.pitch;
+        for ((runs, &per_factor), Counts { base, above, below }) in self.runs.iter().zip(&self.per_factor).zip(lists) {
+            // One call for the three: each is inlined, with all that it calls, at every SIMD level.
+            for (entries, counts) in [base, above, below].into_iter().zip(planes) {
+                let Some(counts) = counts else {
+                    entries.clear();
+                    continue;
+                };
+                if let Factors::Digits(_) = self.factors {
+                    entries.list_all(simd, &Digits { counts, pitches: [pitch, per_factor] }, runs, segments, listed);
+                } else {
+                    let [value, zero] =
+                        if self.has_factors() { [1, 0] } else { [per_factor, per_factor.wrapping_neg()] };
+                    entries.list_values(simd, counts, ValuePitches { input: pitch, value, zero }, runs, segments, listed);
                 }
             }
         }
