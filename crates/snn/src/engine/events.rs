@@ -784,8 +784,9 @@ impl Input {
         } else {
             ([None, Some(&*counts), None], self.segments.as_ref())
         };
-        let pitch = self.pitch;
         for ((runs, &per_factor), Counts { base, above, below }) in self.runs.iter().zip(&self.per_factor).zip(lists) {
+            let [value, zero] = if self.has_factors() { [1, 0] } else { [per_factor, per_factor.wrapping_neg()] };
+            let pitches = ValuePitches { input: self.pitch, value, zero };
             // One call for the three: each is inlined, with all that it calls, at every SIMD level.
             for (entries, counts) in [base, above, below].into_iter().zip(planes) {
                 let Some(counts) = counts else {
@@ -793,11 +794,10 @@ impl Input {
                     continue;
                 };
                 if let Factors::Digits(_) = self.factors {
-                    entries.list_all(simd, &Digits { counts, pitches: [pitch, per_factor] }, runs, segments, listed);
+                    let terms = Digits { counts, pitches: [self.pitch, per_factor] };
+                    entries.list_all(simd, &terms, runs, segments, listed);
                 } else {
-                    let [value, zero] =
-                        if self.has_factors() { [1, 0] } else { [per_factor, per_factor.wrapping_neg()] };
-                    entries.list_values(simd, counts, ValuePitches { input: pitch, value, zero }, runs, segments, listed);
+                    entries.list_values(simd, counts, pitches, runs, segments, listed);
                 }
             }
         }
