@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use model::Experiment;
 use model::config::{ExperimentFile, Method};
-use model::{Backend, Experiment};
-use report::record::SimulationRecord;
+use results::record::SimulationRecord;
 
 const EVERY_KIND: &str = r#"
 name = "every-kind"
@@ -114,7 +114,7 @@ fn the_dense_engine_gives_the_results_of_the_event_driven_one_on_a_trained_netwo
     let folder = convert(&keys);
     for encoding in ["simulate.encoding=poisson", "simulate.encoding=constant"] {
         let event = simulate(&[&keys[..], &[encoding]].concat(), folder.path()).run.simulation;
-        for backend in Backend::usable() {
+        for backend in ann::backend::usable() {
             let backend = format!("backend={backend}");
             let dense = [encoding, "simulate.engine=dense", "simulate.batch_size=20", &backend];
             let dense = simulate(&[&keys[..], &dense].concat(), folder.path()).run.simulation;

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use engine_event::EventEngine;
 use export::Format;
 use export::nir::Deviation;
 use model::Experiment;
 use model::config::ExperimentFile;
-use report::record::ConversionRecord;
+use results::record::ConversionRecord;
 use serde_json::Value;
-use snn::{Engine as _, EventEngine, RunSettings, Sample};
+use snn::{Engine as _, RunSettings, Sample};
 
 const TINY: &str = r#"
 name = "tiny"

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use datasets::{DatasetName, LabelledImages, Split};
+use engine_dense::DenseEngine;
 use model::Experiment;
 use model::config::ExperimentFile;
-use report::record::{SeedRecord, SimulationRecord};
+use results::record::{SeedRecord, SimulationRecord};
 use serde_json::Value;
-use snn::{DenseEngine, Engine as _, RunSettings, Sample};
+use snn::{Engine as _, RunSettings, Sample};
 
 const TINY: &str = r#"
 name = "tiny"
@@ -164,7 +165,7 @@ fn the_searched_scale_is_the_best_of_its_grid_by_its_rule() {
         let own = folder.path().join(scale.to_string());
         convert(&[method, &format!("convert.scale={scale}")], &weights, &own);
         let artefact = snn::artefact::read::<Value, Value>(&own.join("snn.safetensors")).unwrap();
-        let engine = DenseEngine::new(&artefact.network, &experiment.backend.device().unwrap(), 64);
+        let engine = DenseEngine::new(&artefact.network, &ann::device(experiment.backend).unwrap(), 64);
         let traces = engine.run(&Sample::consecutive(0, &images), &settings).unwrap();
         let rights = traces.iter().zip(selection.labels()).map(|(trace, &label)| {
             trace.decisions().into_iter().map(|decision| decision == usize::from(label)).collect::<Vec<bool>>()

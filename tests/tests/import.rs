@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use cli::{ExperimentArgs, Options};
 use convert::read_experiment;
 use model::Experiment;
-use model::cli::{ExperimentArgs, Options};
 use model::config::ModelSection;
 use serde_json::Value;
 

@@ -88,7 +88,7 @@ fn own_data_go_through_all_commands() {
     let trained = train::run(&own, folder.path(), None, train::Options::default()).unwrap();
     convert(&overrides, &trained.path, folder.path()).unwrap();
     let results = simulate(&overrides, folder.path()).unwrap().results;
-    let report::record::DatasetRecord { name, shape, n_train, n_test, .. } = results.dataset;
+    let results::record::DatasetRecord { name, shape, n_train, n_test, .. } = results.dataset;
     assert_eq!((name.as_str(), shape, n_train, n_test), ("custom", [1, 8, 8], 3823, 300));
     let accuracy = results.run.simulation.seeds[0].accuracy.last().copied();
     assert!(accuracy.is_some_and(|accuracy| accuracy > 0.9), "{accuracy:?}");

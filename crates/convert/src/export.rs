@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use export::nir::{Deviation, Graph};
 use export::{Format, Provenance, nir, plain};
 use model::Experiment;
-use report::record::ConversionRecord;
+use results::record::ConversionRecord;
 use serde_json::Value;
 use snn::RunSettings;
 

@@ -1,12 +1,6 @@
 //! Converts a trained network to a spiking network and writes `snn.safetensors`.
 //!
-//! - [`layer`]: the trained network's layers of neurons, batch norms folded
-//! - [`activation`]: its activations on calibration samples
-//! - [`threshold`]: the methods, which choose the firing thresholds λ
-//! - [`rescale`]: division by λ, and rounding to the exact grid
-//! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
-//! - [`search`]: `kappa = "auto"` and `scale = "auto"`
-//! - [`summary`]: what was done to each layer
+//! - [`activation`]: the trained network's activations on calibration samples
 //! - [`mod@export`]: the converted network in formats of others
 //!
 //! ```no_run
@@ -22,40 +16,36 @@
 //! ```
 
 pub mod activation;
-pub mod calibrate;
 pub mod export;
-pub mod layer;
-pub mod rescale;
-pub mod search;
-pub mod summary;
-pub mod threshold;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use analysis::probe::current_variance;
+use ann::network::Network;
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
+use cli::ExperimentArgs;
+pub use cli::Options;
 use datasets::{DatasetError, DatasetFacts, DatasetName, LabelledImages, Split};
+use engine_event::EventEngine;
 use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
-use model::cli::ExperimentArgs;
-pub use model::cli::Options;
 use model::config::{Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Kappa, Method, Outline, Readout, Scale};
-use model::network::Network;
-use report::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
+use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
 use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
 use snn::grid::Precision;
 use snn::network::ExactLayer;
-use snn::probe::current_variance;
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
+use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
 
-use activation::Activations;
-use calibrate::Calibration;
-use layer::{AnnLayer, Before, ann_layers};
-use search::{Knob, Tried};
-use threshold::{Choice, choose, needs_data, ratio_to_l4};
+use methods::activation::Activations;
+use methods::calibrate::{self, Calibration};
+use methods::layer::{AnnLayer, Before, ann_layers};
+use methods::search::{self, Knob, Tried};
+use methods::threshold::{Choice, ThresholdError, choose, needs_data, ratio_to_l4};
+use methods::{rescale, summary};
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,7 +130,7 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
         let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
         return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
-    let device = experiment.backend.device()?;
+    let device = ann::device(experiment.backend)?;
     let layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
     let converter =
@@ -437,7 +427,7 @@ impl Converter<'_> {
         let exact = rescale::rescale_layer(layer, before, &vec![1.0; layer.n_channels()], 0.0);
         let layer_of_inputs = SpikingLayer::round(&exact, settings.n_steps)?;
         let variance = current_variance(&layer_of_inputs, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let variance = variance.ok_or_else(|| threshold::ThresholdError::SteadyInput { layer: layer.name.clone() })?;
+        let variance = variance.ok_or_else(|| ThresholdError::SteadyInput { layer: layer.name.clone() })?;
         Ok(variance.measured.into_iter().map(f64::sqrt).collect())
     }
 }

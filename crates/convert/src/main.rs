@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::ExperimentArgs;
 use export::Format;
 use export::nir::Deviation;
-use model::cli::ExperimentArgs;
 
-/// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
-/// the time of training a convolutional network.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Convert a trained network to a spiking network and write RUNS/NAME/snn.safetensors.
 ///
@@ -36,7 +34,7 @@ struct Args {
 fn main() -> ExitCode {
     let Args { experiment: args, weights, export, allow } = Args::parse();
     if args.keys {
-        print!("{}", model::config::schema::reference());
+        print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
     let (experiment, network) = match convert::read_experiment(&args, weights.as_deref()) {
@@ -57,7 +55,7 @@ fn main() -> ExitCode {
         .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options()));
     match outcome {
         Ok(outcome) => {
-            print!("{}", report::terminal(&convert::summary::table(&outcome.conversion)));
+            print!("{}", report::terminal(&methods::summary::table(&outcome.conversion)));
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }

@@ -3,20 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use ann::network::{Network, values};
 use burn::tensor::{Tensor, TensorData};
 use model::architecture::{Conv2d, Layer, Window};
 use model::artefact::TensorF32;
 use model::config::{Method, Readout};
-use model::network::{Network, values};
 use model::population::{Pool, PoolKind};
-use model::{Architecture, Backend, LayerKind};
+use model::{Architecture, LayerKind};
 use proptest::prelude::*;
 use snn::{Connection, philox::philox};
 
-use crate::activation::Activations;
-use crate::layer::{AnnLayer, ann_layers};
-use crate::rescale::rescale;
-use crate::threshold::{Choice, choose};
+use methods::activation::Activations;
+use methods::layer::{AnnLayer, ann_layers};
+use methods::rescale::rescale;
+use methods::threshold::{Choice, choose};
 
 /// Rounding of sums of some hundred terms and products of some ten factors in f64, relative to the largest value.
 const TOLERANCE: f64 = 1e-9;
@@ -284,8 +284,8 @@ proptest! {
         let pixels: Vec<f32> = uniform(seed, 999, 144).iter().map(|x| x.abs() as f32).collect();
         let wide: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
         let expected = forward(&architecture, &tensors, &wide);
-        for backend in Backend::usable() {
-            let device = backend.device().unwrap();
+        for backend in ann::backend::usable() {
+            let device = ann::backend::device(backend).unwrap();
             let network = Network::with_tensors(&architecture, &tensors, &device);
             prop_assert_eq!(&network.tensors(), &tensors);
             let images = Tensor::from_data(TensorData::new(pixels.clone(), [1, 144]), &device);

@@ -4,6 +4,7 @@ mod networks;
 
 use std::collections::BTreeMap;
 
+use engine_event::EventEngine;
 use export::Provenance;
 use export::hdf5::{self, Dataset, Group, Item, Values};
 use export::nir::{Deviation, Graph, NirError};
@@ -11,7 +12,7 @@ use model::config::{Encoding, Readout, Reset};
 use model::population::PoolKind;
 use networks::{N_STEPS, network, uniform, windows};
 use snn::network::ExactLayer;
-use snn::{Connection, Engine as _, EventEngine, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
+use snn::{Connection, Engine as _, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
 
 fn run(reset: Reset) -> RunSettings {
     RunSettings { encoding: Encoding::Poisson, reset, readout: Readout::Potential, n_steps: N_STEPS, seed: 5 }

@@ -6,6 +6,7 @@ mod networks;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use engine_event::EventEngine;
 use export::Provenance;
 use export::plain::{self, Description, Layer, Synapses};
 use model::artefact::{self, TensorF32};
@@ -13,7 +14,7 @@ use model::config::{Encoding, Readout, Reset};
 use model::population::PoolKind;
 use networks::{N_STEPS, network, uniform, windows};
 use serde_json::Value;
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SpikeTrain, SpikingNetwork};
+use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingNetwork};
 
 struct Plain {
     net: Description,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use engine_event::EventEngine;
 use export::Provenance;
 use export::hdf5::{self, Dataset, Group, Item, Values};
 use export::nir::{Deviation, Graph};
@@ -13,7 +14,7 @@ use model::config::{Encoding, Readout, Reset};
 use serde::Deserialize;
 use serde_json::Value;
 use snn::artefact::SnnArtefact;
-use snn::{Engine as _, EventEngine, RunSettings, Sample};
+use snn::{Engine as _, RunSettings, Sample};
 
 /// Fully connected; with average pools; with a residual sum and groups. Each for both resets.
 const NETWORKS: [&str; 6] =

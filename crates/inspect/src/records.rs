@@ -4,7 +4,7 @@ use std::path::Path;
 
 use export::plain;
 use model::artefact::{self, Contents};
-use report::record::{DatasetRecord, ExperimentRecord, RunRecord};
+use results::record::{DatasetRecord, ExperimentRecord, RunRecord};
 use serde_json::{Map, Value, json};
 
 use crate::{Found, Refusal, add, configuration, range, recipe, row};

@@ -1,15 +1,12 @@
-//! What every part of Quartic shares: the experiment's configuration, the network it describes, the burn
-//! module that trains it, and the artefact that carries its weights.
+//! What every part of Quartic shares: the experiment's configuration, the network it describes, and the
+//! artefact that carries its weights.
 //!
 //! - [`config`]: one TOML file → a checked [`Experiment`]
 //! - [`architecture`]: the layers, with their shapes
 //! - [`population`]: what the layers become in the spiking network: populations and connections
-//! - [`network`]: the burn module of an architecture
 //! - [`ann`]: the trained network's artefact, `ann.safetensors`
 //! - [`artefact`]: reading and writing safetensors files safely
-//! - [`backend`]: the only place that names a concrete burn backend
-//! - [`cli`]: arguments that every command takes
-//! - [`progress`]: bars of several commands on one terminal
+//! - [`backend`]: names of the burn backends that an experiment can ask for
 //!
 //! ```
 //! use model::config::ExperimentFile;
@@ -30,17 +27,14 @@
 //! # Ok::<(), model::ConfigError>(())
 //! ```
 //!
-//! Prints progress only, and never exits.
+//! Never prints, never exits.
 
 pub mod ann;
 pub mod architecture;
 pub mod artefact;
 pub mod backend;
-pub mod cli;
 pub mod config;
-pub mod network;
 pub mod population;
-pub mod progress;
 
 pub use architecture::{Architecture, Layer, LayerKind};
 pub use backend::Backend;

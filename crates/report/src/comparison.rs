@@ -7,7 +7,7 @@
 //! beforehand, over all pairs where the leader is chosen by the same numbers. The choice of test images is not part of that.
 
 use crate::method::{Key, Method};
-use crate::statistic::{Summary, by_network, half_width, holm, p_value, summarise};
+use results::statistic::{Summary, by_network, half_width, holm, p_value, summarise};
 
 /// Outcome of comparing two methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

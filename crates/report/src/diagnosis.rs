@@ -6,7 +6,7 @@
 //! judged: black pixels are silent and white ones saturated by right, and a readout that integrates never fires.
 
 use crate::number::{fixed, percent, significant};
-use crate::record::{LayerActivity, LayerConversion, RunRecord};
+use results::record::{LayerActivity, LayerConversion, RunRecord};
 
 /// Share of (sample, neuron) pairs that fire at every step, above which saturation is flagged. A saturated neuron
 /// cannot show a larger activation at any T; percentile conversion gives up about 0.1 % on purpose, so 5 % is far
@@ -191,7 +191,7 @@ fn conversion_flags(layer: &LayerConversion) -> Vec<Flag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Charge, ConversionRecord, EnergyRecord, Range, SeedRecord, SimulationRecord};
+    use results::record::{Charge, ConversionRecord, EnergyRecord, Range, SeedRecord, SimulationRecord};
 
     fn activity() -> LayerActivity {
         LayerActivity {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn run(accuracy: f64, hidden: Vec<LayerActivity>) -> RunRecord {
-        let mut run = crate::record::RunRecord {
+        let mut run = results::record::RunRecord {
             label: "x".to_owned(),
             network: "n".to_owned(),
             conversion: ConversionRecord {

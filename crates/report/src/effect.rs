@@ -4,8 +4,8 @@
 
 use crate::comparison::units;
 use crate::method::Method;
-use crate::record::{AxisRecord, AxisRole, ExperimentRecord};
-use crate::statistic::{Summary, half_width_of, summarise};
+use results::record::{AxisRecord, AxisRole, ExperimentRecord};
+use results::statistic::{Summary, half_width_of, summarise};
 
 /// Main effect of one factor at one step: its best level against its worst.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use crate::finding::first_middle_last;
 use crate::method::{Method, checkpoints, methods};
 use crate::palette::Ink;
 use crate::panel::distinct;
-use crate::record::ExperimentRecord;
 use crate::sheet::{Figure, Group, sheet, shorten};
-use crate::statistic::half_width;
+use results::record::ExperimentRecord;
+use results::statistic::half_width;
 
 /// Height of the row of a level, in pixels.
 const ROW_HEIGHT: f64 = 19.0;

@@ -8,8 +8,8 @@ use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, last_step
 use crate::number::{accuracy_decimals, percent};
 use crate::palette::Ink;
 use crate::panel::{Panel, panels};
-use crate::record::ExperimentRecord;
 use crate::sheet::{Figure, Group, sheet};
+use results::record::ExperimentRecord;
 
 /// Height of the window of the zoomed panels below the ANN's accuracy, in percentage points: wide enough for what
 /// still counts as a loss, narrow enough to show tenths.

@@ -8,10 +8,10 @@ use crate::comparison::{Verdict, leader, leader_of, paired, verdicts};
 use crate::effect::{Effect, effects};
 use crate::method::{Method, ann_accuracies, checkpoints, kinds, methods, unit};
 use crate::number::{accuracy_decimals, count, fixed, interval, list, percent, some_of};
-use crate::record::{CellRecord, CellState, ExperimentRecord};
 use crate::severity;
-use crate::statistic::{Summary, half_width, summarise};
 use crate::table::references;
+use results::record::{CellRecord, CellState, ExperimentRecord};
+use results::statistic::{Summary, half_width, summarise};
 
 /// Losses, in percentage points, whose first step is reported.
 pub(crate) const LOSSES: [f64; 2] = [1.0, 0.5];

@@ -1,6 +1,6 @@
 //! The law: which norm of the weights the noise follows, per layer, over all networks of a conversion.
 //!
-//! Reads [`crate::record`]; gives `law.md`, its figures, and what [`crate::page`] shows of it.
+//! Reads [`results::record`]; gives `law.md`, its figures, and what [`crate::page`] shows of it.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::error::ReportError;
 use crate::method::{Key, Method, methods};
 use crate::number::{MISSING, fixed, list};
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, LayerLaw, LayerVariance, NormFit};
 use crate::sheet::{Figure, Group, sheet};
-use crate::statistic::over_networks;
 use crate::table::{Column, Table, markdown};
+use results::record::{ExperimentRecord, LayerLaw, LayerVariance, NormFit};
+use results::statistic::over_networks;
 
 /// Coefficients of variation of a single network closer than this share of the smallest are not told apart: over a few
 /// hundred neurons their own sampling error is about 1/√(2n), some 3 to 7 %.

@@ -1,7 +1,6 @@
 //! Result records as a page, figures and tables.
 //!
-//! [`record`] holds what was measured; everything else turns an [`ExperimentRecord`](record::ExperimentRecord)
-//! into something to read: one self-contained HTML page ([`html`]), figures for a README ([`figures`]), and
+//! Turns an [`ExperimentRecord`](results::record::ExperimentRecord) into something to read: one self-contained HTML page ([`html`]), figures for a README ([`figures`]), and
 //! tables for a terminal, Markdown and CSV. Every sentence that interprets is computed from the numbers.
 //! No files are written and no other part of Quartic is used.
 
@@ -22,10 +21,8 @@ mod page;
 mod palette;
 mod panel;
 pub mod points;
-pub mod record;
 mod severity;
 mod sheet;
-pub mod statistic;
 mod table;
 
 pub use error::ReportError;

@@ -2,7 +2,7 @@
 //!
 //! Rate models with every subset of three effects give each its Shapley value: what it takes away when it is added, on average
 //! over all orders of adding the three. With what conversion itself changed and what the order of spikes adds, they sum up to
-//! the loss exactly. Reads [`crate::record`]; gives `loss.md`, its figures, and what [`crate::page`] shows of it.
+//! the loss exactly. Reads [`results::record`]; gives `loss.md`, its figures, and what [`crate::page`] shows of it.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::error::ReportError;
 use crate::method::{Key, Method, checkpoints, last_step, methods};
 use crate::number::{MISSING, accuracy_decimals, fixed, list, percent};
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, LossRecord, N_MODELS};
 use crate::sheet::{Figure, Group, sheet};
-use crate::statistic::over_networks;
 use crate::table::{Column, Table, markdown};
+use results::record::{ExperimentRecord, LossRecord, N_MODELS};
+use results::statistic::over_networks;
 
 /// Bits of a model's number.
 const INPUT: usize = 1;

@@ -1,12 +1,12 @@
 //! Runs grouped into methods: what was observed for one conversion, over networks and simulation seeds.
 //!
-//! Reads [`crate::record`]; feeds the tables, the figures and [`crate::comparison`].
+//! Reads [`results::record`]; feeds the tables, the figures and [`crate::comparison`].
 
 use std::collections::HashMap;
 
 use crate::comparison::units;
-use crate::record::{AxisRole, CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
-use crate::statistic::{Summary, summarise};
+use results::record::{AxisRole, CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
+use results::statistic::{Summary, summarise};
 
 /// Which training seed (or network) and which simulation seed an observation is from; methods are compared at equal keys.
 pub(crate) type Key<'a> = (&'a str, u64);

@@ -2,7 +2,7 @@
 //!
 //! Missing and non-finite values are all written [`MISSING`], so that no page ever says `NaN`.
 
-use crate::statistic::{Summary, half_width};
+use results::statistic::{Summary, half_width};
 
 /// What stands where there is no value.
 pub(crate) const MISSING: &str = "–";

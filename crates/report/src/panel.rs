@@ -3,7 +3,7 @@
 //! Reads the sweep's combinations through [`crate::method`]; feeds [`crate::figure`] and the page.
 
 use crate::method::Method;
-use crate::record::{AxisRole, ExperimentRecord};
+use results::record::{AxisRole, ExperimentRecord};
 
 /// Curves that one panel holds at most before they are parted by the method of conversion.
 const MOST_CURVES: usize = 16;

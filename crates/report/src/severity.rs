@@ -1,6 +1,6 @@
 //! Accuracy against the severity of a fault, where runs differ by that fault alone.
 //!
-//! Reads [`crate::method`]'s labels and [`crate::record`]; gives tables, findings and figures.
+//! Reads [`crate::method`]'s labels and [`results::record`]; gives tables, findings and figures.
 
 use crate::chart::{Axis, Chart, Mark, extent};
 use crate::comparison::{leader_of, units};
@@ -8,10 +8,10 @@ use crate::error::ReportError;
 use crate::method::{Key, ann_accuracy, last_step};
 use crate::number::{MISSING, accuracy_decimals, integer, list, percent};
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, FaultsRecord, RunRecord};
 use crate::sheet::{Figure, Group, sheet};
-use crate::statistic::{Summary, half_width, summarise};
 use crate::table::{Column, Table};
+use results::record::{ExperimentRecord, FaultsRecord, RunRecord};
+use results::statistic::{Summary, half_width, summarise};
 
 /// What the label of a run without faults ends with where others have some.
 const NO_FAULTS: &str = "no faults";

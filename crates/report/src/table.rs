@@ -9,8 +9,8 @@ use crate::method::{Method, ann_accuracies, checkpoints, last_step, methods, uni
 use crate::number::{
     MISSING, accuracy_decimals, count_summary, integer, interval, number_summary, percent, percent_summary,
 };
-use crate::record::{CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
-use crate::statistic::{Summary, half_width};
+use results::record::{CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
+use results::statistic::{Summary, half_width};
 
 /// A table of text cells, each row as long as `columns`.
 #[derive(Debug, Clone, PartialEq, Eq)]

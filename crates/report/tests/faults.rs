@@ -2,8 +2,8 @@
 
 mod sample;
 
-use report::record::{ExperimentRecord, FaultsRecord, RunRecord, ScaleSearch, ScaleTrial};
 use report::{fault_figures, fault_tables, findings, html};
+use results::record::{ExperimentRecord, FaultsRecord, RunRecord, ScaleSearch, ScaleTrial};
 use sample::experiment;
 
 const NONE: FaultsRecord = FaultsRecord {

@@ -4,8 +4,8 @@ mod sample;
 
 use std::collections::HashSet;
 
-use report::record::{EpochRecord, ExperimentRecord, RunRecord};
 use report::{Figure, html, law_figures, loss_figures};
+use results::record::{EpochRecord, ExperimentRecord, RunRecord};
 use sample::experiment;
 use scraper::{Html, Selector};
 

@@ -2,8 +2,8 @@
 
 mod sample;
 
-use report::record::{ExperimentRecord, LayerLaw, LossRecord, RunRecord};
 use report::{law_figures, law_markdown, loss_figures, loss_markdown};
+use results::record::{ExperimentRecord, LayerLaw, LossRecord, RunRecord};
 use sample::experiment;
 
 /// The experiment with the runs of one method only, changed.

@@ -1,12 +1,12 @@
 //! What is said, drawn and tabulated of a made-up sweep whose means and spreads are checked by hand.
 
-use report::record::{
-    AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, ConversionRecord, DatasetRecord, EnergyRecord,
-    ExperimentRecord, RunRecord, ScaleSearch, ScaleTrial, SeedRecord, SimulationRecord, SweepRecord,
-};
 use report::{
     accuracy_table, difference_table, factor_figures, figures, findings, findings_markdown, html, interval_table,
     markdown, tidy_column_table, tidy_csv,
+};
+use results::record::{
+    AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, ConversionRecord, DatasetRecord, EnergyRecord,
+    ExperimentRecord, RunRecord, ScaleSearch, ScaleTrial, SeedRecord, SimulationRecord, SweepRecord,
 };
 use scraper::{Html, Selector};
 

@@ -1,10 +1,10 @@
 //! The tables of a small hand-made record, in every form.
 
-use report::record::{
+use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
+use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord,
     SimulationRecord, SweepRecord,
 };
-use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
 
 fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord {
     let seeds = accuracies

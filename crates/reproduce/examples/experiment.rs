@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use model::cli::Options;
+use cli::Options;
 use model::config::ExperimentFile;
 
 const CONFIG: &str = r#"

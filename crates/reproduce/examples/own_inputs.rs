@@ -2,9 +2,10 @@
 //! runs/example/snn.safetensors`
 
 use anyhow::Context as _;
+use engine_event::EventEngine;
 use model::config::{Encoding, Readout, Reset};
 use serde_json::Value;
-use snn::{Engine as _, EventEngine, RunSettings, Sample};
+use snn::{Engine as _, RunSettings, Sample};
 
 fn main() -> anyhow::Result<()> {
     let path = std::env::args().nth(1).context("name a converted network: own_inputs FILE")?;

@@ -13,7 +13,7 @@ use datasets::{DatasetName, LabelledImages, Split};
 use model::ann::AnnMetadata;
 use model::artefact::read_description;
 use model::config::{Axis, Cell, DataConfig, ExperimentFile, folder_name};
-use report::record::{
+use results::record::{
     AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, DatasetRecord, EpochRecord, ExperimentRecord, RunRecord,
     SweepRecord,
 };
@@ -112,7 +112,7 @@ fn check(file: &ExperimentFile) -> Result<()> {
         LabelledImages::load(dataset.parse()?, split, path.as_deref())?;
     }
     if file.axes.iter().all(|axis| axis.path != "backend") {
-        file.base.backend.device()?;
+        ann::device(file.base.backend)?;
     }
     Ok(())
 }

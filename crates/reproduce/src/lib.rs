@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-pub use model::cli::Options;
+pub use cli::Options;
 use model::config::ExperimentFile;
-use report::record::ExperimentRecord;
+use results::record::ExperimentRecord;
 use serde::{Deserialize, Serialize};
 
 use cells::Sweep;

@@ -277,7 +277,7 @@ impl Speeds {
         // Training does not depend on the engine.
         let engine = if kind.engine.is_empty() { "event" } else { &kind.engine };
         // A backend that is not built in is as fast as one that is, for all that can be known here.
-        let backend = kind.backend.parse::<model::Backend>().ok().filter(|backend| backend.is_built_in());
+        let backend = kind.backend.parse::<model::Backend>().ok().filter(|backend| ann::backend::is_built_in(*backend));
         let text = if kind.convolutional { CONVOLUTIONAL } else { DENSE };
         let mut overrides = vec![format!("simulate.engine={engine}")];
         overrides.extend(backend.map(|backend| format!("backend={backend}")));

@@ -4,16 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use model::cli::ExperimentArgs;
+use cli::ExperimentArgs;
 use reproduce::progress::Display;
 
 /// Notes that are printed; in a large sweep the same ones come up again and again.
 const NOTES: usize = 10;
 
-/// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
-/// the time of training a convolutional network.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Reproduce an experiment: train, convert and simulate every combination of its sweep, then report them side by side.
 ///
@@ -32,7 +30,7 @@ struct Args {
 fn main() -> ExitCode {
     let Args { experiment: args, list: listed } = Args::parse();
     if args.keys {
-        print!("{}", model::config::schema::reference());
+        print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
     if let Some(paths) = listed {

@@ -18,7 +18,7 @@ use anyhow::Result;
 use model::artefact::{remove, write_atomically};
 use model::config::ExperimentFile;
 use report::Table;
-use report::record::{CellState, ExperimentRecord};
+use results::record::{CellState, ExperimentRecord};
 
 /// Figures that are left out where there is nothing to draw.
 const OPTIONAL_FIGURES: [&str; 10] = [

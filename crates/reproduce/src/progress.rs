@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use cli::progress;
 use indicatif::{HumanDuration, ProgressBar};
-use model::progress;
 
 use crate::{Event, Failure, Stage};
 

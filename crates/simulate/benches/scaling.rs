@@ -13,14 +13,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use datasets::{DatasetName, LabelledImages, Split};
+use engine_event::EventEngine;
 use model::artefact::write_atomically;
 use model::config::{Encoding, Readout, Reset};
 use report::points::{LineFit, Panel, point_figures};
 use serde_json::Value;
-use snn::{Engine, EventEngine, RunSettings, Sample, SynapticOperations};
+use snn::{Engine, RunSettings, Sample, SynapticOperations};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Samples of a call to the engine, as the command `simulate` takes them.
 const CHUNK: usize = 256;

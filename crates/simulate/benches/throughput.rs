@@ -9,13 +9,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use datasets::{DatasetName, LabelledImages, Split};
+use engine_dense::DenseEngine;
+use engine_event::EventEngine;
 use model::Backend;
 use model::config::{Encoding, Readout, Reset};
 use serde_json::{Value, json};
-use snn::{DenseEngine, Engine, EventEngine, RunSettings, Sample, SynapticOperations};
+use snn::{Engine, RunSettings, Sample, SynapticOperations};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Samples of a call to the engine, for each thread.
 const CHUNK: usize = 64;
@@ -78,7 +80,7 @@ fn main() -> Result<()> {
     let engine: Box<dyn Engine> = match &args.backend {
         None => Box::new(EventEngine::new(&artefact.network)),
         Some(name) => {
-            let device = name.parse::<Backend>()?.device()?;
+            let device = ann::device(name.parse::<Backend>()?)?;
             Box::new(DenseEngine::new(&artefact.network, &device, args.batch_size))
         }
     };

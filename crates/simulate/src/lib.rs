@@ -1,9 +1,7 @@
 //! Runs a spiking network over T time steps, scores it and writes `results.json`.
 //!
-//! - [`score`]: accuracy, agreement, cost and activity over all samples, run to T and stopped early
-//! - [`measure`]: noise, rates and rasters of a few
-//! - [`law`]: why that noise follows one norm of the weights or another
-//! - [`decompose`]: where accuracy is lost
+//! What it measures is in the crate `analysis`.
+//!
 //! - [`record`]: spikes, rates and potentials of a few as NumPy arrays
 //!
 //! ```no_run
@@ -17,27 +15,25 @@
 //! # }
 //! ```
 
-pub mod decompose;
-pub mod law;
-pub mod measure;
 pub mod record;
-pub mod score;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ann::network::{Network, values};
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
+use cli::ExperimentArgs;
+pub use cli::Options;
 use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
+use engine_dense::DenseEngine;
+use engine_event::EventEngine;
 use indicatif::ProgressBar;
-use model::cli::ExperimentArgs;
-pub use model::cli::Options;
 use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection};
-use model::network::{Network, values};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
-use report::record::{
+use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
     SimulationRecord, SweepRecord,
 };
@@ -46,14 +42,11 @@ use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
 use snn::engine::first_largest;
 use snn::grid::Precision;
-use snn::{
-    DenseEngine, EarlyDecision, EarlyExit, Engine, EventEngine, RunSettings, Sample, SampleTrace, SpikingNetwork,
-    SynapticOperations,
-};
+use snn::{EarlyDecision, EarlyExit, Engine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
 
-use decompose::Decomposition;
-use measure::{LayerProbe, NoiseProbes, RateProbes};
-use score::{Activity, EarlyScore, Score};
+use analysis::decompose::Decomposition;
+use analysis::measure::{self, LayerProbe, NoiseProbes, RateProbes};
+use analysis::score::{Activity, EarlyScore, Score};
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,7 +132,7 @@ pub fn run(
     {
         return Ok(Outcome { path, results, notes, reused: true });
     }
-    let device = experiment.backend.device()?;
+    let device = ann::device(experiment.backend)?;
     let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
     let operations = SynapticOperations::new(&artefact.network);
     let simulation = Simulation {
@@ -559,5 +552,5 @@ fn samples_per_chunk(network: &SpikingNetwork, n_steps: usize) -> usize {
 
 fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {
     let template = "simulate {wide_bar} {percent}% {elapsed} (left {eta}) {per_sec}";
-    model::progress::bar(n_samples as u64, template, options.progress)
+    cli::progress::bar(n_samples as u64, template, options.progress)
 }

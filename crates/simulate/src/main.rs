@@ -5,14 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use model::cli::ExperimentArgs;
+use cli::ExperimentArgs;
 use model::{Experiment, artefact};
 use simulate::Options;
 
-/// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
-/// the time of training a convolutional network.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Run the spiking network RUNS/NAME/snn.safetensors; write results.json and report.html beside it.
 ///
@@ -30,7 +28,7 @@ struct Args {
 fn main() -> ExitCode {
     let Args { experiment: args, record } = Args::parse();
     if args.keys {
-        print!("{}", model::config::schema::reference());
+        print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
     let experiment = match simulate::read_experiment(&args) {

@@ -8,12 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use engine_event::EventEngine;
 use export::npy;
 use model::config::Encoding;
 use model::{Experiment, artefact};
-use report::record::ConversionRecord;
+use results::record::ConversionRecord;
 use serde_json::{Value, json};
-use snn::{Engine as _, EventEngine, RunSettings, Sample, SampleTrace, SpikeTrain, SpikingLayer};
+use snn::{Engine as _, RunSettings, Sample, SampleTrace, SpikeTrain, SpikingLayer};
 
 use crate::{check_converted, device_of, load};
 

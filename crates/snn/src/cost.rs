@@ -114,3 +114,54 @@ impl SynapticOperations {
         first.flat_map(|connection| &connection.fan_outs).map(all_spike).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::config::{Encoding, Readout, Reset};
+    use model::population::{Pool, PoolKind};
+
+    use super::*;
+    use crate::network::ExactLayer;
+    use crate::{Connection, Engine as _, Kernel, ReferenceEngine, RunSettings, Sample, Wiring};
+
+    #[test]
+    fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() {
+        // One white pixel in the corner of a 3×3 image: a 3×3 kernel reaches 4 of 9 neurons in each of 2 channels.
+        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+        let wiring = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+        let pool = |kind| vec![Pool { kind, kernel: [2; 2], stride: [1; 2] }];
+        let layer = |wiring: Wiring, weight: f64| {
+            let n_channels = wiring.kernel.channels;
+            let exact = ExactLayer {
+                name: "x".to_owned(),
+                connections: vec![Connection { weights: vec![weight; n_channels * wiring.kernel.row_len()], wiring }],
+                biases: vec![0.0; n_channels],
+                initial_potentials: vec![0.0; n_channels],
+                thresholds: vec![1.0; n_channels],
+            };
+            SpikingLayer::round(&exact, 4).unwrap()
+        };
+        let count = |kind: PoolKind| {
+            let readout = Wiring { pools: pool(kind), ..Wiring::dense(1, [2, 3, 3], 5) };
+            let readout = Wiring { kernel: Kernel::dense(2 * 2 * 2, 5), ..readout };
+            let network =
+                SpikingNetwork::new([1, 3, 3], vec![layer(wiring.clone(), 1.0), layer(readout, 1.0)]).unwrap();
+            let settings = RunSettings {
+                encoding: Encoding::Regular,
+                reset: Reset::Subtract,
+                readout: Readout::Potential,
+                n_steps: 1,
+                seed: 0,
+            };
+            let mut pixels = [0.0; 9];
+            pixels[0] = 1.0;
+            let trace = ReferenceEngine::new(&network).run(&[Sample { index: 0, pixels: &pixels }], &settings).unwrap();
+            SynapticOperations::new(&network).of(&trace[0])
+        };
+        // Each channel spikes at four places, which stand in 1, 2, 2 and 4 of the overlapping windows, 9 in all; each window has
+        // 5 outputs.
+        assert_eq!(count(PoolKind::Mean), [vec![8], vec![2 * 9 * 5], vec![0]]);
+        // 9 comparisons per channel, and one spike for each of its 4 windows.
+        assert_eq!(count(PoolKind::Max), [vec![8], vec![2 * 9 + 2 * 4 * 5], vec![0]]);
+    }
+}

@@ -68,7 +68,7 @@ pub fn encode(
 ///
 /// # Panics
 /// If a pixel is outside [0, 1].
-pub(crate) fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
+pub fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
     if let Some(pixel_idx) = pixels.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
         panic!("pixel {pixel_idx} of sample {sample} is {}, outside [0, 1]", pixels[pixel_idx]);
     }
@@ -79,7 +79,7 @@ pub(crate) fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
 /// What each pixel's sum of rates begins with, in units of 2⁻³², where spikes are spread evenly.
 ///
 /// - `n`: pixels
-pub(crate) fn phases(encoding: Encoding, seed: u64, sample: u32, n: usize) -> Vec<u64> {
+pub fn phases(encoding: Encoding, seed: u64, sample: u32, n: usize) -> Vec<u64> {
     match encoding {
         Encoding::Systematic => Arch::new().dispatch(Phases { seed, sample, n }),
         _ => vec![ONE / 2; n],

@@ -157,7 +157,7 @@ impl EarlyExit {
     pub fn decide(&self, trace: &SampleTrace, settings: &RunSettings) -> EarlyDecision {
         let inputs = self.inputs(&trace.spikes);
         let mut watch = self.watch(settings);
-        let mut steps = trace.readout.chunks_exact(trace.n_classes()).enumerate();
+        let mut steps = trace.readout.chunks_exact(trace.n_classes).enumerate();
         steps.find_map(|(step, readout)| watch.step(&inputs, step, readout)).expect("every decision is settled at T")
     }
 }

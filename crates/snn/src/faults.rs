@@ -165,7 +165,7 @@ impl SpikeLoss {
     /// - `source`: 0 for the input, then the layers in order
     /// - `sample`: index in its data set
     /// - `step`: of the run, from 0
-    pub(crate) fn loses(self, source: usize, sample: u32, neuron: usize, step: usize) -> bool {
+    pub fn loses(self, source: usize, sample: u32, neuron: usize, step: usize) -> bool {
         let counter = [neuron as u32, step as u32 / 4, sample, LOSS_STREAM + source as u32];
         u64::from(philox(self.key, counter)[step % 4]) < self.lost
     }
@@ -173,7 +173,7 @@ impl SpikeLoss {
     /// Takes the lost spikes out of a train.
     ///
     /// - `first_step`: of the run, at which the train begins
-    pub(crate) fn thin(self, train: &mut SpikeTrain, source: usize, sample: u32, first_step: usize) {
+    pub fn thin(self, train: &mut SpikeTrain, source: usize, sample: u32, first_step: usize) {
         train.retain(|step, neuron| !self.loses(source, sample, neuron, first_step + step));
     }
 }
@@ -183,7 +183,8 @@ mod tests {
     use model::config::{Encoding, Readout, Reset};
 
     use super::*;
-    use crate::engine::{Engine as _, EventEngine, RunSettings, Sample};
+    use crate::engine::{Engine as _, RunSettings, Sample};
+    use crate::reference::ReferenceEngine;
     use crate::wiring::{Kernel, Wiring};
 
     const NONE: FaultsConfig = FaultsConfig {
@@ -389,7 +390,7 @@ mod tests {
             |reset| RunSettings { encoding: Encoding::Constant, reset, readout: Readout::Spikes, n_steps: 6, seed: 0 };
         let run = |reset| {
             let sample = [Sample { index: 0, pixels: &[1.0] }];
-            EventEngine::new(&network).run(&sample, &settings(reset)).unwrap().remove(0)
+            ReferenceEngine::new(&network).run(&sample, &settings(reset)).unwrap().remove(0)
         };
         // ½ a step: 1, 1.5 fires → 0.25, 0.75, 1.25 fires → 0, 0.5, 1.
         let trace = run(Reset::Subtract);
@@ -457,7 +458,7 @@ mod tests {
             seed: 0,
         };
         let sample = [Sample { index: 0, pixels: &[1.0] }];
-        let trace = EventEngine::new(&faulty).run(&sample, &settings).unwrap().remove(0);
+        let trace = ReferenceEngine::new(&faulty).run(&sample, &settings).unwrap().remove(0);
         assert_eq!((trace.spikes[1].n_spikes_in_all(), trace.residual[0].by_neuron()[0]), (0, 0.5));
         // Its bias of ¼ alone.
         assert_eq!(trace.readout, [0.75, 1.0, 1.25, 1.5, 1.75]);

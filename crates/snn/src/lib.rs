@@ -1,18 +1,20 @@
-//! The spiking network that a trained network is converted to, and the engines that run it.
+//! The spiking network that a trained network is converted to, what runs it, and the readable engine that says what is right.
 //!
-//! - [`network`]: layers of integrate-and-fire neurons
+//! - [`network`]: layers of neurons
+//! - [`neurons`]: what a neuron does in a time step
 //! - [`wiring`]: which neurons a spike reaches
 //! - [`pool`]: pools on the way
+//! - [`places`]: neurons in the order in which a convolution reads them
+//! - [`simd`]: SIMD levels
 //! - [`cost`]: synaptic operations
 //! - [`grid`]: the exact grid that weights lie on, which makes every engine give the same spikes
 //! - [`philox`]: random numbers that depend on what they are for, not on when they are drawn
 //! - [`encoder`]: pixels to spikes or to a constant current
 //! - [`spikes`]: spike trains as bits
-//! - [`engine`]: event-driven on the CPU, and dense on any burn backend
+//! - [`engine`]: what every engine takes and gives
+//! - [`reference`]: the definition, neuron by neuron and step by step; what the fast engines are held to
 //! - [`faults`]: what neuromorphic hardware does to a network
 //! - [`exit`]: when a decision is settled before the last step
-//! - [`probe`]: statistics of inputs, currents and potentials
-//! - [`rate`]: the network with spike counts in place of spikes
 //! - [`mod@norm`]: norms of weight vectors
 //! - [`artefact`]: the file `snn.safetensors`
 //!
@@ -24,7 +26,7 @@
 //! ```
 //! use model::config::{Encoding, Readout, Reset};
 //! use snn::network::ExactLayer;
-//! use snn::{Connection, Engine, EventEngine, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
+//! use snn::{Connection, Engine, ReferenceEngine, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
 //!
 //! // Two inputs onto one neuron that starts half-way to its threshold, and a readout of it.
 //! let layer = |name: &str, wiring: Wiring, weights: Vec<f64>, start: f64| {
@@ -50,7 +52,7 @@
 //!     n_steps: 4,
 //!     seed: 0,
 //! };
-//! let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0, 0.0] }], &settings)?[0];
+//! let trace = &ReferenceEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0, 0.0] }], &settings)?[0];
 //! assert_eq!((0..4).map(|step| trace.spikes[1].get(step, 0)).collect::<Vec<_>>(), [true, false, true, false]);
 //! assert_eq!(trace.readout, [2.0, 2.0, 4.0, 4.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -62,30 +64,28 @@
 
 pub mod artefact;
 pub mod cost;
-mod drive;
 pub mod encoder;
 pub mod engine;
 pub mod exit;
 pub mod faults;
 pub mod grid;
 pub mod network;
+pub mod neurons;
 pub mod norm;
 pub mod philox;
-mod pixels;
-mod places;
-mod planes;
+pub mod places;
 pub mod pool;
-pub mod probe;
-pub mod rate;
-mod simd;
+pub mod reference;
+pub mod simd;
 pub mod spikes;
 pub mod wiring;
 
 pub use cost::SynapticOperations;
-pub use engine::{DenseEngine, Engine, EngineError, EventEngine, RunSettings, Sample, SampleTrace};
+pub use engine::{Engine, EngineError, RunSettings, Sample, SampleTrace};
 pub use exit::{EarlyDecision, EarlyExit};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
 pub use places::Potentials;
+pub use reference::ReferenceEngine;
 pub use spikes::SpikeTrain;
 pub use wiring::{Connection, Kernel, Wiring};

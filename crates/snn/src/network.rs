@@ -5,7 +5,6 @@
 
 use thiserror::Error;
 
-use crate::drive::Drive;
 use crate::faults::SpikeLoss;
 use crate::grid::{Grid, Precision};
 use crate::wiring::Connection;
@@ -124,7 +123,7 @@ impl SpikingLayer {
     /// The same for neurons that fire at other potentials than λ.
     ///
     /// - `firing_thresholds`: `[n_out]`, in thresholds λ, each > 0; rounded to the grid of their channel
-    pub(crate) fn round_with(
+    pub fn round_with(
         layer: &ExactLayer,
         firing_thresholds: Option<&[f64]>,
         precision: Precision,
@@ -322,7 +321,7 @@ impl SpikingLayer {
     /// # Panics
     /// If a pixel is missing, left over or outside [0, 1].
     pub fn drive(&self, pixels: &[f32]) -> Vec<f32> {
-        Drive::of_pixels(self).map_or_else(|| self.for_neurons(&self.biases), |drive| drive.of_neurons(pixels))
+        crate::reference::drive(self, pixels)
     }
 }
 
@@ -417,7 +416,7 @@ impl SpikingNetwork {
     }
 
     /// The same network, losing spikes on their way.
-    pub(crate) fn with_spike_loss(self, spike_loss: Option<SpikeLoss>) -> Self {
+    pub fn with_spike_loss(self, spike_loss: Option<SpikeLoss>) -> Self {
         Self { spike_loss, ..self }
     }
 

@@ -26,7 +26,7 @@ pub fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
 
 /// The same for several counters at once: each word of all of them side by side.
 #[inline(always)]
-pub(crate) fn philox_lanes<const N: usize>(seed: u64, counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
+pub fn philox_lanes<const N: usize>(seed: u64, counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
     // A word stands in the lower half of a lane of 64 bits, which its product fills; the upper half of any other is ignored.
     let mut x = [[0; N]; 4];
     for word in 0..4 {
@@ -40,7 +40,7 @@ pub(crate) fn philox_lanes<const N: usize>(seed: u64, counters: [[u32; N]; 4]) -
 /// The same for many calls with counters whose second word alone changes from call to call, and whose first word alone from lane to
 /// lane: what the first two rounds do with the others is done once.
 #[derive(Debug)]
-pub(crate) struct Series<const N: usize> {
+pub struct Series<const N: usize> {
     seed: u64,
     /// Of all lanes after the first round, without the counter's second word: the first word.
     first_word: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Series<const N: usize> {
 impl<const N: usize> Series<N> {
     /// - `first`, `third`, `fourth`: words of the counters
     #[inline(always)]
-    pub(crate) fn new(seed: u64, first: &[u32; N], third: u32, fourth: u32) -> Self {
+    pub fn new(seed: u64, first: &[u32; N], third: u32, fourth: u32) -> Self {
         let keys = [key(seed, 0), key(seed, 1)];
         let high = u64::from(MULTIPLIERS[1]) * u64::from(third);
         let mut words = [[0; N]; 3];
@@ -67,7 +67,7 @@ impl<const N: usize> Series<N> {
 
     /// - `second`: word of all counters
     #[inline(always)]
-    pub(crate) fn at(&self, second: u32) -> [[u32; N]; 4] {
+    pub fn at(&self, second: u32) -> [[u32; N]; 4] {
         let low = u64::from(MULTIPLIERS[0]) * ((self.first_word ^ u64::from(second)) & LOWER);
         let mut x = [self.words[0], self.words[1], self.words[2], [low; N]];
         for lane in 0..N {

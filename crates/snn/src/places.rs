@@ -12,12 +12,13 @@ pub struct Potentials {
 
 impl Potentials {
     /// - `by_place`: what lies behind the last place is left out
-    pub(crate) fn of_places(shape: [usize; 3], mut by_place: Vec<f32>) -> Self {
+    pub fn of_places(shape: [usize; 3], mut by_place: Vec<f32>) -> Self {
         by_place.truncate(shape.iter().product());
         Self { shape, by_place }
     }
 
-    pub(crate) fn of_neurons(shape: [usize; 3], potentials: &[f32]) -> Self {
+    /// Of potentials in the order of neurons, `[C, H, W]`.
+    pub fn of_neurons(shape: [usize; 3], potentials: &[f32]) -> Self {
         Self { shape, by_place: by_place(shape, potentials) }
     }
 
@@ -28,12 +29,12 @@ impl Potentials {
 }
 
 /// Values by place, out of values by neuron.
-pub(crate) fn by_place<T: Copy>(shape: [usize; 3], by_neuron: &[T]) -> Vec<T> {
+pub fn by_place<T: Copy>(shape: [usize; 3], by_neuron: &[T]) -> Vec<T> {
     transposed(by_neuron, [shape[0], shape[1] * shape[2]])
 }
 
 /// Values by neuron, out of values by place; those behind the last place are left out.
-pub(crate) fn by_neuron<T: Copy>(shape: [usize; 3], by_place: &[T]) -> Vec<T> {
+pub fn by_neuron<T: Copy>(shape: [usize; 3], by_place: &[T]) -> Vec<T> {
     let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
     transposed(&by_place[..channels * n_positions], [n_positions, channels])
 }

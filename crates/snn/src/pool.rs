@@ -63,7 +63,7 @@ impl Windows {
     /// The largest value of each window; 0 where none is above.
     ///
     /// - `values`: of the inputs
-    pub(crate) fn largest(&self, values: &[f64]) -> Vec<f64> {
+    pub fn largest(&self, values: &[f64]) -> Vec<f64> {
         let mut largest = vec![0.0; self.output.iter().product()];
         for (input, &value) in values.iter().enumerate() {
             for &window in self.of(input) {
@@ -82,7 +82,7 @@ impl Windows {
 
 /// Spikes so far at a max pool.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MaxPoolState {
+pub struct MaxPoolState {
     /// Of each input.
     counts: Vec<u32>,
     /// Of each window, the largest.
@@ -125,7 +125,7 @@ pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
 }
 
 /// The windows of each of a wiring's max pools, in order.
-pub(crate) fn max_pools(wiring: &Wiring) -> Vec<Windows> {
+pub fn max_pools(wiring: &Wiring) -> Vec<Windows> {
     let mut shape = wiring.source_shape;
     let windows = wiring.max_pools().map(|pool| {
         let windows = Windows::new(shape, std::iter::once(pool));
@@ -138,7 +138,7 @@ pub(crate) fn max_pools(wiring: &Wiring) -> Vec<Windows> {
 /// The spikes behind max pools of a train that follows what they have seen; `None` if there are none.
 ///
 /// - `states`: one per pool, or none before the first step
-pub(crate) fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, train: &SpikeTrain) -> Option<SpikeTrain> {
+pub fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, train: &SpikeTrain) -> Option<SpikeTrain> {
     states.resize_with(pools.len(), MaxPoolState::default);
     let pools = pools.iter().zip(states);
     pools.fold(None, |passed, (windows, state)| Some(state.pass(windows, passed.as_ref().unwrap_or(train))))
@@ -148,7 +148,7 @@ pub(crate) fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, trai
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pooling {
     /// One per max pool, in order.
-    pub(crate) max: Vec<Windows>,
+    pub max: Vec<Windows>,
     sum: Option<Windows>,
 }
 

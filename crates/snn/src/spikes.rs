@@ -55,7 +55,8 @@ impl SpikeTrain {
         if n_positions == 1 { neuron } else { neuron % n_positions * self.shape[0] + neuron / n_positions }
     }
 
-    pub(crate) fn words_per_step(&self) -> usize {
+    /// Words of 64 bits that the spikes of a step take.
+    pub fn words_per_step(&self) -> usize {
         self.n_neurons().div_ceil(WORD)
     }
 
@@ -67,7 +68,7 @@ impl SpikeTrain {
 
     /// The bits of a step (from 0), by place.
     #[inline]
-    pub(crate) fn words(&self, step: usize) -> &[u64] {
+    pub fn words(&self, step: usize) -> &[u64] {
         &self.words[step * self.pitch()..][..self.words_per_step()]
     }
 
@@ -82,13 +83,13 @@ impl SpikeTrain {
 
     /// Adds the spikes at up to 64 places from `first` on, bit k for place `first + k`, at a step from 0.
     #[inline]
-    pub(crate) fn add_bits(&mut self, step: usize, first: usize, bits: u64) {
+    pub fn add_bits(&mut self, step: usize, first: usize, bits: u64) {
         let pitch = self.pitch();
         add_bits(&mut self.words[step * pitch..][..pitch], first, bits);
     }
 
     /// All words of all steps, and how many lie from a step to the next.
-    pub(crate) fn words_mut(&mut self) -> (&mut [u64], usize) {
+    pub fn words_mut(&mut self) -> (&mut [u64], usize) {
         let pitch = self.pitch();
         (&mut self.words, pitch)
     }
@@ -96,7 +97,7 @@ impl SpikeTrain {
     /// Adds the spikes of a step, from 0.
     ///
     /// - `fired`: `[N]`, other than zero where a neuron spikes
-    pub(crate) fn add_row(&mut self, step: usize, fired: &[f32]) {
+    pub fn add_row(&mut self, step: usize, fired: &[f32]) {
         let in_order = self.n_positions() == 1;
         for (chunk_idx, chunk) in fired.chunks(WORD).enumerate() {
             let first = chunk_idx * WORD;
@@ -120,7 +121,7 @@ impl SpikeTrain {
     }
 
     /// Keeps the spikes that a step and a neuron, both from 0, say are to be kept.
-    pub(crate) fn retain(&mut self, keeps: impl Fn(usize, usize) -> bool) {
+    pub fn retain(&mut self, keeps: impl Fn(usize, usize) -> bool) {
         let pitch = self.pitch();
         let (channels, n_positions) = (self.shape[0], self.n_positions());
         for (word_idx, word) in self.words.iter_mut().enumerate() {
@@ -145,12 +146,12 @@ impl SpikeTrain {
     }
 
     /// Whether there is no spike at all.
-    pub(crate) fn is_silent(&self) -> bool {
+    pub fn is_silent(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
     }
 
     /// The places that spike at a step, ascending.
-    pub(crate) fn places(&self, step: usize) -> impl Iterator<Item = usize> {
+    pub fn places(&self, step: usize) -> impl Iterator<Item = usize> {
         self.words(step).iter().enumerate().flat_map(|(word_idx, &word)| {
             let mut rest = word;
             std::iter::from_fn(move || {
@@ -181,7 +182,7 @@ impl SpikeTrain {
     }
 
     /// Appends the steps of another train of the same shape.
-    pub(crate) fn append(&mut self, later: &Self) {
+    pub fn append(&mut self, later: &Self) {
         assert_eq!(self.shape, later.shape, "trains of one layer");
         self.words.extend_from_slice(&later.words);
         self.n_steps += later.n_steps;
@@ -227,7 +228,7 @@ impl SpikeTrain {
 
 /// Sets up to 64 bits from `first` on.
 #[inline]
-pub(crate) fn add_bits(words: &mut [u64], first: usize, bits: u64) {
+pub fn add_bits(words: &mut [u64], first: usize, bits: u64) {
     let (word, shift) = (first / WORD, first % WORD);
     words[word] |= bits << shift;
     // What does not fit into the word, if anything.
@@ -240,7 +241,7 @@ pub(crate) fn add_bits(words: &mut [u64], first: usize, bits: u64) {
 /// Up to 64 bits from `first` on; what lies behind `n` of them means nothing.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "part of the loops that make lists")]
-pub(crate) fn word_from(words: &[u64], first: usize, n: usize) -> u64 {
+pub fn word_from(words: &[u64], first: usize, n: usize) -> u64 {
     let (word, shift) = (first / WORD, first % WORD);
     let bits = words[word] >> shift;
     if shift + n > WORD { bits | words[word + 1] << (WORD - shift) } else { bits }
@@ -248,7 +249,7 @@ pub(crate) fn word_from(words: &[u64], first: usize, n: usize) -> u64 {
 
 /// Up to 64 bits from `first` on.
 #[cfg(test)]
-pub(crate) fn bits_of(words: &[u64], first: usize, n: usize) -> u64 {
+pub fn bits_of(words: &[u64], first: usize, n: usize) -> u64 {
     (0..n).fold(0, |bits, i| bits | (words[(first + i) / WORD] >> ((first + i) % WORD) & 1) << i)
 }
 

@@ -104,7 +104,7 @@ impl Kernel {
     /// Row or column of the output that an input's row or column reaches by the kernel's; `None` if there is none.
     ///
     /// - `n_out`: rows or columns of the output
-    pub(crate) fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
+    pub fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
         let shifted = (input + self.padding).checked_sub(kernel)?;
         Some(shifted / self.stride).filter(|&out| shifted.is_multiple_of(self.stride) && out < n_out)
     }

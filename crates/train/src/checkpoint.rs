@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ann::network::Network;
 use anyhow::{Context as _, Result};
 use burn::module::Module as _;
 use burn::optim::ModuleOptimizer;
 use model::artefact::{self, Contents};
-use model::network::Network;
-use report::record::EpochRecord;
+use results::record::EpochRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -144,15 +144,15 @@ mod tests {
     use burn::optim::momentum::MomentumConfig;
     use burn::optim::{GradientsParams, SgdConfig};
     use burn::tensor::{Device, Tensor};
+    use model::Architecture;
     use model::config::ExperimentFile;
-    use model::{Architecture, Backend};
     use serde_json::json;
 
     use super::*;
     use crate::fit::turn;
 
     fn device() -> Device {
-        Backend::built_in()[0].device().unwrap()
+        ann::device(ann::backend::built_in()[0]).unwrap()
     }
 
     fn architecture() -> Architecture {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ann::network::{Network, values};
 use anyhow::{Result, bail};
 use burn::module::Module as _;
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
@@ -13,12 +14,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use datasets::LabelledImages;
 use model::Experiment;
 use model::config::TrainConfig;
-use model::network::{Network, values};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use report::record::EpochRecord;
+use results::record::EpochRecord;
 use serde_json::Value;
 
 use crate::checkpoint::{self, Progress};
@@ -333,7 +333,7 @@ mod tests {
 
     fn fit_in_new_folder(experiment: &Experiment, data: &Data) -> Result<Fitted> {
         let folder = tempfile::tempdir().unwrap();
-        let device = experiment.backend.device().unwrap();
+        let device = ann::device(experiment.backend).unwrap();
         fit(experiment, data, &device, folder.path(), &Value::Null, Options::default())
     }
 
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn every_step_is_the_textbook_s() {
         let data = five();
-        for backend in Backend::usable() {
+        for backend in ann::backend::usable() {
             let mut ends: Vec<Parameters> = Vec::new();
             for keys in [
                 &[][..],
@@ -403,7 +403,7 @@ mod tests {
                 let experiment = experiment(backend, keys);
                 let initial = {
                     let _turn = turn();
-                    parameters(&initial_network(&experiment, &backend.device().unwrap()))
+                    parameters(&initial_network(&experiment, &ann::backend::device(backend).unwrap()))
                 };
                 let found = parameters(&fit_in_new_folder(&experiment, &data).unwrap().network);
                 let expected = textbook(&experiment, &data.train, &initial);
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn divergence_is_an_error_that_names_the_keys_to_lower() {
-        for backend in Backend::usable() {
+        for backend in ann::backend::usable() {
             // Each step multiplies the weights by 1 − 100·1.
             let experiment =
                 experiment(backend, &["train.sgd.learning_rate=100", "train.sgd.weight_decay=1", "train.epochs=20"]);
@@ -443,8 +443,8 @@ mod tests {
 
     #[test]
     fn weights_spoilt_by_the_last_step_are_divergence_too() {
-        let experiment = experiment(Backend::built_in()[0], &[]);
-        let device = experiment.backend.device().unwrap();
+        let experiment = experiment(ann::backend::built_in()[0], &[]);
+        let device = ann::device(experiment.backend).unwrap();
         let _turn = turn();
         let mut tensors = initial_network(&experiment, &device).tensors();
         let check = |tensors: &_| {

@@ -28,11 +28,11 @@ pub mod schedule;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+pub use cli::Options;
 use datasets::{DatasetName, LabelledImages, Split};
-use model::ann::{self, AnnMetadata, FILE_NAME};
-pub use model::cli::Options;
+use model::ann::{AnnArtefact, AnnMetadata, FILE_NAME, FORMAT};
 use model::{Experiment, artefact};
-use report::record::EpochRecord;
+use results::record::EpochRecord;
 use serde_json::{Value, json};
 
 /// A trained network on disk.
@@ -59,7 +59,7 @@ pub struct Outcome {
 /// the folder cannot be written to.
 pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let device = experiment.backend.device()?;
+    let device = ann::device(experiment.backend)?;
     let data = Data::load(experiment)?;
     let recipe = recipe(experiment, &data);
     if !options.force
@@ -77,7 +77,7 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
     }
     let fitted = fit::fit(experiment, &data, &device, folder, &recipe, options)?;
     let metadata = AnnMetadata {
-        format: ann::FORMAT,
+        format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
         recipe,
         config: experiment.to_toml(),
@@ -143,7 +143,7 @@ pub fn seems_trained(experiment: &Experiment, folder: &Path) -> bool {
 fn recipe_without_data(experiment: &Experiment) -> Value {
     let mut recipe =
         experiment.excerpt(&["seed", "backend", "data.dataset", "data.validation_samples", "model", "train"]);
-    recipe["format"] = json!(ann::FORMAT);
+    recipe["format"] = json!(FORMAT);
     recipe
 }
 
@@ -156,7 +156,7 @@ fn recipe(experiment: &Experiment, data: &Data) -> Value {
 
 /// The network in `path`, if it is whole and its recipe is the wanted one.
 fn reusable(experiment: &Experiment, path: &Path, recipe: &Value) -> Option<Outcome> {
-    let artefact = ann::AnnArtefact::read(path, &experiment.architecture).ok()?;
+    let artefact = AnnArtefact::read(path, &experiment.architecture).ok()?;
     let metadata = artefact.metadata.filter(|metadata| metadata.recipe == *recipe)?;
     let history = serde_json::from_value(metadata.history.clone()).ok()?;
     Some(Outcome { path: path.to_owned(), checksum: artefact.checksum, metadata, history, reused: true })
@@ -184,7 +184,6 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use model::Backend;
     use model::config::ExperimentFile;
 
     use super::*;
@@ -232,13 +231,13 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_file_every_time_and_another_seed_another_network() {
-        for backend in Backend::usable() {
+        for backend in ann::backend::usable() {
             let backend = format!("backend={backend}");
             let train = |seed: &str| {
                 let folder = tempfile::tempdir().unwrap();
                 let keys = [backend.as_str(), seed, "data.validation_samples=400", "train.patience=1"];
                 let outcome = run_in(folder.path(), &keys);
-                let network = ann::AnnArtefact::read(&outcome.path, &experiment(&keys).architecture).unwrap();
+                let network = AnnArtefact::read(&outcome.path, &experiment(&keys).architecture).unwrap();
                 assert_eq!(network.checksum, outcome.checksum);
                 (outcome.checksum, network.tensors)
             };

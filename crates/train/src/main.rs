@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use model::cli::ExperimentArgs;
+use cli::ExperimentArgs;
 
-/// The system's allocator gives large tensors back at once and has their pages cleared again for the next one: a third of
-/// the time of training a convolutional network.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 /// Train the non-spiking network of an experiment and write RUNS/NAME/ann.safetensors.
 ///
@@ -23,7 +21,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse().experiment;
     if args.keys {
-        print!("{}", model::config::schema::reference());
+        print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
     let experiment = match args.read_base() {

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use cli::progress;
 use indicatif::{HumanCount, HumanDuration, ProgressBar};
-use model::progress;
-use report::record::EpochRecord;
+use results::record::EpochRecord;
 
 /// Shows how far training is; shows nothing unless it is asked to.
 pub struct Display {

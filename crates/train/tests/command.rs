@@ -124,7 +124,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_killed_training_ends_in_the_same_file_as_one_that_was_not() {
-    for backend in [Backend::Flex, Backend::Ndarray].into_iter().filter(|backend| backend.is_built_in()) {
+    for backend in [Backend::Flex, Backend::Ndarray].into_iter().filter(|backend| ann::backend::is_built_in(*backend)) {
         let arguments = ["digits.toml", "--backend", backend.name()];
         let whole = Workplace::new(CONFIG);
         let output = whole.run(&arguments);
@@ -200,7 +200,7 @@ fn failures_say_what_is_wrong_and_exit_with_their_kind() {
             "training diverged: ",
         ),
     ];
-    if !Backend::Wgpu.is_built_in() {
+    if !ann::backend::is_built_in(Backend::Wgpu) {
         cases.push((vec!["digits.toml", "--backend", "wgpu"], 1, "rebuild with `--features wgpu`"));
     }
     for (arguments, code, message) in cases {

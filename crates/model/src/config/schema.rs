@@ -543,7 +543,7 @@ impl Kind {
 }
 
 /// The reference of every key, for `--keys`.
-pub fn reference() -> String {
+pub fn reference(built_in: &[Backend]) -> String {
     let mut text = String::from("Keys of an experiment file (--set KEY=VALUE overrides any of them)\n");
     let mut section = "";
     for key in KEYS {
@@ -580,7 +580,7 @@ pub fn reference() -> String {
          A table may have a `label`, which names it; a network without one is called by its architecture.\n    \
          `reproduce` runs every combination and reports them side by side.\n",
     );
-    let built_in: Vec<_> = Backend::built_in().iter().map(ToString::to_string).collect();
+    let built_in: Vec<_> = built_in.iter().map(ToString::to_string).collect();
     _ = writeln!(text, "\nBackends built in: {}", built_in.join(", "));
     text
 }

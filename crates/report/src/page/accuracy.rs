@@ -12,9 +12,9 @@ use crate::method::{Method, checkpoints, kinds};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
 use crate::panel::{Group, panels};
-use crate::record::ExperimentRecord;
-use crate::statistic::summarise;
 use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
+use results::record::ExperimentRecord;
+use results::statistic::summarise;
 
 /// Methods of a ranking.
 const RANKED: usize = 8;

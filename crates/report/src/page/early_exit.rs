@@ -10,9 +10,9 @@ use crate::method::{Method, last_step};
 use crate::number::{fixed, percent, significant};
 use crate::palette::Ink;
 use crate::panel::Panel;
-use crate::record::ExperimentRecord;
-use crate::statistic::Summary;
 use crate::table::early_exit_table;
+use results::record::ExperimentRecord;
+use results::statistic::Summary;
 
 /// Radius of the ring at a method's mean number of steps, in pixels.
 const RING: f64 = 6.0;

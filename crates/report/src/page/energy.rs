@@ -11,9 +11,9 @@ use crate::number::{
     MISSING, accuracy_decimals, energy, fixed, list, percent_summary, significant, significant_or_missing,
 };
 use crate::palette::Ink;
-use crate::record::{EnergyRecord, ExperimentRecord};
-use crate::statistic::{Summary, summarise};
 use crate::table::{Column, Table};
+use results::record::{EnergyRecord, ExperimentRecord};
+use results::statistic::{Summary, summarise};
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     if !methods.iter().any(|m| spent(m, m.steps()).is_some_and(|s| s.mean > 0.0)) {

@@ -7,7 +7,7 @@ use crate::chart::swatch;
 use crate::error::ReportError;
 use crate::factor::{MainEffects, main_effects};
 use crate::method::Method;
-use crate::record::ExperimentRecord;
+use results::record::ExperimentRecord;
 
 /// Natural width of the chart, in pixels.
 const WIDTH: u32 = 860;

@@ -7,9 +7,9 @@ use crate::chart::{Chart, line_swatch, swatch};
 use crate::error::ReportError;
 use crate::number::MISSING;
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, FaultsRecord};
 use crate::severity::{all_faults, fault_tables, labels, sweeps};
 use crate::table::{Column, Table};
+use results::record::{ExperimentRecord, FaultsRecord};
 
 pub(super) fn section(record: &ExperimentRecord) -> Result<Option<Section>, ReportError> {
     let all = all_faults(record);

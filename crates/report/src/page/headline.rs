@@ -8,8 +8,8 @@ use crate::comparison::leader;
 use crate::finding::{LOSSES, MANY_METHODS, failures, how_judged, n_named};
 use crate::method::{Method, ann_accuracies, ann_accuracy, checkpoints, kinds, last_step};
 use crate::number::{MISSING, accuracy_decimals, fixed, integer, percent, percent_summary, some_of};
-use crate::record::ExperimentRecord;
 use crate::table::{Column, Table};
+use results::record::ExperimentRecord;
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Markup {
     let decimals = accuracy_decimals(record.dataset.n_test);

@@ -7,7 +7,7 @@ use crate::chart::swatch;
 use crate::error::ReportError;
 use crate::law::{charts, correlation_table, layer_names, reason_table, sentences, variation_table};
 use crate::method::Method;
-use crate::record::ExperimentRecord;
+use results::record::ExperimentRecord;
 
 pub(super) fn section(_: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     let names = layer_names(methods);

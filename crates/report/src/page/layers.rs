@@ -8,8 +8,8 @@ use crate::diagnosis::{Flag, flags, limits, verdict};
 use crate::error::ReportError;
 use crate::method::Method;
 use crate::number::{MISSING, count, fixed_or_missing, grid_step, integer, percent, significant};
-use crate::record::{LayerActivity, Range, RunRecord};
 use crate::table::{Column, Table};
+use results::record::{LayerActivity, Range, RunRecord};
 
 /// Height of a method's row in the charts, in pixels: its marker and some air.
 const ROW_HEIGHT: usize = 8;

@@ -8,7 +8,7 @@ use crate::error::ReportError;
 use crate::loss::{charts, legend, sentences, tables};
 use crate::method::Method;
 use crate::palette::Ink;
-use crate::record::ExperimentRecord;
+use results::record::ExperimentRecord;
 
 pub(super) fn section(record: &ExperimentRecord, methods: &[Method<'_>]) -> Result<Option<Section>, ReportError> {
     let tables = tables(record, methods);

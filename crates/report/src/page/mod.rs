@@ -27,8 +27,8 @@ use crate::error::ReportError;
 use crate::finding::{MANY_METHODS, mean_accuracy};
 use crate::method::{Method, checkpoints, methods};
 use crate::palette::{DARK_COLOURS, Ink, LIGHT_COLOURS, page_rules};
-use crate::record::ExperimentRecord;
 use crate::table::{Align, Table, references};
+use results::record::ExperimentRecord;
 
 /// Layout and typography; colours come from [`crate::palette`].
 const STYLE: &str = include_str!("page.css");

@@ -7,8 +7,8 @@ use maud::html;
 use super::{Section, table};
 use crate::method::methods;
 use crate::number::{MISSING, accuracy_decimals, fixed, integer, list, percent};
-use crate::record::{ConversionRecord, ExperimentRecord, RunRecord};
 use crate::table::{Column, Table};
+use results::record::{ConversionRecord, ExperimentRecord, RunRecord};
 
 pub(super) fn section(record: &ExperimentRecord) -> Section {
     let mut seeds: Vec<u64> = record.runs.iter().flat_map(|r| r.simulation.seeds.iter().map(|s| s.seed)).collect();

@@ -11,8 +11,8 @@ use crate::error::ReportError;
 use crate::method::{Method, last_step};
 use crate::number::{MISSING, integer, list};
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, LayerRaster, RunRecord, SampleRaster};
 use crate::table::{Column, Table};
+use results::record::{ExperimentRecord, LayerRaster, RunRecord, SampleRaster};
 
 /// Samples shown.
 const MAX_SAMPLES: usize = 4;

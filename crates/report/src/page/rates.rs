@@ -8,9 +8,9 @@ use crate::error::ReportError;
 use crate::method::Method;
 use crate::number::fixed;
 use crate::palette::Ink;
-use crate::record::{RateMatch, RunRecord};
-use crate::statistic::correlation;
 use crate::table::{Column, Table};
+use results::record::{RateMatch, RunRecord};
+use results::statistic::correlation;
 
 /// Points drawn per panel.
 const MAX_POINTS: usize = 400;

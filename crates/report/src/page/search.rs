@@ -8,8 +8,8 @@ use crate::error::ReportError;
 use crate::method::Method;
 use crate::number::{MISSING, fixed, percent, significant};
 use crate::palette::Ink;
-use crate::record::RunRecord;
 use crate::table::{Column, Table};
+use results::record::RunRecord;
 
 /// Loss against the best trial, in percentage points, within which a trial counts as about as good.
 const PLATEAU_POINTS: f64 = 0.5;

@@ -7,8 +7,8 @@ use crate::chart::{Axis, Chart, Mark, line_swatch};
 use crate::error::ReportError;
 use crate::number::{MISSING, fixed_or_missing, percent, significant};
 use crate::palette::Ink;
-use crate::record::{AnnRecord, EpochRecord, ExperimentRecord};
 use crate::table::{Column, Table};
+use results::record::{AnnRecord, EpochRecord, ExperimentRecord};
 
 /// Dash pattern of validation curves.
 const VALIDATION_DASH: usize = 1;

@@ -7,7 +7,7 @@ use crate::chart::{Axis, Chart, Mark, line_swatch};
 use crate::error::ReportError;
 use crate::method::Method;
 use crate::palette::Ink;
-use crate::record::{ExperimentRecord, LayerVariance};
+use results::record::{ExperimentRecord, LayerVariance};
 
 /// Points drawn per panel; more only thicken the cloud.
 const MAX_POINTS: usize = 500;

@@ -1,7 +1,7 @@
 //! A made-up experiment of realistic size and shape, for looking at and testing the page. No number in it was
 //! measured.
 
-use report::record::{
+use results::record::{
     Angle, AnnRecord, Charge, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, EpochRecord,
     ExperimentRecord, Fit, KappaTrial, LayerActivity, LayerConversion, LayerLaw, LayerRaster, LayerVariance,
     LossRecord, NeuronVariance, NormFit, PotentialLaw, Range, RateMatch, RunRecord, SampleRaster, SeedRecord,

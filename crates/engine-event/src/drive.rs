@@ -1,0 +1,249 @@
+//! Weighted sums of real numbers: the current of a constant input, which is the same at every step, and whatever else is
+//! not a spike.
+
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::pixels::ByteDrive;
+use snn::network::SpikingLayer;
+use snn::places::by_neuron;
+use snn::pool::Pooling;
+use snn::wiring::{Connection, Kernel};
+
+/// Samples whose pixels are multiplied with the weights together.
+const DRIVEN: usize = 4;
+
+/// A layer's weights of pixels, packed to be multiplied.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    shape: [usize; 3],
+    /// `[C]`
+    biases: Vec<f64>,
+    /// Steps of the channels' grids, `[C]`: powers of two.
+    steps: Vec<f64>,
+    /// Steps in a threshold, which divide as exactly, and faster.
+    units: Vec<f64>,
+    connections: Vec<Weighted>,
+    /// For pixels that are bytes, if the weights are suited.
+    of_bytes: Option<ByteDrive>,
+}
+
+/// The weights of one connection, packed to be multiplied with numbers behind its max pools, if it has any.
+#[derive(Debug, Clone)]
+pub struct Weighted {
+    kernel: Kernel,
+    pooling: Pooling,
+    n_inputs: usize,
+    /// `[C_in, k, k, C_out/groups]`
+    weights: Vec<f32>,
+}
+
+/// [`Weighted::add_inputs`] at a SIMD level: a closure would be compiled for none.
+struct AddInputs<'a, const B: usize> {
+    weighted: &'a Weighted,
+    inputs: &'a [Vec<f64>; B],
+    channels: usize,
+    sums: [&'a mut [f64]; B],
+}
+
+impl<const B: usize> WithSimd for AddInputs<'_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.weighted.add_inputs(self.inputs, self.channels, self.sums);
+    }
+}
+
+/// [`Drive::round`] at a SIMD level.
+struct Round<'a> {
+    drive: &'a Drive,
+    sums: &'a [f64],
+    rounded: &'a mut [f32],
+}
+
+impl WithSimd for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.drive.round(self.sums, self.rounded);
+    }
+}
+
+impl Drive {
+    /// `None` if no pixels reach the layer.
+    pub fn of_pixels(layer: &SpikingLayer) -> Option<Self> {
+        let of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == 0);
+        let connections: Vec<Weighted> = of_pixels.map(Weighted::new).collect();
+        (!connections.is_empty()).then(|| Self {
+            shape: layer.shape(),
+            biases: layer.biases().iter().map(|&bias| f64::from(bias)).collect(),
+            steps: layer.grids().iter().map(|grid| grid.step()).collect(),
+            units: layer.grids().iter().map(|grid| grid.step().recip()).collect(),
+            connections,
+            of_bytes: ByteDrive::new(layer),
+        })
+    }
+
+    /// [`SpikingLayer::drive`].
+    pub fn of_neurons(&self, pixels: &[f32]) -> Vec<f32> {
+        by_neuron(self.shape, &self.currents(&[pixels], 0)[0])
+    }
+
+    /// [`SpikingLayer::drive`] of each sample, by place.
+    ///
+    /// - `samples`: their pixels
+    /// - `n_behind`: zeros behind the last place
+    pub fn currents(&self, samples: &[&[f32]], n_behind: usize) -> Vec<Vec<f32>> {
+        let of_bytes = self.of_bytes.as_ref().and_then(|drive| drive.currents(samples, n_behind));
+        of_bytes.unwrap_or_else(|| {
+            let (groups, rest) = samples.as_chunks::<DRIVEN>();
+            let groups = groups.iter().flat_map(|&samples| self.currents_of(samples, n_behind));
+            groups.chain(rest.iter().flat_map(|&pixels| self.currents_of([pixels], n_behind))).collect()
+        })
+    }
+
+    fn currents_of<const B: usize>(&self, pixels: [&[f32]; B], n_behind: usize) -> [Vec<f32>; B] {
+        let wide = pixels.map(|pixels| {
+            assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
+            pixels.iter().map(|&pixel| f64::from(pixel)).collect::<Vec<f64>>()
+        });
+        let mut sums = [(); B].map(|()| vec![0.0; self.shape.iter().product()]);
+        for connection in &self.connections {
+            connection.add(wide.each_ref().map(Vec::as_slice), self.shape[0], sums.each_mut().map(Vec::as_mut_slice));
+        }
+        sums.map(|sums| {
+            let mut rounded = vec![0.0; sums.len() + n_behind];
+            Arch::new().dispatch(Round { drive: self, sums: &sums, rounded: &mut rounded });
+            rounded
+        })
+    }
+
+    /// Adds the biases and rounds as [`snn::grid::Grid::round`] does.
+    #[inline(always)]
+    fn round(&self, sums: &[f64], rounded: &mut [f32]) {
+        let channels = self.biases.len();
+        for (sums, rounded) in sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels)) {
+            let scales = self.units.iter().zip(&self.steps);
+            for (((rounded, sum), bias), (units, step)) in rounded.iter_mut().zip(sums).zip(&self.biases).zip(scales) {
+                *rounded = (((sum + bias) * units).round_ties_even() * step) as f32;
+            }
+        }
+    }
+}
+
+impl Weighted {
+    /// Packs the weights of a connection.
+    pub fn new(connection: &Connection<f32>) -> Self {
+        let (wiring, kernel) = (&connection.wiring, connection.wiring.kernel);
+        let pooling = Pooling::new(wiring);
+        let Kernel { groups, size, channels, .. } = kernel;
+        let (in_per_group, out_per_group) = (kernel.input[0] / groups, channels / groups);
+        let mut weights = Vec::with_capacity(connection.weights.len());
+        for channel in 0..kernel.input[0] {
+            let (group, in_group) = (channel / in_per_group, channel % in_per_group);
+            for at in 0..size * size {
+                let outputs = group * out_per_group..(group + 1) * out_per_group;
+                weights.extend(outputs.map(|out| connection.row(out)[in_group * size * size + at]));
+            }
+        }
+        Self { kernel, pooling, n_inputs: wiring.source_shape.iter().product(), weights }
+    }
+
+    /// Adds the weighted sums of the source's values in `B` samples, which are at least 0, to sums by place, each neuron's inputs in
+    /// order.
+    ///
+    /// - `values`: of the source's neurons; a max pool takes the largest of its window
+    /// - `channels`: of the sums
+    pub fn add<const B: usize>(&self, values: [&[f64]; B], channels: usize, sums: [&mut [f64]; B]) {
+        let inputs = values.map(|values| {
+            assert_eq!(values.len(), self.n_inputs, "one value per input");
+            let pooled =
+                self.pooling.max.iter().fold(None::<Vec<f64>>, |pooled, windows| {
+                    Some(windows.largest(pooled.as_deref().unwrap_or(values)))
+                });
+            let mut inputs = vec![0.0; self.kernel.n_in()];
+            for (idx, &value) in pooled.as_deref().unwrap_or(values).iter().enumerate() {
+                self.pooling.for_each_input(idx, |input| inputs[input] += value);
+            }
+            inputs
+        });
+        Arch::new().dispatch(AddInputs { weighted: self, inputs: &inputs, channels, sums });
+    }
+
+    #[inline(always)]
+    fn add_inputs<const B: usize>(&self, inputs: &[Vec<f64>; B], channels: usize, mut sums: [&mut [f64]; B]) {
+        let Kernel { input: [c_in, height, width], size, stride, padding, groups, .. } = self.kernel;
+        let [_, out_height, out_width] = self.kernel.output();
+        let (in_per_group, out_per_group) = (c_in / groups, channels / groups);
+        let reached =
+            |out: usize, kernel: usize, n: usize| (out * stride + kernel).checked_sub(padding).filter(|&at| at < n);
+        let mut taps = Vec::with_capacity(in_per_group * size * size);
+        for position in 0..groups * out_height * out_width {
+            let (group, row, column) =
+                (position / (out_height * out_width), position / out_width % out_height, position % out_width);
+            taps.clear();
+            for channel in group * in_per_group..(group + 1) * in_per_group {
+                for ky in 0..size {
+                    let Some(y) = reached(row, ky, height) else { continue };
+                    for kx in 0..size {
+                        let Some(x) = reached(column, kx, width) else { continue };
+                        let mut values = [0.0; B];
+                        for (value, inputs) in values.iter_mut().zip(inputs) {
+                            *value = inputs[(channel * height + y) * width + x];
+                        }
+                        if values != [0.0; B] {
+                            taps.push((((channel * size + ky) * size + kx) * out_per_group, values));
+                        }
+                    }
+                }
+            }
+            let mut sums = sums.each_mut().map(|sums| {
+                &mut sums[(row * out_width + column) * channels + group * out_per_group..][..out_per_group]
+            });
+            let mut first = 0;
+            while first < out_per_group {
+                first += match out_per_group - first {
+                    8.. => self.add_taps::<8, B>(&taps, first, &mut sums),
+                    _ => self.add_taps::<1, B>(&taps, first, &mut sums),
+                };
+            }
+        }
+    }
+
+    /// Adds weighted inputs to `N` sums of each sample, which stay in registers, and returns `N`.
+    ///
+    /// - `taps`: where the weights of each input begin, and its values
+    /// - `first`: of the sums
+    #[inline(always)]
+    fn add_taps<const N: usize, const B: usize>(
+        &self,
+        taps: &[(usize, [f64; B])],
+        first: usize,
+        sums: &mut [&mut [f64]; B],
+    ) -> usize {
+        let mut changed = [[0.0; N]; B];
+        for (changed, sums) in changed.iter_mut().zip(&*sums) {
+            changed.copy_from_slice(&sums[first..first + N]);
+        }
+        for (weights, values) in taps {
+            let weights = self.weights[weights + first..].first_chunk::<N>().expect("a weight for each sum");
+            let mut wide = [0.0; N];
+            for lane in 0..N {
+                wide[lane] = f64::from(weights[lane]);
+            }
+            for sample in 0..B {
+                for lane in 0..N {
+                    changed[sample][lane] += wide[lane] * values[sample];
+                }
+            }
+        }
+        for (changed, sums) in changed.iter().zip(sums) {
+            sums[first..first + N].copy_from_slice(changed);
+        }
+        N
+    }
+}

@@ -1,0 +1,327 @@
+//! Neurons that integrate their currents and fire.
+//!
+//! Currents come site by site from [`crate::gather`]. Where weights are integers, potentials are too, in steps of each neuron's grid,
+//! which is exact: so is a conversion to 32-bit floats, in thresholds, and back. For a few steps at a time they are kept in 16 bits,
+//! twice as many side by side, where the level has no faster way; it is found out when they do not fit.
+
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use std::ops::Range;
+
+use model::config::Reset;
+use pulp::Simd;
+
+use crate::gather::{Consumer, NARROW, Scale, SumsOf, Visit, WIDE, Weight};
+use crate::simd::{Aligned, LANES, Potential, SHORT};
+use snn::engine::Neurons;
+use snn::network::SpikingLayer;
+use snn::places::by_place;
+use snn::spikes::{SpikeTrain, add_bits};
+
+/// Some steps of one layer of one sample.
+#[derive(Debug)]
+pub(super) struct LayerRun<'a> {
+    /// Added at each step, by place.
+    pub(super) currents: &'a [f32],
+    /// Before these steps, by place; none if they are those of `potentials`.
+    pub(super) start: Option<&'a [f32]>,
+    /// Of the last step so far, by place.
+    pub(super) potentials: &'a mut [f32],
+    pub(super) output: Output,
+}
+
+#[derive(Debug)]
+pub(super) enum Output {
+    Spikes(SpikeTrain),
+    /// After each step, `[T, n_out]`, by place.
+    Potentials(Vec<f32>),
+}
+
+/// Values by place, with as many behind the last place as a site may hold; what lies there starts at zero and gets no current.
+pub(super) fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {
+    by_place.resize(by_place.len() + WIDE, value);
+    by_place
+}
+
+/// Turns a layer's currents into spikes or potentials.
+pub(super) struct Firing<'a> {
+    runs: Vec<LayerRun<'a>>,
+    n_steps: usize,
+    /// By place; `None` where all are 1.
+    thresholds: Option<Vec<f32>>,
+    /// By place.
+    limits: Option<Vec<f32>>,
+    fires: Option<Reset>,
+    n_out: usize,
+}
+
+impl<'a> Firing<'a> {
+    pub(super) fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun<'a>>, n_steps: usize) -> Self {
+        let of = |values: &Option<Vec<f32>>, behind: f32| {
+            values.as_ref().map(|values| with_room(by_place(layer.shape(), values), behind))
+        };
+        Self {
+            runs,
+            n_steps,
+            thresholds: of(&neurons.thresholds, 1.0),
+            limits: of(&neurons.limits, f32::INFINITY),
+            fires: neurons.fires,
+            n_out: layer.n_out(),
+        }
+    }
+
+    /// One per run.
+    pub(super) fn into_outputs(self) -> Vec<Output> {
+        self.runs.into_iter().map(|run| run.output).collect()
+    }
+
+    fn site<N: Weight, const W: usize>(&mut self) -> Site<'_, 'a, N, W> {
+        Site {
+            spikes: vec![0; self.n_steps],
+            firing: self,
+            sample: 0,
+            places: 0..0,
+            potentials: Aligned([N::Potential::ZERO; W]),
+            thresholds: Aligned([N::Potential::ZERO; W]),
+            limits: Aligned([N::Potential::ZERO; W]),
+            silent: Silent {
+                start: [N::Potential::ZERO; W],
+                currents: [N::ZERO; W],
+                thresholds: [N::Potential::ZERO; W],
+                end: [N::Potential::ZERO; W],
+                spikes: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Visit for Firing<'_> {
+    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE> {
+        self.site()
+    }
+
+    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW> {
+        self.site()
+    }
+}
+
+/// The neurons of one site of one sample; potentials, thresholds and limits on the scale of its weights.
+struct Site<'a, 'b, N: Weight, const W: usize> {
+    firing: &'a mut Firing<'b>,
+    sample: usize,
+    places: Range<usize>,
+    potentials: Aligned<[N::Potential; W]>,
+    thresholds: Aligned<[N::Potential; W]>,
+    /// Mean nothing where there are none.
+    limits: Aligned<[N::Potential; W]>,
+    /// Bit k for neuron k, of each step.
+    spikes: Vec<u64>,
+    /// The last one at which nothing arrived.
+    silent: Silent<N, W>,
+}
+
+/// What a site does at which nothing arrives. At the dark border of an image, many do the same.
+struct Silent<N: Weight, const W: usize> {
+    /// Potentials before the first step; of the site that is run until it ends.
+    start: [N::Potential; W],
+    /// Added at every step.
+    currents: [N; W],
+    /// They tell scales apart, on which the same integers are other potentials.
+    thresholds: [N::Potential; W],
+    /// Potentials after the last step.
+    end: [N::Potential; W],
+    /// Empty before there is one.
+    spikes: Vec<u64>,
+}
+
+/// Steps from which on it pays to make potentials short.
+const FEW: usize = 4;
+
+/// Values by place hold as many as a site from each place on.
+const ROOM: &str = "room behind the last place";
+
+/// Values by place, from a site's first place on, on the scale of its weights.
+#[inline(always)]
+fn on_scale<N: Weight, const W: usize>(values: &[f32], scale: &Scale<W>) -> [N::Potential; W] {
+    let values: &[f32; W] = values.first_chunk().expect(ROOM);
+    let mut scaled = [N::Potential::ZERO; W];
+    for lane in 0..W {
+        scaled[lane] = N::Potential::of_thresholds(values[lane], scale.units[lane]);
+    }
+    scaled
+}
+
+/// Adds currents to potentials and lowers what is at least its threshold by it. Bit k is 1 where that is potential k.
+#[inline(always)]
+fn integrate<S: Simd, N: Weight, const W: usize>(
+    simd: S,
+    potentials: &mut [N::Potential; W],
+    thresholds: &[N::Potential; W],
+    currents: &[N; W],
+) -> u64 {
+    let mut bits = 0;
+    let lanes = potentials.as_chunks_mut::<LANES>().0.iter_mut().zip(currents.as_chunks::<LANES>().0);
+    for (k, ((u, currents), thresholds)) in lanes.zip(thresholds.as_chunks::<LANES>().0).enumerate() {
+        N::add_to(simd, u, currents);
+        bits |= u64::from(N::Potential::lower(simd, u, thresholds)) << (LANES * k);
+    }
+    bits
+}
+
+impl<N: Weight, const W: usize> Site<'_, '_, N, W> {
+    /// Bit k for neuron k.
+    ///
+    /// - `reset`: the potential and the threshold of a neuron that fires to what is left of the potential
+    #[inline(always)]
+    fn fire<S: Simd>(
+        &mut self,
+        simd: S,
+        currents: &Aligned<[N; W]>,
+        reset: impl Fn(N::Potential, N::Potential) -> N::Potential,
+    ) -> u64 {
+        let mut u = Aligned([N::Potential::ZERO; W]);
+        let Aligned(u) = &mut u;
+        for lane in 0..W {
+            u[lane] = self.potentials.0[lane] + currents.0[lane].widened();
+        }
+        let thresholds = &self.thresholds.0;
+        let mut bits = 0;
+        let lanes = u.as_chunks::<LANES>().0.iter().zip(thresholds.as_chunks::<LANES>().0);
+        for (k, (u, thresholds)) in lanes.enumerate() {
+            bits |= u64::from(N::Potential::at_least(simd, u, thresholds)) << (LANES * k);
+        }
+        for lane in 0..W {
+            let fired = u[lane] >= thresholds[lane];
+            self.potentials.0[lane] = if fired { reset(u[lane], thresholds[lane]) } else { u[lane] };
+        }
+        if self.firing.limits.is_some() {
+            for lane in 0..W {
+                self.potentials.0[lane] = self.potentials.0[lane].within(self.limits.0[lane]);
+            }
+        }
+        bits
+    }
+}
+
+impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
+    #[inline(always)]
+    fn begin(&mut self, sample: usize, places: Range<usize>, scale: &Scale<W>) -> [N; W] {
+        let run = &self.firing.runs[sample];
+        let first = places.start;
+        self.potentials.0 = on_scale::<N, W>(&run.start.unwrap_or(run.potentials)[first..], scale);
+        if let Some(thresholds) = &self.firing.thresholds {
+            self.thresholds.0 = on_scale::<N, W>(&thresholds[first..], scale);
+        } else {
+            for lane in 0..W {
+                self.thresholds.0[lane] = N::Potential::of_thresholds(1.0, scale.units[lane]);
+            }
+        }
+        if let Some(limits) = &self.firing.limits {
+            self.limits.0 = on_scale::<N, W>(&limits[first..], scale);
+        }
+        let steady: &[f32; W] = run.currents[first..].first_chunk().expect(ROOM);
+        let mut currents = [N::ZERO; W];
+        for lane in 0..W {
+            currents[lane] = N::of_thresholds(steady[lane], scale.units[lane]);
+        }
+        (self.sample, self.places) = (sample, places);
+        currents
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[N; W]>, scale: &Scale<W>) {
+        let bits = match self.firing.fires {
+            Some(Reset::Subtract) => self.fire(simd, currents, |u, threshold| u - threshold),
+            Some(Reset::Zero) => self.fire(simd, currents, |_, _| N::Potential::ZERO),
+            None => {
+                self.fire(simd, currents, |u, _| u);
+                0
+            }
+        };
+        self.spikes[step] = bits;
+        let (first, n) = (self.places.start, self.places.len());
+        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
+            let to = steps[step * self.firing.n_out + first..][..n].iter_mut();
+            for ((to, potential), step) in to.zip(self.potentials.0).zip(scale.steps) {
+                *to = potential.in_thresholds(step);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
+        let Firing { fires, limits, .. } = self.firing;
+        if *fires != Some(Reset::Subtract) || limits.is_some() {
+            return self.step_by_step(simd, n_steps, scale, sums);
+        }
+        // The same, in registers throughout.
+        let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
+        if n_steps >= FEW && sums.are_at_hand() && N::fires_short::<S, W>(simd) {
+            let mut currents = [[N::ZERO; W]; SHORT];
+            for (chunk, spikes) in self.spikes.chunks_mut(SHORT).enumerate() {
+                let currents = &mut currents[..spikes.len()];
+                if chunk == 0 || !sums.are_steady() {
+                    for (step, currents) in currents.iter_mut().enumerate() {
+                        *currents = sums.at(simd, SHORT * chunk + step);
+                    }
+                }
+                if !N::fire_short(simd, &mut potentials, &thresholds, currents, spikes) {
+                    for (currents, spikes) in currents.iter().zip(spikes) {
+                        *spikes = integrate(simd, &mut potentials, &thresholds, currents);
+                    }
+                }
+            }
+        } else {
+            for (step, spikes) in self.spikes.iter_mut().enumerate() {
+                *spikes = integrate(simd, &mut potentials, &thresholds, &sums.at::<S>(simd, step));
+            }
+        }
+        self.potentials.0 = potentials;
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, currents: &[N; W]) -> bool {
+        // Thresholds and limits may differ from site to site, and potentials are written step by step.
+        if self.firing.thresholds.is_some() || self.firing.limits.is_some() || self.firing.fires.is_none() {
+            return false;
+        }
+        let Silent { start, currents: before, thresholds, end, spikes } = &mut self.silent;
+        let is_same =
+            self.potentials.0 == *start && currents == before && self.thresholds.0 == *thresholds && !spikes.is_empty();
+        (*start, *before, *thresholds) = (self.potentials.0, *currents, self.thresholds.0);
+        if is_same {
+            self.potentials.0 = *end;
+            self.spikes.copy_from_slice(spikes);
+        }
+        is_same
+    }
+
+    #[inline(always)]
+    fn end(&mut self, is_silent: bool, scale: &Scale<W>) {
+        if is_silent {
+            self.silent.end = self.potentials.0;
+            self.silent.spikes.clone_from(&self.spikes);
+        }
+        let (first, n) = (self.places.start, self.places.len());
+        let run = &mut self.firing.runs[self.sample];
+        let to = &mut run.potentials[self.places.clone()];
+        if let Some(to) = to.as_mut_array::<W>() {
+            for lane in 0..W {
+                to[lane] = self.potentials.0[lane].in_thresholds(scale.steps[lane]);
+            }
+        } else {
+            for ((to, potential), step) in to.iter_mut().zip(self.potentials.0).zip(scale.steps) {
+                *to = potential.in_thresholds(step);
+            }
+        }
+        if let Output::Spikes(train) = &mut run.output {
+            let (words, pitch) = train.words_mut();
+            // What lies behind the site's neurons may fire, but is not there.
+            let there = u64::MAX >> (64 - n);
+            for (words, bits) in words.chunks_exact_mut(pitch).zip(&self.spikes) {
+                add_bits(words, first, bits & there);
+            }
+        }
+    }
+}

@@ -1,0 +1,1281 @@
+//! What the compiler makes of no loop: the few operations that are written for a SIMD level of their own.
+//!
+//! Each has a portable form, which every other level uses; all give the same bits.
+
+#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+#![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
+
+use pulp::Simd;
+#[cfg(target_arch = "x86_64")]
+use snn::simd::{avx2, avx512, halves};
+
+pub(crate) use snn::simd::LANES;
+
+/// Values that no register straddles lines of the cache for.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
+/// Whether the level compares into masks.
+#[inline(always)]
+fn has_masks<S: Simd>(simd: S) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return avx512(simd).is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = simd;
+        false
+    }
+}
+
+/// Values that are added up row by row.
+pub(crate) trait Addend: Copy {
+    /// Wraps around where it is too large.
+    fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
+    /// Wraps around where it is too small.
+    fn subtract<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]);
+    /// A row times a factor.
+    fn times<S: Simd, const L: usize>(simd: S, row: &[Self; L], factor: u32) -> [Self; L];
+}
+
+// In registers as wide as the level has: for sums of two rows, the compiler takes narrow ones.
+impl Addend for f32 {
+    #[inline(always)]
+    fn add<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+        let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
+        for (sum, row) in sums.iter_mut().zip(row) {
+            *sum = simd.add_f32s(*sum, *row);
+        }
+        for (sum, row) in rest.iter_mut().zip(rest_of_row) {
+            *sum += row;
+        }
+    }
+
+    #[inline(always)]
+    fn subtract<S: Simd, const L: usize>(simd: S, sums: &mut [Self; L], row: &[Self; L]) {
+        let ((sums, rest), (row, rest_of_row)) = (S::as_mut_simd_f32s(sums), S::as_simd_f32s(row));
+        for (sum, row) in sums.iter_mut().zip(row) {
+            *sum = simd.sub_f32s(*sum, *row);
+        }
+        for (sum, row) in rest.iter_mut().zip(rest_of_row) {
+            *sum -= row;
+        }
+    }
+
+    #[inline(always)]
+    fn times<S: Simd, const L: usize>(_: S, row: &[Self; L], factor: u32) -> [Self; L] {
+        let (mut product, factor) = (*row, factor as Self);
+        for value in &mut product {
+            *value *= factor;
+        }
+        product
+    }
+}
+
+macro_rules! on_integers {
+    ($name:ident, $avx512:ident, $avx2:ident, $portable:ident) => {
+        #[inline(always)]
+        fn $name<S: Simd, const L: usize>(simd: S, sums: &mut [i16; L], row: &[i16; L]) {
+            #[cfg(target_arch = "x86_64")]
+            if let (Some(simd), true) = (avx512(simd), L.is_multiple_of(32)) {
+                for (sums, row) in sums.as_chunks_mut::<32>().0.iter_mut().zip(row.as_chunks::<32>().0) {
+                    *sums = pulp::cast(simd.avx512bw.$avx512(pulp::cast(*sums), pulp::cast(*row)));
+                }
+                return;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(16)) {
+                for (sums, row) in sums.as_chunks_mut::<16>().0.iter_mut().zip(row.as_chunks::<16>().0) {
+                    *sums = pulp::cast(simd.avx2.$avx2(pulp::cast(*sums), pulp::cast(*row)));
+                }
+                return;
+            }
+            let _ = simd;
+            for lane in 0..L {
+                sums[lane] = sums[lane].$portable(row[lane]);
+            }
+        }
+    };
+}
+
+impl Addend for i16 {
+    on_integers!(add, _mm512_add_epi16, _mm256_add_epi16, wrapping_add);
+    on_integers!(subtract, _mm512_sub_epi16, _mm256_sub_epi16, wrapping_sub);
+
+    #[inline(always)]
+    fn times<S: Simd, const L: usize>(simd: S, row: &[Self; L], factor: u32) -> [Self; L] {
+        let mut product = *row;
+        multiply(simd, &mut product, &[factor as Self; L]);
+        product
+    }
+}
+
+// Products wrap around too.
+on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
+
+/// Adds the products of two numbers and two weights to each sum.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd>(simd: S, sums: &mut [i32; LANES], weights: &[[i16; 2]; LANES], numbers: [i16; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let numbers = pulp::cast([numbers; LANES]);
+        let products = simd.avx512bw._mm512_madd_epi16(pulp::cast(*weights), numbers);
+        *sums = pulp::cast(simd.avx512f._mm512_add_epi32(pulp::cast(*sums), products));
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let numbers = pulp::cast([numbers; 8]);
+        for (sums, weights) in sums.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0) {
+            let products = simd.avx2._mm256_madd_epi16(pulp::cast(*weights), numbers);
+            *sums = pulp::cast(simd.avx2._mm256_add_epi32(pulp::cast(*sums), products));
+        }
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        let [a, b] = weights[lane];
+        sums[lane] += i32::from(a) * i32::from(numbers[0]) + i32::from(b) * i32::from(numbers[1]);
+    }
+}
+
+/// Adds the products of four bytes and four weights to each sum.
+///
+/// - `weights`: of which neither the products of the first two nor of the last two may add up to more than 16 bits
+#[inline(always)]
+pub(crate) fn add_products_of_bytes<S: Simd>(
+    simd: S,
+    sums: &mut [i32; LANES],
+    weights: &[[i8; 4]; LANES],
+    bytes: [u8; 4],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let (bytes, ones) = (pulp::cast([bytes; LANES]), pulp::cast([1_i16; 2 * LANES]));
+        let of_two = simd.avx512bw._mm512_maddubs_epi16(bytes, pulp::cast(*weights));
+        let products = simd.avx512bw._mm512_madd_epi16(of_two, ones);
+        *sums = pulp::cast(simd.avx512f._mm512_add_epi32(pulp::cast(*sums), products));
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2(simd) {
+        let (bytes, ones) = (pulp::cast([bytes; 8]), pulp::cast([1_i16; 16]));
+        for (sums, weights) in sums.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0) {
+            let of_two = simd.avx2._mm256_maddubs_epi16(bytes, pulp::cast(*weights));
+            let products = simd.avx2._mm256_madd_epi16(of_two, ones);
+            *sums = pulp::cast(simd.avx2._mm256_add_epi32(pulp::cast(*sums), products));
+        }
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        for k in 0..4 {
+            sums[lane] += i32::from(weights[lane][k]) * i32::from(bytes[k]);
+        }
+    }
+}
+
+/// Rows of `L` values that are added up, for `P` sums of rows that lie `stride` apart.
+#[derive(Debug)]
+pub(crate) struct Table<N, const P: usize, const L: usize> {
+    rows: Vec<Aligned<[N; L]>>,
+    /// Whether two values add up to what their type holds.
+    is_small: bool,
+}
+
+/// Rows of a table, by where they begin in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Added to each entry; may be negative where no entry is small.
+    pub(crate) first: isize,
+    /// From a row of one sum back to that of the next.
+    pub(crate) stride: usize,
+}
+
+impl<N, const P: usize, const L: usize> Table<N, P, L> {
+    /// Bytes from a row to the next.
+    pub(crate) const PITCH: usize = size_of::<Aligned<[N; L]>>();
+
+    pub(crate) fn new(rows: Vec<[N; L]>) -> Self {
+        Self { rows: rows.into_iter().map(Aligned).collect(), is_small: false }
+    }
+
+    /// Whether an entry stands for rows of the table, for every sum.
+    pub(crate) fn holds(&self, place: Place, entry: u32) -> bool {
+        let first = place.first + entry as isize;
+        let last = first - ((P - 1) * place.stride) as isize;
+        let pitch = Self::PITCH as isize;
+        first % pitch == 0
+            && place.stride.is_multiple_of(Self::PITCH)
+            && last >= 0
+            && first / pitch < self.rows.len() as isize
+    }
+
+    /// # Panics
+    /// If one of the entries might stand for what is no row: the kernels rely on it.
+    pub(crate) fn check(&self, place: Place, entries: impl IntoIterator<Item = u32>) {
+        assert!(entries.into_iter().all(|entry| self.holds(place, entry)), "entries are rows of weights");
+    }
+
+    /// The row that an entry stands for.
+    ///
+    /// - `position`: of the sum that it is added to
+    ///
+    /// # Safety
+    /// The table [`holds`](Self::holds) the entry.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn row(&self, entry: u32, place: Place, position: usize) -> &[N; L] {
+        // Tests are run optimised, where there are no debug assertions.
+        if cfg!(any(test, debug_assertions)) {
+            assert!(self.holds(place, entry), "entry {entry} of {place:?} stands for rows of the table");
+        }
+        let first = self.rows.as_ptr().wrapping_byte_offset(place.first);
+        let row = first.wrapping_byte_add(entry as usize).wrapping_byte_sub(position * place.stride);
+        // SAFETY: the caller vouches that this is a row of the table, which nothing changes while `self` is borrowed.
+        unsafe { &(*row).0 }
+    }
+}
+
+/// A weight as a table keeps it.
+pub(crate) trait Stored: Copy + Default {
+    /// What rows are added up to; it wraps around where it is too large.
+    type Sum: Addend;
+    /// Whether rows are added as many times as an entry says at no cost.
+    const MULTIPLIES: bool;
+
+    fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L>;
+
+    /// Adds rows to sums, or takes them away: once each, or as many times as their entries say in what they exceed a multiple of
+    /// [`FACTORS`] by.
+    ///
+    /// # Safety
+    /// The table [`holds`](Table::holds) every entry, without what it exceeds that multiple by.
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+        table: &Table<Self, P, L>,
+        simd: S,
+        sums: &mut [[Self::Sum; L]; P],
+        entries: &[u32],
+        place: Place,
+    );
+}
+
+/// Weights that are added up in 16-bit integers.
+pub(crate) trait Integer: Stored<Sum = i16> {
+    /// `None` if the weight does not fit.
+    fn of(weight: i16) -> Option<Self>;
+}
+
+/// What an entry can say besides a place: how many times its rows are added.
+pub(crate) const FACTORS: u32 = 64;
+
+/// An entry's place, and how many times its rows are added.
+#[inline(always)]
+fn divided<const HAS_FACTORS: bool>(entry: u32) -> [u32; 2] {
+    if HAS_FACTORS { [entry - entry % FACTORS, entry % FACTORS] } else { [entry, 1] }
+}
+
+macro_rules! stored_as_added {
+    ($number:ty) => {
+        impl Stored for $number {
+            type Sum = Self;
+            const MULTIPLIES: bool = false;
+
+            fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L> {
+                Table::new(rows)
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+            unsafe fn add_up<
+                S: Simd,
+                const HAS_FACTORS: bool,
+                const TAKEN_AWAY: bool,
+                const P: usize,
+                const L: usize,
+            >(
+                table: &Table<Self, P, L>,
+                simd: S,
+                sums: &mut [[Self; L]; P],
+                entries: &[u32],
+                place: Place,
+            ) {
+                let mut changed = *sums;
+                for &entry in entries {
+                    let [entry, factor] = divided::<HAS_FACTORS>(entry);
+                    for (position, sums) in changed.iter_mut().enumerate() {
+                        // SAFETY: the caller vouches for the entries.
+                        let mut row = unsafe { table.row(entry, place, position) };
+                        let product;
+                        if HAS_FACTORS {
+                            product = Self::times(simd, row, factor);
+                            row = &product;
+                        }
+                        if TAKEN_AWAY {
+                            Self::subtract(simd, sums, row);
+                        } else {
+                            Self::add(simd, sums, row);
+                        }
+                    }
+                }
+                *sums = changed;
+            }
+        }
+    };
+}
+
+stored_as_added!(f32);
+stored_as_added!(i16);
+
+impl Integer for i16 {
+    fn of(weight: i16) -> Option<Self> {
+        Some(weight)
+    }
+}
+
+/// Bytes that are put side by side with others of as many.
+const BYTES: usize = 32;
+
+/// Where a byte of 32 lies in memory, so that the bytes of two rows are side by side in order after each half of either 16 was
+/// put beside that of the other row's.
+const fn byte_place(lane: usize) -> usize {
+    let eights = lane / 8 % 4;
+    lane - 8 * eights + 8 * [0, 2, 1, 3][eights]
+}
+
+impl Integer for i8 {
+    fn of(weight: i16) -> Option<Self> {
+        weight.try_into().ok()
+    }
+}
+
+impl Stored for i8 {
+    type Sum = i16;
+    const MULTIPLIES: bool = true;
+
+    fn table<const P: usize, const L: usize>(rows: Vec<[Self; L]>) -> Table<Self, P, L> {
+        let in_order = |row: &[Self; L]| std::array::from_fn(|at| row[byte_place(at)]);
+        let is_small = rows.as_flattened().iter().all(|weight| (Self::MIN / 2..=Self::MAX / 2).contains(weight));
+        Table { is_small, ..Table::new(rows.iter().map(in_order).collect()) }
+    }
+
+    // Rows by two: their weights lie side by side then, and one instruction adds up the products of two. Where the sum of two weights
+    // is a byte, by four.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
+    unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const TAKEN_AWAY: bool, const P: usize, const L: usize>(
+        table: &Table<Self, P, L>,
+        simd: S,
+        sums: &mut [[i16; L]; P],
+        entries: &[u32],
+        place: Place,
+    ) {
+        let mut changed = *sums;
+        let n_by_four = if HAS_FACTORS || !table.is_small { 0 } else { entries.len() / 4 * 4 };
+        let (by_four, rest) = entries.split_at(n_by_four);
+        for &[a, b, c, d] in by_four.as_chunks::<4>().0 {
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe {
+                    [
+                        [table.row(a, place, position), table.row(b, place, position)],
+                        [table.row(c, place, position), table.row(d, place, position)],
+                    ]
+                };
+                add_two::<S, TAKEN_AWAY, 2, L>(simd, sums, rows, [1; 2]);
+            }
+        }
+        let (pairs, rest) = rest.as_chunks::<2>();
+        for &[a, b] in pairs {
+            let ([a, a_factor], [b, b_factor]) = (divided::<HAS_FACTORS>(a), divided::<HAS_FACTORS>(b));
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe { [[table.row(a, place, position)], [table.row(b, place, position)]] };
+                add_two::<S, TAKEN_AWAY, 1, L>(simd, sums, rows, [a_factor, b_factor]);
+            }
+        }
+        for &entry in rest {
+            let [entry, factor] = divided::<HAS_FACTORS>(entry);
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let row = unsafe { table.row(entry, place, position) };
+                add_two::<S, TAKEN_AWAY, 1, L>(simd, sums, [[row]; 2], [factor, 0]);
+            }
+        }
+        *sums = changed;
+    }
+}
+
+/// Adds two groups of `G` rows of bytes in the order of [`byte_place`], each as many times as its factor says, which is less than 128,
+/// or takes them away. The sums of a group are bytes too.
+#[inline(always)]
+fn add_two<S: Simd, const TAKEN_AWAY: bool, const G: usize, const L: usize>(
+    simd: S,
+    sums: &mut [i16; L],
+    groups: [[&[i8; L]; G]; 2],
+    factors: [u32; 2],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(BYTES)) {
+        // Products of 7 bits each, so the sum of two has 16 at most.
+        let factors = pulp::cast(simd.splat_u16x16((factors[0] | factors[1] << 8) as u16));
+        for (k, sums) in sums.as_chunks_mut::<BYTES>().0.iter_mut().enumerate() {
+            let [mut a, mut b] = [pulp::cast([0_u64; 4]); 2];
+            for member in 0..G {
+                a = simd.avx2._mm256_add_epi8(a, pulp::cast(groups[0][member].as_chunks::<BYTES>().0[k]));
+                b = simd.avx2._mm256_add_epi8(b, pulp::cast(groups[1][member].as_chunks::<BYTES>().0[k]));
+            }
+            let low = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpacklo_epi8(a, b));
+            let high = simd.avx2._mm256_maddubs_epi16(factors, simd.avx2._mm256_unpackhi_epi8(a, b));
+            for (sums, products) in sums.as_chunks_mut::<{ BYTES / 2 }>().0.iter_mut().zip([low, high]) {
+                let before = pulp::cast(*sums);
+                *sums = pulp::cast(if TAKEN_AWAY {
+                    simd.avx2._mm256_sub_epi16(before, products)
+                } else {
+                    simd.avx2._mm256_add_epi16(before, products)
+                });
+            }
+        }
+        return;
+    }
+    let _ = simd;
+    let factors = factors.map(|factor| factor as i16);
+    for lane in 0..L {
+        let at = byte_place(lane);
+        let mut sum = 0;
+        for member in 0..G {
+            let [a, b] = [i16::from(groups[0][member][at]), i16::from(groups[1][member][at])];
+            sum += factors[0] * a + factors[1] * b;
+        }
+        sums[lane] = if TAKEN_AWAY { sums[lane].wrapping_sub(sum) } else { sums[lane].wrapping_add(sum) };
+    }
+}
+
+/// A membrane potential, on the scale of a neuron's weights: a 32-bit float in thresholds, or an integer in steps of the neuron's
+/// grid.
+pub(crate) trait Potential:
+    Copy + PartialEq + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self>
+{
+    const ZERO: Self;
+    /// - `units`: of the scale in a threshold
+    fn of_thresholds(value: f32, units: f32) -> Self;
+    /// - `step`: of the scale, in thresholds
+    fn in_thresholds(self, step: f32) -> f32;
+    /// The nearest value within ± a limit.
+    fn within(self, limit: Self) -> Self;
+    /// Bit k is 1 where value k is at least its bound; not where either is NaN.
+    fn at_least<S: Simd>(simd: S, values: &[Self; LANES], bounds: &[Self; LANES]) -> u16;
+    /// The same; what is at least its bound is lowered by it.
+    fn lower<S: Simd>(simd: S, values: &mut [Self; LANES], bounds: &[Self; LANES]) -> u16;
+}
+
+macro_rules! at_least {
+    ($number:ty, $of_eight:ty, $avx512:ident, $subtract:ident, $avx2:ident) => {
+        #[inline(always)]
+        fn lower<S: Simd>(simd: S, values: &mut [$number; LANES], bounds: &[$number; LANES]) -> u16 {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx512(simd) {
+                let mask = simd.$avx512(pulp::cast(*values), pulp::cast(*bounds)).0;
+                let now = pulp::cast(*values);
+                *values = pulp::cast(simd.avx512f.$subtract(now, mask, now, pulp::cast(*bounds)));
+                return mask;
+            }
+            let bits = Self::at_least(simd, values, bounds);
+            for lane in 0..LANES {
+                values[lane] = if values[lane] >= bounds[lane] { values[lane] - bounds[lane] } else { values[lane] };
+            }
+            bits
+        }
+
+        #[inline(always)]
+        fn at_least<S: Simd>(simd: S, values: &[$number; LANES], bounds: &[$number; LANES]) -> u16 {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx512(simd) {
+                return simd.$avx512(pulp::cast(*values), pulp::cast(*bounds)).0;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = avx2(simd) {
+                let (values, bounds): ([$of_eight; 2], [$of_eight; 2]) = (pulp::cast(*values), pulp::cast(*bounds));
+                let [low, high] = [simd.$avx2(values[0], bounds[0]), simd.$avx2(values[1], bounds[1])];
+                return halves(simd, low, high);
+            }
+            let _ = simd;
+            (0..LANES).fold(0, |bits, lane| bits | u16::from(values[lane] >= bounds[lane]) << lane)
+        }
+    };
+}
+
+impl Potential for f32 {
+    const ZERO: Self = 0.0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, _: f32) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn in_thresholds(self, _: f32) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn within(self, limit: Self) -> Self {
+        self.min(limit).max(-limit)
+    }
+    at_least!(f32, pulp::f32x8, cmp_ge_f32x16, _mm512_mask_sub_ps, cmp_ge_f32x8);
+}
+
+/// The integer that a float is, if it is one of at most 2³⁰ in magnitude.
+#[inline(always)]
+#[allow(unsafe_code, reason = "what `as` does with other floats is done one by one")]
+#[allow(clippy::manual_clamp, reason = "`clamp` returns what is no number as it is")]
+pub(crate) fn integer(value: f32) -> i32 {
+    const LARGEST: f32 = 1_073_741_824.0;
+    // SAFETY: no number either, a value is replaced by a limit; both are within the range of integers.
+    unsafe { value.max(-LARGEST).min(LARGEST).to_int_unchecked() }
+}
+
+impl Potential for i32 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, units: f32) -> Self {
+        integer(value * units)
+    }
+    #[inline(always)]
+    fn in_thresholds(self, step: f32) -> f32 {
+        self as f32 * step
+    }
+    #[inline(always)]
+    fn within(self, limit: Self) -> Self {
+        self.min(limit).max(-limit)
+    }
+    at_least!(i32, pulp::i32x8, cmp_ge_i32x16, _mm512_mask_sub_epi32, cmp_ge_i32x8);
+}
+
+/// Steps that potentials are kept in 16 bits for.
+pub(crate) const SHORT: usize = 8;
+
+/// Potentials that neurons have in 16 bits at the first of these steps at least and at most: what is left of the range serves the
+/// currents.
+const LOWEST: i32 = -(1 << 13);
+const HIGHEST: i32 = 1 << 14;
+
+/// Whether [`fire_short`] is the faster way for as many neurons.
+#[inline(always)]
+pub(crate) fn fires_short<S: Simd, const W: usize>(simd: S) -> bool {
+    W.is_multiple_of(2 * LANES) && !has_masks(simd)
+}
+
+/// Adds the currents of each step to potentials, and lowers what is at least its threshold by it, in 16-bit integers.
+///
+/// - `currents`: of [`SHORT`] steps or fewer
+/// - `spikes`: of each step; bit k becomes 1 where neuron k fires
+/// - returns whether potentials are what they are in more bits; otherwise they are as before, and spikes mean nothing
+#[inline(always)]
+pub(crate) fn fire_short<S: Simd, const W: usize>(
+    simd: S,
+    potentials: &mut [i32; W],
+    thresholds: &[i32; W],
+    currents: &[[i16; W]],
+    spikes: &mut [u64],
+) -> bool {
+    let (mut near, mut fits, mut is_near) = ([0; W], true, true);
+    for lane in 0..W {
+        near[lane] = potentials[lane].clamp(LOWEST, HIGHEST);
+        is_near &= near[lane] == potentials[lane];
+        // Lowered by a threshold that is not negative, a potential stays within the range.
+        fits &= thresholds[lane] >= 0 && thresholds[lane] <= i32::from(i16::MAX);
+    }
+    if !fits {
+        return false;
+    }
+    let [mut u, mut short_thresholds] = [[0; W]; 2];
+    for lane in 0..W {
+        (u[lane], short_thresholds[lane]) = (near[lane] as i16, thresholds[lane] as i16);
+    }
+    let [mut least, mut greatest] = [[0; LANES]; 2];
+    let (mut any, mut all) = (0, u64::MAX);
+    for (currents, spikes) in currents.iter().zip(spikes) {
+        *spikes = step_short(simd, &mut u, &short_thresholds, currents, [&mut least, &mut greatest]);
+        any |= *spikes;
+        all &= *spikes;
+    }
+    if least.contains(&i16::MIN) || greatest.contains(&i16::MAX) {
+        return false;
+    }
+    if !is_near {
+        // One that was raised and yet did not fire would not have fired; one that was lowered and yet always fired would have.
+        let [mut raised, mut lowered] = [0, 0];
+        let lanes = potentials.as_chunks::<LANES>().0.iter().enumerate();
+        for (k, potentials) in lanes {
+            raised |= u64::from(!i32::at_least(simd, potentials, &[LOWEST; LANES])) << (LANES * k);
+            lowered |= u64::from(i32::at_least(simd, potentials, &[HIGHEST + 1; LANES])) << (LANES * k);
+        }
+        if raised & any != 0 || lowered & !all != 0 {
+            return false;
+        }
+    }
+    for lane in 0..W {
+        potentials[lane] += i32::from(u[lane]) - near[lane];
+    }
+    true
+}
+
+/// One step of [`fire_short`].
+///
+/// - `range`: the least and the greatest potential before neurons fire, of those that have the same place among as many lanes
+/// - returns bit k where neuron k fires
+#[inline(always)]
+fn step_short<S: Simd, const W: usize>(
+    simd: S,
+    u: &mut [i16; W],
+    thresholds: &[i16; W],
+    currents: &[i16; W],
+    [least, greatest]: [&mut [i16; LANES]; 2],
+) -> u64 {
+    let mut bits = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), W.is_multiple_of(2 * LANES)) {
+        let (u, thresholds) = (u.as_chunks_mut::<LANES>().0, thresholds.as_chunks::<LANES>().0);
+        let currents = currents.as_chunks::<LANES>().0;
+        for pair in 0..W / (2 * LANES) {
+            let mut stay = [pulp::cast([0_u64; 4]); 2];
+            for half in 0..2 {
+                let at = 2 * pair + half;
+                let (sum, threshold) = (
+                    simd.avx2._mm256_adds_epi16(pulp::cast(u[at]), pulp::cast(currents[at])),
+                    pulp::cast(thresholds[at]),
+                );
+                *least = pulp::cast(simd.avx2._mm256_min_epi16(pulp::cast(*least), sum));
+                *greatest = pulp::cast(simd.avx2._mm256_max_epi16(pulp::cast(*greatest), sum));
+                stay[half] = simd.avx2._mm256_cmpgt_epi16(threshold, sum);
+                let lowered_by = simd.avx2._mm256_andnot_si256(stay[half], threshold);
+                u[at] = pulp::cast(simd.avx2._mm256_sub_epi16(sum, lowered_by));
+            }
+            // Each half of either lies beside that of the other.
+            let bytes = simd.avx2._mm256_packs_epi16(stay[0], stay[1]);
+            let bytes = simd.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
+            let stay = simd.avx2._mm256_movemask_epi8(bytes).cast_unsigned();
+            bits |= u64::from(!stay) << (2 * LANES * pair);
+        }
+        return bits;
+    }
+    let _ = simd;
+    for lane in 0..W {
+        let (sum, threshold) = (u[lane].saturating_add(currents[lane]), thresholds[lane]);
+        let [least, greatest] = [&mut least[lane % LANES], &mut greatest[lane % LANES]];
+        (*least, *greatest) = (sum.min(*least), sum.max(*greatest));
+        u[lane] = if sum >= threshold { sum.wrapping_sub(threshold) } else { sum };
+        bits |= u64::from(sum >= threshold) << lane;
+    }
+    bits
+}
+
+/// Adds 16-bit integers to others of 32 bits.
+#[inline(always)]
+pub(crate) fn add_widened<S: Simd>(simd: S, sums: &mut [i32; LANES], values: &[i16; LANES]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        let values = simd.avx512f._mm512_cvtepi16_epi32(pulp::cast(*values));
+        *sums = pulp::cast(simd.wrapping_add_i32x16(pulp::cast(*sums), pulp::cast(values)));
+        return;
+    }
+    let _ = simd;
+    for lane in 0..LANES {
+        sums[lane] += i32::from(values[lane]);
+    }
+}
+
+/// Numbers that are written at a time where they are not compressed.
+const BURST: usize = 4;
+
+/// [`list_bits`] of `G` groups of bits, compressed.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn list_groups<const G: usize, const T: usize>(
+    simd: pulp::x86::V4,
+    bits: u64,
+    terms: [(u64, u32); T],
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
+    let mut lanes = [0; LANES];
+    for lane in 0..LANES {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let places: pulp::u32x16 = pulp::cast(lanes);
+    let (mut chosen, mut before) = ([places; G], [0; G]);
+    for group in 0..G {
+        let mut places = simd.wrapping_add_u32x16(places, simd.splat_u32x16((LANES * group) as u32 * pitch));
+        for (bits, term) in terms {
+            let (more, term) = ((bits >> (LANES * group)) as u16, simd.splat_u32x16(term));
+            let now = pulp::cast(places);
+            places = pulp::cast(simd.avx512f._mm512_mask_add_epi32(now, more, now, pulp::cast(term)));
+        }
+        let mask = (bits >> (LANES * group)) as u16;
+        chosen[group] = pulp::cast(simd.avx512f._mm512_maskz_compress_epi32(mask, pulp::cast(places)));
+        // Counted anew from the first bit, so that no count waits for the one before.
+        before[group] = (bits & !(u64::MAX << (LANES * group))).count_ones() as usize;
+    }
+    let to = &mut to[..LANES * G + LANES];
+    for group in 0..G {
+        // What is behind the last number is written over by the next group.
+        *to[before[group]..].first_chunk_mut::<LANES>().expect("room for the lanes behind the last") =
+            pulp::cast(chosen[group]);
+    }
+}
+
+/// Bits of 64 that are found one by one faster than byte by byte.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 8;
+
+/// Bits of a byte.
+#[cfg(target_arch = "x86_64")]
+const BYTE: usize = u8::BITS as usize;
+
+/// Of each byte, the places of the bits that are set, in order; what lies behind the last means nothing.
+#[cfg(target_arch = "x86_64")]
+static PLACES: [[u8; BYTE]; 256] = {
+    let mut places = [[0; BYTE]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut place, mut n) = (0, 0);
+        while place < BYTE {
+            if byte >> place & 1 == 1 {
+                places[byte][n] = place as u8;
+                n += 1;
+            }
+            place += 1;
+        }
+        byte += 1;
+    }
+    places
+};
+
+/// [`list_bits`] byte by byte, with a permutation for each.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn list_bytes<const T: usize>(
+    simd: pulp::x86::V3,
+    bits: u64,
+    terms: [(u64, u32); T],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
+    let to: &mut [u32; 64 + BYTE] = to.first_chunk_mut().expect("room for the lanes behind the last");
+    let mut lanes = [0; BYTE];
+    for lane in 0..BYTE {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let single: pulp::u32x8 = pulp::cast([1_u32, 2, 4, 8, 16, 32, 64, 128]);
+    let mut places: pulp::u32x8 = pulp::cast(lanes);
+    for byte in 0..n_bits.div_ceil(BYTE) {
+        let shift = BYTE * byte;
+        let mut values = places;
+        for (bits, term) in terms {
+            let bits = simd.and_u32x8(simd.splat_u32x8((bits >> shift) as u8 as u32), single);
+            let is_set = pulp::cast(simd.cmp_eq_u32x8(bits, single));
+            values = simd.wrapping_add_u32x8(values, simd.and_u32x8(is_set, simd.splat_u32x8(term)));
+        }
+        // Counted anew from the first bit, so that no count waits for the one before; at most 56.
+        let before = (bits & !(u64::MAX << shift)).count_ones() as usize % 64;
+        let [low, high]: [u64; 2] = [u64::from_le_bytes(PLACES[(bits >> shift) as u8 as usize]), 0];
+        let order = simd.avx2._mm256_cvtepu8_epi32(pulp::cast([low, high]));
+        let chosen = simd.avx2._mm256_permutevar8x32_epi32(pulp::cast(values), order);
+        // What is behind the last number is written over by the next byte.
+        *to[before..].first_chunk_mut().expect("room") = pulp::cast::<_, [u32; BYTE]>(chosen);
+        places = simd.wrapping_add_u32x8(places, simd.splat_u32x8(BYTE as u32 * pitch));
+    }
+}
+
+/// Writes `first` plus `pitch` times the place of each bit that is set, in order, and returns how many numbers that is.
+///
+/// - `terms`: what else is added where a bit is set, of other bits
+/// - `n_bits`: above which none is set, 64 at most
+/// - `to`: room for 64 numbers and [`LANES`] more; what lies behind those written means nothing then
+#[inline(always)]
+pub(crate) fn list_bits<S: Simd, const T: usize>(
+    simd: S,
+    mut bits: u64,
+    terms: [(u64, u32); T],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) -> usize {
+    let n = bits.count_ones() as usize;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512(simd) {
+        match n_bits.div_ceil(LANES) {
+            0 => {}
+            1 => list_groups::<1, T>(simd, bits, terms, [first, pitch], to),
+            2 => list_groups::<2, T>(simd, bits, terms, [first, pitch], to),
+            3 => list_groups::<3, T>(simd, bits, terms, [first, pitch], to),
+            _ => list_groups::<4, T>(simd, bits, terms, [first, pitch], to),
+        }
+        return n;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), n > FEW || n_bits <= 2 * BYTE) {
+        list_bytes(simd, bits, terms, n_bits, [first, pitch], to);
+        return n;
+    }
+    let _ = (simd, n_bits);
+    let mut end = 0;
+    while end < n {
+        // What is behind the last bit is written over: a branch for each would cost more.
+        for to in &mut to[end..end + BURST] {
+            let place = bits.trailing_zeros();
+            *to = first.wrapping_add(place.wrapping_mul(pitch));
+            for (bits, term) in terms {
+                // Behind the last bit it means nothing.
+                *to = to.wrapping_add((bits.wrapping_shr(place) as u32 & 1).wrapping_mul(term));
+            }
+            bits &= bits.wrapping_sub(1);
+        }
+        end += BURST;
+    }
+    n
+}
+
+/// [`list_bits`] of numbers that are not zero, each of which is added to what is written for it.
+///
+/// - `digits`: binary digits of the numbers, lowest first, eight at most
+#[inline(always)]
+pub(crate) fn list_counts<S: Simd, const D: usize>(
+    simd: S,
+    digits: [u64; D],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) -> usize {
+    let mut present = 0;
+    let mut terms = [(0, 0); D];
+    for digit in 0..D {
+        present |= digits[digit];
+        terms[digit] = (digits[digit], 1 << digit);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), None) = (avx2(simd), avx512(simd)) {
+        let n = present.count_ones() as usize;
+        if n > BURST || n_bits <= 4 * BYTE {
+            list_count_bytes(simd, present, digits, n_bits, [first, pitch], to);
+            return n;
+        }
+    }
+    list_bits(simd, present, terms, n_bits, [first, pitch], to)
+}
+
+/// [`list_counts`] byte by byte: numbers are made side by side, eight in a word, and those that are zero are squeezed out.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code, reason = "pulp does not have the instructions")]
+fn list_count_bytes<const D: usize>(
+    simd: pulp::x86::V3,
+    present: u64,
+    digits: [u64; D],
+    n_bits: usize,
+    [first, pitch]: [u32; 2],
+    to: &mut [u32],
+) {
+    /// The lowest bit of each byte.
+    const LOWEST: u64 = 0x0101_0101_0101_0101;
+    let to: &mut [u32; 64 + BYTE] = to.first_chunk_mut().expect("room for the lanes behind the last");
+    let mut lanes = [0; BYTE];
+    for lane in 0..BYTE {
+        lanes[lane] = first.wrapping_add(lane as u32 * pitch);
+    }
+    let mut places: pulp::u32x8 = pulp::cast(lanes);
+    for byte in 0..n_bits.div_ceil(BYTE) {
+        let shift = BYTE * byte;
+        let here = (present >> shift) as u8;
+        // SAFETY: the level has BMI2.
+        let counts = unsafe {
+            let mut counts = 0;
+            for digit in 0..D {
+                counts |= std::arch::x86_64::_pdep_u64(digits[digit] >> shift, LOWEST << digit);
+            }
+            let there = std::arch::x86_64::_pdep_u64(here.into(), LOWEST) * 0xFF;
+            std::arch::x86_64::_pext_u64(counts, there)
+        };
+        let [order, counts] = [u64::from_le_bytes(PLACES[here as usize]), counts]
+            .map(|bytes| simd.avx2._mm256_cvtepu8_epi32(pulp::cast([bytes, 0])));
+        let chosen = simd.avx2._mm256_permutevar8x32_epi32(pulp::cast(places), order);
+        // Counted anew from the first bit, so that no count waits for the one before; at most 56.
+        let before = (present & !(u64::MAX << shift)).count_ones() as usize % 64;
+        // What is behind the last number is written over by the next byte.
+        *to[before..].first_chunk_mut().expect("room") =
+            pulp::cast::<_, [u32; BYTE]>(simd.avx2._mm256_add_epi32(chosen, counts));
+        places = simd.wrapping_add_u32x8(places, simd.splat_u32x8(BYTE as u32 * pitch));
+    }
+}
+
+/// The bits of a mask's places side by side, the lowest first.
+#[inline(always)]
+#[allow(unsafe_code, reason = "pulp does not have the instruction")]
+pub(crate) fn extract_bits<S: Simd>(simd: S, bits: u64, mut mask: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if avx2(simd).is_some() {
+        // SAFETY: the level has BMI2.
+        return unsafe { std::arch::x86_64::_pext_u64(bits, mask) };
+    }
+    let _ = simd;
+    let (mut extracted, mut end) = (0, 0);
+    while mask != 0 {
+        // A run of places at a time.
+        let first = mask.trailing_zeros();
+        let n = (mask >> first).trailing_ones();
+        let run = u64::MAX >> (64 - n);
+        extracted |= (bits >> first & run) << end;
+        mask &= !(run << first);
+        end += n;
+    }
+    extracted
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulp::{Arch, Scalar, WithSimd};
+
+    use super::*;
+    use snn::simd::at_most;
+
+    struct ListBits(u64, [(u64, u32); 2], usize, [u32; 2]);
+
+    impl WithSimd for ListBits {
+        type Output = Vec<u32>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+            let Self(bits, terms, n_bits, first_and_pitch) = self;
+            let mut to = vec![0; 64 + LANES];
+            let n = list_bits(simd, bits, terms, n_bits, first_and_pitch, &mut to);
+            to.truncate(n);
+            to
+        }
+    }
+
+    struct ListCounts([u64; 3], usize, [u32; 2]);
+
+    impl WithSimd for ListCounts {
+        type Output = Vec<u32>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+            let Self(digits, n_bits, first_and_pitch) = self;
+            let mut to = vec![0; 64 + LANES];
+            let n = list_counts(simd, digits, n_bits, first_and_pitch, &mut to);
+            to.truncate(n);
+            to
+        }
+    }
+
+    struct AddRows<N>([N; 64], [N; 64]);
+
+    impl<N: Addend> WithSimd for AddRows<N> {
+        type Output = [[N; 64]; 2];
+
+        fn with_simd<S: Simd>(self, simd: S) -> [[N; 64]; 2] {
+            let Self(sums, row) = self;
+            let [mut more, mut less] = [sums; 2];
+            N::add(simd, &mut more, &row);
+            N::subtract(simd, &mut less, &row);
+            [more, less]
+        }
+    }
+
+    struct AddProducts([i32; LANES], [[i16; 2]; LANES], [i16; 2]);
+
+    impl WithSimd for AddProducts {
+        type Output = [i32; LANES];
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut sums, weights, numbers) = self;
+            add_products(simd, &mut sums, &weights, numbers);
+            sums
+        }
+    }
+
+    struct AddProductsOfBytes([i32; LANES], [[i8; 4]; LANES], [u8; 4]);
+
+    impl WithSimd for AddProductsOfBytes {
+        type Output = [i32; LANES];
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut sums, weights, bytes) = self;
+            add_products_of_bytes(simd, &mut sums, &weights, bytes);
+            sums
+        }
+    }
+
+    /// Rows that are added, taken away, and added as many times as entries say.
+    struct AddUp<'a, N>(&'a Table<N, 2, 32>, &'a [u32], &'a [u32], Place);
+
+    impl<N: Integer> WithSimd for AddUp<'_, N> {
+        type Output = [[[i16; 32]; 2]; 3];
+
+        #[allow(unsafe_code, reason = "the kernel under test")]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(table, entries, with_factors, place) = self;
+            assert!(entries.iter().all(|&entry| table.holds(place, entry)));
+            assert!(with_factors.iter().all(|&entry| table.holds(place, entry - entry % FACTORS)));
+            let [mut more, mut less, mut multiples] = [[[0; 32]; 2]; 3];
+            // SAFETY: asserted above.
+            unsafe {
+                N::add_up::<S, false, false, 2, 32>(table, simd, &mut more, entries, place);
+                N::add_up::<S, false, true, 2, 32>(table, simd, &mut less, entries, place);
+                N::add_up::<S, true, false, 2, 32>(table, simd, &mut multiples, with_factors, place);
+            }
+            [more, less, multiples]
+        }
+    }
+
+    /// - `seeds`: of entries
+    fn adds_up<N: Integer>(row: impl Fn(usize, usize) -> i16, [n_rows, stride, before]: [usize; 3], seeds: &[u16]) {
+        let weights = |k: usize| std::array::from_fn(|lane| N::of(row(k, lane)).expect("a weight that fits"));
+        let table: Table<N, 2, 32> = N::table((0..n_rows).map(weights).collect());
+        let pitch = Table::<N, 2, 32>::PITCH;
+        // Entry k is row k − before, and that of the second sum a stride earlier.
+        let place = Place { first: -((before * pitch) as isize), stride: stride * pitch };
+        let held: Vec<usize> =
+            (0..n_rows + 2 * before + stride).filter(|k| table.holds(place, (k * pitch) as u32)).collect();
+        assert_eq!(held, (before + stride..before + n_rows).collect::<Vec<_>>());
+        assert!(!table.holds(place, (held[0] * pitch + 1) as u32));
+        let chosen: Vec<usize> = seeds.iter().map(|&seed| held[usize::from(seed) % held.len()]).collect();
+        let entries: Vec<u32> = chosen.iter().map(|k| (k * pitch) as u32).collect();
+        let factors: Vec<u32> = seeds.iter().map(|&seed| u32::from(seed) >> 8 & 7).collect();
+        let with_factors: Vec<u32> = entries.iter().zip(&factors).map(|(entry, factor)| entry + factor).collect();
+        let mut expected = [[[0_i16; 32]; 2]; 3];
+        for (k, &factor) in chosen.iter().zip(&factors) {
+            for (position, lane) in (0..2).flat_map(|position| (0..32).map(move |lane| (position, lane))) {
+                let weight = row(k - before - position * stride, lane);
+                for (sums, factor) in expected.iter_mut().zip([1, -1, factor as i16]) {
+                    sums[position][lane] = sums[position][lane].wrapping_add(weight.wrapping_mul(factor));
+                }
+            }
+        }
+        assert_eq!(AddUp(&table, &entries, &with_factors, place).with_simd(Scalar::new()), expected);
+        for arch in levels() {
+            assert_eq!(arch.dispatch(AddUp(&table, &entries, &with_factors, place)), expected);
+        }
+    }
+
+    /// Potentials and thresholds of neurons, and their currents step by step.
+    struct FireShort<'a>([i32; 64], [i32; 64], &'a [[i16; 64]]);
+
+    impl WithSimd for FireShort<'_> {
+        type Output = Option<(Vec<u64>, [i32; 64])>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(mut potentials, thresholds, currents) = self;
+            let mut spikes = vec![0; currents.len()];
+            let is_right = fire_short(simd, &mut potentials, &thresholds, currents, &mut spikes);
+            assert!(is_right || potentials == self.0);
+            is_right.then_some((spikes, potentials))
+        }
+    }
+
+    struct ExtractBits(u64, u64);
+
+    impl WithSimd for ExtractBits {
+        type Output = u64;
+
+        fn with_simd<S: Simd>(self, simd: S) -> u64 {
+            extract_bits(simd, self.0, self.1)
+        }
+    }
+
+    struct Compare([f32; LANES], [f32; LANES]);
+
+    impl WithSimd for Compare {
+        type Output = [u16; 3];
+
+        fn with_simd<S: Simd>(self, simd: S) -> [u16; 3] {
+            let bits = [self.0, self.1].map(|values| values.map(f32::to_bits));
+            let integers = bits.map(|values| values.map(u32::cast_signed));
+            [
+                f32::at_least(simd, &self.0, &self.1),
+                i32::at_least(simd, &integers[0], &integers[1]),
+                at_most(simd, &bits[0], &bits[1]),
+            ]
+        }
+    }
+
+    fn levels() -> Vec<Arch> {
+        let mut levels = vec![Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        levels
+    }
+
+    #[test]
+    fn floats_become_the_integers_that_they_are_and_others_stay_within_the_range() {
+        let exact = 1 << 24;
+        for whole in [0, 1, -1, 4095, 1 - exact, exact] {
+            assert_eq!(integer(whole as f32), whole);
+        }
+        assert_eq!([f32::INFINITY, 1e20, f32::MAX].map(integer), [1 << 30; 3]);
+        assert_eq!([f32::NEG_INFINITY, -3e9].map(integer), [-(1 << 30); 2]);
+        assert!(integer(f32::NAN).abs() <= 1 << 30);
+    }
+
+    proptest! {
+        #[test]
+        fn every_level_lists_the_places_of_the_bits_that_are_set(
+            bits in any::<u64>(), sparse in any::<u64>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 1..500_u32,
+            terms in any::<[(u64, u32); 2]>(),
+        ) {
+            for bits in [bits, bits & sparse, 0, u64::MAX].map(|bits| bits & (u64::MAX >> (64 - n_bits))) {
+                let expected = (0..64_u32).filter(|place| bits >> place & 1 == 1).map(|place| {
+                    let terms = terms.iter().filter(|(of, _)| of >> place & 1 == 1);
+                    terms.fold(first.wrapping_add(place * pitch), |sum, (_, term)| sum.wrapping_add(*term))
+                });
+                let expected = expected.collect::<Vec<_>>();
+                prop_assert_eq!(&ListBits(bits, terms, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
+                for arch in levels() {
+                    prop_assert_eq!(&arch.dispatch(ListBits(bits, terms, n_bits, [first, pitch])), &expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_lists_the_numbers_that_are_not_zero(
+            digits in any::<[u64; 3]>(), sparse in any::<[u64; 3]>(), n_bits in 1..=64_usize, first in any::<u32>(), pitch in 8..500_u32,
+        ) {
+            for sparse in [u64::MAX, sparse[0], sparse[0] & sparse[1], sparse[0] & sparse[1] & sparse[2], 0] {
+                let digits = digits.map(|bits| bits & sparse & (u64::MAX >> (64 - n_bits)));
+                let count = |place: u32| (0..3).map(|digit| (digits[digit] >> place & 1) << digit).sum::<u64>() as u32;
+                let places = (0..64_u32).filter(|&place| count(place) > 0);
+                let expected: Vec<u32> =
+                    places.map(|place| first.wrapping_add(place * pitch).wrapping_add(count(place))).collect();
+                prop_assert_eq!(&ListCounts(digits, n_bits, [first, pitch]).with_simd(Scalar::new()), &expected);
+                for arch in levels() {
+                    prop_assert_eq!(&arch.dispatch(ListCounts(digits, n_bits, [first, pitch])), &expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_extracts_the_bits_of_a_mask(bits in any::<u64>(), mask in any::<u64>(), other in any::<u64>()) {
+            for mask in [mask, mask & other, mask | other, 0, u64::MAX] {
+                let places = (0..64).filter(|place| mask >> place & 1 == 1);
+                let expected = (0..).zip(places).map(|(at, place)| (bits >> place & 1) << at).fold(0, |all, bit| all | bit);
+                prop_assert_eq!(ExtractBits(bits, mask).with_simd(Scalar::new()), expected);
+                for arch in levels() {
+                    prop_assert_eq!(arch.dispatch(ExtractBits(bits, mask)), expected);
+                }
+            }
+        }
+
+        #[test]
+        fn every_level_adds_alike(a in any::<[[i16; 32]; 2]>(), b in any::<[[i16; 32]; 2]>()) {
+            let (a, b): ([i16; 64], [i16; 64]) = (pulp::cast(a), pulp::cast(b));
+            let expected = [std::array::from_fn(|k| a[k].wrapping_add(b[k])), std::array::from_fn(|k| a[k].wrapping_sub(b[k]))];
+            let floats = |values: [i16; 64]| values.map(f32::from);
+            let of_floats: [[f32; 64]; 2] = [
+                std::array::from_fn(|k| f32::from(a[k]) + f32::from(b[k])),
+                std::array::from_fn(|k| f32::from(a[k]) - f32::from(b[k])),
+            ];
+            prop_assert_eq!(AddRows(a, b).with_simd(Scalar::new()), expected);
+            prop_assert_eq!(AddRows(floats(a), floats(b)).with_simd(Scalar::new()), of_floats);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddRows(a, b)), expected);
+                prop_assert_eq!(arch.dispatch(AddRows(floats(a), floats(b))), of_floats);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_products_of_two(
+            sums in any::<[i32; LANES]>(), weights in any::<[[i16; 2]; LANES]>(), bytes in any::<[u8; 2]>(),
+        ) {
+            let (sums, bytes) = (sums.map(|sum| sum / 2), bytes.map(i16::from));
+            let product = |lane: usize, k: usize| i64::from(weights[lane][k]) * i64::from(bytes[k]);
+            let expected = std::array::from_fn(|lane| (i64::from(sums[lane]) + product(lane, 0) + product(lane, 1)) as i32);
+            prop_assert_eq!(AddProducts(sums, weights, bytes).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddProducts(sums, weights, bytes)), expected);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_products_of_four_bytes(
+            sums in any::<[i32; LANES]>(), weights in any::<[[i8; 4]; LANES]>(), bytes in any::<[u8; 4]>(), most in any::<bool>(),
+        ) {
+            // Of two that are as far from zero as they may be, often with the greatest byte.
+            let weights = weights.map(|of_lane| if most { of_lane.map(|weight| weight.signum() * 64) } else { of_lane.map(|weight| weight / 2) });
+            let bytes = bytes.map(|byte| if most { 255 } else { byte });
+            let sums = sums.map(|sum| sum / 2);
+            let product = |lane: usize, k: usize| i32::from(weights[lane][k]) * i32::from(bytes[k]);
+            let expected = std::array::from_fn(|lane| sums[lane] + (0..4).map(|k| product(lane, k)).sum::<i32>());
+            prop_assert_eq!(AddProductsOfBytes(sums, weights, bytes).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(AddProductsOfBytes(sums, weights, bytes)), expected);
+            }
+        }
+
+        #[test]
+        fn every_level_adds_up_the_rows_that_entries_stand_for(
+            n_rows in 5..40_usize, stride in 0..5_usize, before in 0..3_usize, seeds in prop::collection::vec(any::<u16>(), 0..50),
+        ) {
+            let sizes = [n_rows, stride, before];
+            adds_up::<i16>(|k, lane| (3011 * k + 97 * lane) as i16, sizes, &seeds);
+            // Over all that a byte holds, and half of it.
+            let byte = |k: usize, lane: usize| i16::from((31 * k + 7 * lane) as u8 as i8);
+            adds_up::<i8>(byte, sizes, &seeds);
+            adds_up::<i8>(|k, lane| byte(k, lane) >> 1, sizes, &seeds);
+        }
+
+        #[test]
+        fn potentials_in_few_bits_are_what_they_are_in_more_or_are_found_out(
+            potentials in any::<[[i16; 32]; 2]>(), thresholds in any::<[[i16; 32]; 2]>(),
+            currents in prop::collection::vec(any::<[[i16; 32]; 2]>(), 1..=SHORT), of_currents in 0..15_u32,
+            of_thresholds in 0..15_u32, of_potentials in 0..16_u32, is_negative in prop::bool::weighted(0.1),
+        ) {
+            let wide = |values: [[i16; 32]; 2]| pulp::cast::<_, [i16; 64]>(values).map(i32::from);
+            // Beyond 16 bits too.
+            let potentials = wide(potentials).map(|value| (value * 4) >> of_potentials);
+            let mut thresholds = wide(thresholds).map(|value| value.abs() >> of_thresholds);
+            thresholds[7] -= i32::from(is_negative) * 40_000;
+            let currents: Vec<[i16; 64]> =
+                currents.into_iter().map(|values| wide(values).map(|value| (value >> of_currents) as i16)).collect();
+            let mut expected = (vec![0; currents.len()], potentials);
+            let mut stays_near = true;
+            for (bits, currents) in expected.0.iter_mut().zip(&currents) {
+                for lane in 0..64 {
+                    let (u, threshold) = (&mut expected.1[lane], thresholds[lane]);
+                    *u += i32::from(currents[lane]);
+                    if *u >= threshold {
+                        *u -= threshold;
+                        *bits |= 1 << lane;
+                    }
+                    stays_near &= (0..=i32::from(i16::MAX)).contains(&threshold) && u.abs() <= 1 << 13;
+                }
+            }
+            stays_near &= potentials.iter().all(|potential| potential.abs() <= 1 << 13);
+            let run = || FireShort(potentials, thresholds, &currents);
+            let found = run().with_simd(Scalar::new());
+            prop_assert!(found.is_some() || !stays_near);
+            for arch in levels() {
+                prop_assert_eq!(&arch.dispatch(run()), &found);
+            }
+            prop_assert!(found.is_none_or(|found| found == expected));
+        }
+
+        #[test]
+        fn every_level_compares_alike(values in any::<[f32; LANES]>(), bounds in any::<[f32; LANES]>(), equal in any::<u16>()) {
+            let mut bounds = bounds;
+            for lane in (0..LANES).filter(|lane| equal >> lane & 1 == 1) {
+                bounds[lane] = values[lane];
+            }
+            let all = |of: &dyn Fn(f32, f32) -> bool| {
+                (0..LANES).fold(0_u16, |bits, lane| bits | u16::from(of(values[lane], bounds[lane])) << lane)
+            };
+            let expected = [
+                all(&|value, bound| value >= bound),
+                all(&|value, bound| value.to_bits().cast_signed() >= bound.to_bits().cast_signed()),
+                all(&|value, bound| value.to_bits() <= bound.to_bits()),
+            ];
+            prop_assert_eq!(Compare(values, bounds).with_simd(Scalar::new()), expected);
+            for arch in levels() {
+                prop_assert_eq!(arch.dispatch(Compare(values, bounds)), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Conversion methods: a trained network's weights, and its activations where a method looks at them, become a spiking network.
+//!
+//! - [`layer`]: the trained network's layers of neurons, batch norms folded
+//! - [`activation`]: its activations on calibration samples, and statistics of them
+//! - [`threshold`]: the methods, which choose the firing thresholds λ
+//! - [`rescale`]: division by λ, and rounding to the exact grid
+//! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
+//! - [`search`]: `kappa = "auto"` and `scale = "auto"`
+//! - [`summary`]: what was done to each layer
+//!
+//! Nothing here runs the trained network or reads files: who measures activations is the command `convert`.
+
+pub mod activation;
+pub mod calibrate;
+pub mod layer;
+pub mod rescale;
+pub mod search;
+pub mod summary;
+pub mod threshold;

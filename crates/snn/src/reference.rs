@@ -1,0 +1,201 @@
+//! The reference engine: the definition of a spiking network, neuron by neuron and step by step.
+//!
+//! Slow and short. It runs any model of [`crate::neurons`], and what it says is right: the fast engines are tested against it, and
+//! `simulate.engine = "reference"` runs it where somebody doubts them. All sums are of whole multiples of a grid's step
+//! ([`crate::grid`]) and therefore exact in the 64-bit floats used here.
+
+use model::config::{Encoding, Readout};
+use model::population::PoolKind;
+use rayon::prelude::*;
+
+use crate::engine::{Engine, EngineError, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts};
+use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::neurons::{IntegrateAndFire, Neuron, State};
+use crate::places::Potentials;
+use crate::spikes::SpikeTrain;
+use crate::wiring::Wiring;
+
+/// Runs a network as it is defined.
+#[derive(Debug, Clone)]
+pub struct ReferenceEngine {
+    network: SpikingNetwork,
+}
+
+/// What a network of any neurons did with one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emissions {
+    /// What arrives of the input, then of each layer, in quanta of one spike, `[source][T][n]`. A last layer that only integrates has
+    /// zeros.
+    pub quanta: Vec<Vec<Vec<i32>>>,
+    /// Potentials of each layer after each step, in thresholds, `[layer][T][n]`.
+    pub potentials: Vec<Vec<Vec<f64>>>,
+}
+
+impl ReferenceEngine {
+    /// An engine for one network.
+    pub fn new(network: &SpikingNetwork) -> Self {
+        Self { network: network.clone() }
+    }
+
+    /// Runs a sample with neurons of any model in every layer that fires.
+    ///
+    /// # Errors
+    /// [`EngineError::WrongSize`] if the sample does not fit the network.
+    pub fn emissions(
+        &self,
+        sample: &Sample<'_>,
+        settings: &RunSettings,
+        neuron: &dyn Neuron,
+    ) -> Result<Emissions, EngineError> {
+        check_sizes(&self.network, &[*sample])?;
+        let n_steps = settings.n_steps;
+        let loss = self.network.spike_loss();
+        let arrives = |source: usize, step: usize, neuron: usize| {
+            !loss.is_some_and(|loss| loss.loses(source, sample.index, neuron, step))
+        };
+        let input = sample.encode(self.network.input(), settings);
+        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(0, step, at));
+        let inputs = (0..n_steps).map(|step| (0..input.n_neurons()).map(|at| of_input(step, at)).collect());
+        let mut quanta: Vec<Vec<Vec<i32>>> = vec![inputs.collect()];
+        let mut potentials = Vec::with_capacity(self.network.layers().len());
+        let last = self.network.layers().len() - 1;
+        for (idx, layer) in self.network.layers().iter().enumerate() {
+            let fires = idx < last || settings.readout == Readout::Spikes;
+            let limits = layer.potential_limits(n_steps).map(|limits| layer.for_neurons(&limits));
+            let limit = |at: usize| limits.as_ref().map_or(f64::INFINITY, |limits| f64::from(limits[at]));
+            let threshold = |at: usize| layer.firing_thresholds().map_or(1.0, |all| f64::from(all[at]));
+            let start = |potential| State { potential: f64::from(potential), emitted: 0 };
+            let mut states: Vec<State> = layer.for_neurons(layer.initial_potentials()).into_iter().map(start).collect();
+            let steady = match settings.encoding {
+                Encoding::Constant => layer.drive(sample.pixels),
+                _ => layer.for_neurons(layer.biases()),
+            };
+            let arriving: Vec<Vec<Vec<f64>>> = layer
+                .connections()
+                .iter()
+                .map(|connection| pooled(wide(&quanta[connection.wiring.source]), &connection.wiring))
+                .collect();
+            let mut emitted = vec![vec![0; layer.n_out()]; n_steps];
+            let mut after = Vec::with_capacity(n_steps);
+            for (step, emitted) in emitted.iter_mut().enumerate() {
+                let mut currents: Vec<f64> = steady.iter().map(|&current| f64::from(current)).collect();
+                for (connection, arriving) in layer.connections().iter().zip(&arriving) {
+                    for (at, &quanta) in arriving[step].iter().enumerate().filter(|(_, quanta)| **quanta != 0.0) {
+                        let reach =
+                            |j: usize, weight: usize| currents[j] += quanta * f64::from(connection.weights[weight]);
+                        connection.wiring.kernel.for_each_synapse(at, reach);
+                    }
+                }
+                for (at, (state, current)) in states.iter_mut().zip(currents).enumerate() {
+                    if fires {
+                        let out = neuron.step(state, current, threshold(at));
+                        emitted[at] = if arrives(idx + 1, step, at) { out } else { 0 };
+                    } else {
+                        state.potential += current;
+                    }
+                    state.potential = state.potential.clamp(-limit(at), limit(at));
+                }
+                after.push(states.iter().map(|state| state.potential).collect());
+            }
+            quanta.push(emitted);
+            potentials.push(after);
+        }
+        Ok(Emissions { quanta, potentials })
+    }
+
+    fn trace(&self, sample: &Sample<'_>, settings: &RunSettings) -> Result<SampleTrace, EngineError> {
+        let Emissions { quanta, potentials } =
+            self.emissions(sample, settings, &IntegrateAndFire { reset: settings.reset })?;
+        let shapes = std::iter::once(self.network.input()).chain(self.network.layers().iter().map(SpikingLayer::shape));
+        let n_firing = self.network.layers().len() + usize::from(settings.readout == Readout::Spikes);
+        let train = |(shape, steps): ([usize; 3], &Vec<Vec<i32>>)| {
+            let mut train = SpikeTrain::silent(shape, settings.n_steps);
+            for (step, fired) in steps.iter().enumerate() {
+                (0..fired.len()).filter(|at| fired[*at] == 1).for_each(|at| train.add(step, at));
+            }
+            train
+        };
+        let spikes: Vec<SpikeTrain> = shapes.zip(&quanta).take(n_firing).map(train).collect();
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let readout = match settings.readout {
+            Readout::Spikes => cumulative_counts(spikes.last().expect("the last layer fires")),
+            Readout::Potential => potentials.last().into_iter().flatten().flat_map(|step| narrow(step)).collect(),
+        };
+        let residual = self.network.layers().iter().zip(&potentials).map(|(layer, steps)| {
+            let last = steps.last().map_or_else(|| layer.for_neurons(layer.initial_potentials()), |step| narrow(step));
+            Potentials::of_neurons(layer.shape(), &last)
+        });
+        Ok(SampleTrace { spikes, readout, residual: residual.collect(), n_classes: self.network.n_classes() })
+    }
+}
+
+impl Engine for ReferenceEngine {
+    fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
+        samples.par_iter().map(|sample| self.trace(sample, settings)).collect()
+    }
+}
+
+/// Current per step of a constant input, the definition of [`SpikingLayer::drive`]: in f64, inputs in order, then rounded to the grid of
+/// the channel, halves to even.
+pub(crate) fn drive(layer: &SpikingLayer, pixels: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.0; layer.n_out()];
+    let mut reached = false;
+    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == 0) {
+        assert_eq!(pixels.len(), connection.wiring.source_shape.iter().product::<usize>(), "one pixel per input");
+        assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
+        let values = pooled(vec![pixels.iter().map(|&pixel| f64::from(pixel)).collect()], &connection.wiring);
+        for (at, &value) in values[0].iter().enumerate() {
+            let reach = |j: usize, weight: usize| sums[j] += value * f64::from(connection.weights[weight]);
+            connection.wiring.kernel.for_each_synapse(at, reach);
+        }
+        reached = true;
+    }
+    if !reached {
+        return layer.for_neurons(layer.biases());
+    }
+    let n_positions = layer.n_positions();
+    let round = |(at, sum): (usize, f64)| {
+        let (bias, step) = (f64::from(layer.biases()[at / n_positions]), layer.grids()[at / n_positions].step());
+        (((sum + bias) / step).round_ties_even() * step) as f32
+    };
+    sums.into_iter().enumerate().map(round).collect()
+}
+
+fn wide(steps: &[Vec<i32>]) -> Vec<Vec<f64>> {
+    steps.iter().map(|quanta| quanta.iter().map(|&quanta| f64::from(quanta)).collect()).collect()
+}
+
+/// What comes out of a wiring's pools at each step: of a max pool the change of the largest count so far of each window, of an average
+/// pool the sum of the window (its 1/k² is in the weights).
+///
+/// - `steps`: what arrives at the pools, `[T][n]`
+fn pooled(mut steps: Vec<Vec<f64>>, wiring: &Wiring) -> Vec<Vec<f64>> {
+    let mut shape = wiring.source_shape;
+    for pool in &wiring.pools {
+        let [_, height, width] = shape;
+        shape = pool.output(shape);
+        let [channels, rows, columns] = shape;
+        let inside = |window: usize| {
+            let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
+            (0..pool.area()).map(move |i| {
+                let (y, x) = (row * pool.stride[0] + i / pool.kernel[1], column * pool.stride[1] + i % pool.kernel[1]);
+                (channel * height + y) * width + x
+            })
+        };
+        let n_windows = channels * rows * columns;
+        let mut so_far = vec![0.0; steps.first().map_or(0, Vec::len)];
+        let mut largest = vec![0.0; n_windows];
+        for values in &mut steps {
+            so_far.iter_mut().zip(&*values).for_each(|(sum, value)| *sum += value);
+            let mut of = |window: usize| match pool.kind {
+                PoolKind::Mean => inside(window).map(|at| values[at]).sum(),
+                PoolKind::Max => {
+                    let now = inside(window).map(|at| so_far[at]).fold(0.0, f64::max);
+                    now - std::mem::replace(&mut largest[window], now)
+                }
+            };
+            *values = (0..n_windows).map(&mut of).collect();
+        }
+    }
+    steps
+}
