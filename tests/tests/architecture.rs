@@ -1,4 +1,4 @@
-//! The rules of the workspace's architecture, as the README states them.
+//! The rules of the workspace's architecture, as `crates/README.md` states them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -10,12 +10,12 @@ fn configs_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").join("configs")
 }
 
-/// Every file below a folder, in a fixed order, but for the results that stand beside their experiments.
+/// Every file below a folder, in a fixed order, but for the results that stand beside their experiments and the documents on them.
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.retain(|path| !path.ends_with("results"));
+    paths.retain(|path| !path.ends_with("results") && !path.ends_with("README.md"));
     paths.into_iter().flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
