@@ -45,6 +45,9 @@ trait Kernels: Backend {
         statistics: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
+    /// See [`batch_norm_inference`].
+    fn quartic_batch_norm_inference(x: FloatTensor<Self>, of_channels: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// See [`channel_statistics`].
     fn quartic_channel_statistics(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -75,6 +78,16 @@ pub(crate) fn channel_statistics(x: Tensor<4>) -> Tensor<2> {
 pub(crate) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, statistics: Tensor<2>) -> Tensor<4> {
     let [x, gamma, beta] = [x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()];
     Tensor::from_dispatch(<Dispatch as Kernels>::quartic_batch_norm(x, gamma, beta, statistics.into_dispatch()))
+}
+
+/// `(x − μ) / σ · γ + β`, per channel: burn's batch norm with running statistics, in one pass of all threads instead of four. The
+/// operations are burn's, in burn's order, and so are the values, to the last bit.
+///
+/// - `x`: `[N, C, H, W]` on flex, without gradients
+/// - `of_channels`: `[4, C]`: μ, σ, γ, β
+pub(crate) fn batch_norm_inference(x: Tensor<4>, of_channels: Tensor<2>) -> Tensor<4> {
+    let (x, of_channels) = (x.into_dispatch(), of_channels.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Kernels>::quartic_batch_norm_inference(x, of_channels))
 }
 
 /// Mean of windows side by side; what is left at the right and bottom belongs to none.
@@ -361,6 +374,21 @@ fn norm_forward(x: FlexTensor, gamma: &FlexTensor, beta: &FlexTensor, statistics
     tensor(per_channel(slice(&x), slice(&x), shape, &coefficients), &shape)
 }
 
+fn norm_inference(x: FlexTensor, of_channels: &FlexTensor) -> FlexTensor {
+    let x = contiguous(x);
+    let shape @ [_, channels, height, width] = dims(&x);
+    let (of_channels, len) = (slice(of_channels), height * width);
+    let [means, deviations, gammas, betas] = [0, 1, 2, 3].map(|row| &of_channels[row * channels..][..channels]);
+    let mut y = vec![0.0; slice(&x).len()];
+    y.par_chunks_mut(channels * len).zip(slice(&x).par_chunks(channels * len)).for_each(|(y, x)| {
+        for (channel, (y, x)) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
+            let (mean, deviation, gamma, beta) = (means[channel], deviations[channel], gammas[channel], betas[channel]);
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) / deviation * gamma + beta);
+        }
+    });
+    tensor(y, &shape)
+}
+
 /// Gradients of input, γ and β, with x̂ = (x − μ)/σ and m values per channel:
 /// `∂x = γ/σ · (∂y − mean ∂y − x̂ · mean(∂y · x̂))`, `∂γ = Σ ∂y · x̂`, `∂β = Σ ∂y` (Ioffe & Szegedy 2015).
 fn norm_backward(x: FlexTensor, gamma: &FlexTensor, statistics: &FlexTensor, dy: FlexTensor) -> [FlexTensor; 3] {
@@ -434,6 +462,10 @@ impl Kernels for Flex {
 
     fn quartic_batch_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, statistics: FlexTensor) -> FlexTensor {
         norm_forward(x, &contiguous(gamma), &contiguous(beta), &contiguous(statistics))
+    }
+
+    fn quartic_batch_norm_inference(x: FlexTensor, of_channels: FlexTensor) -> FlexTensor {
+        norm_inference(x, &contiguous(of_channels))
     }
 
     fn quartic_channel_statistics(x: FlexTensor) -> FlexTensor {
@@ -534,6 +566,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             }
             OpsKind::UnTracked(prepared) => prepared.finish(norm_forward(x, &gamma, &beta, &statistics)),
         }
+    }
+
+    fn quartic_batch_norm_inference(_: FloatTensor<Self>, _: FloatTensor<Self>) -> FloatTensor<Self> {
+        unreachable!("a network that is not trained has no gradients")
     }
 
     fn quartic_channel_statistics(_: FloatTensor<Self>) -> FloatTensor<Self> {
