@@ -59,8 +59,8 @@ fn main() -> ExitCode {
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }
-            for key in experiment.keys_without_effect() {
-                eprintln!("note: {key} has no effect: the method `{}` does not look at it", experiment.convert.method);
+            for key in experiment.keys_without_effect("convert") {
+                eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());
