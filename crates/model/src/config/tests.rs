@@ -636,7 +636,7 @@ fn a_network_that_does_not_fit_its_data_says_what_would() {
 
 #[test]
 fn the_remedy_for_a_convolution_over_one_dimension_is_accepted_and_has_its_shape() {
-    let layers = r#"{ kind = "conv2d", channels = 4, kernel = 5, padding = 2, stride = 2 }, { kind = "flatten" }"#;
+    let layers = r#"{ kind = "conv2d", channels = 4, kernel = 5, padding = 2, stride = 2 }, { kind = "relu" }, { kind = "flatten" }"#;
     let text = MINIMAL.replace("[1, 8, 8]", "[1, 1, 64]").replace("{ kind = \"flatten\" }", layers);
     let experiment = parse(&text, &[]).unwrap().base;
     assert_eq!(experiment.architecture.layers()[0].output, [4, 1, 32]);
