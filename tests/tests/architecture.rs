@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("datasets", &[]),
     ("report", &[]),
-    ("snn", &["model"]),
+    ("snn", &["model", "results"]),
     ("export", &["model", "snn"]),
     // Its tests compare logits on a data set's images.
     ("import", &["model", "datasets"]),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use datasets::{DatasetFacts, DatasetName};
 use model::config::ExperimentFile;
+use model::config::schema::{KEYS, Kind};
 
 fn configs_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").join("configs")
@@ -71,4 +72,11 @@ fn every_experiment_is_valid_fits_its_data_and_has_a_name_of_its_own() {
     assert!(!paths.is_empty(), "configs/ holds no experiment");
     let problems = problems(&paths);
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn the_data_sets_of_the_configuration_are_those_that_there_are() {
+    let key = KEYS.iter().find(|key| key.path == "data.dataset").unwrap();
+    let Kind::Choice(words) = key.kind else { panic!("a choice of words, not {:?}", key.kind) };
+    assert_eq!(words, DatasetName::ALL.map(DatasetName::name));
 }

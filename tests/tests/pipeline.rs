@@ -325,6 +325,9 @@ fn a_network_is_converted_again_only_if_something_it_depends_on_has_changed() {
     assert_eq!(reused(&["simulate.samples=200"]), (true, false));
     assert_eq!(reused(&["simulate.samples=200", "simulate.engine=dense"]), (true, true));
     assert_eq!(reused(&["convert.kappa=0.3"]), (false, false));
+    // Nothing looks at these: no κ and no scale is searched for, and a norm takes no percentile.
+    let in_vain = ["convert.kappa_grid=[0.2]", "convert.scale_grid=[0.2]", "convert.percentile=99"];
+    assert_eq!(reused(&["convert.kappa=0.3", in_vain[0], in_vain[1], in_vain[2]]), (true, true));
     let changed = foreign(&weights, |tensors| tensors.get_mut("3.bias").unwrap().values[0] += 0.5);
     assert!(!convert(&["convert.kappa=0.3"], &changed, folder.path()).unwrap().reused);
 }

@@ -1,25 +1,14 @@
 //! The converted network in formats of others, beside its own file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use export::nir::{Deviation, Graph};
-use export::{Format, Provenance, nir, plain};
+use anyhow::Result;
+use export::nir::Deviation;
+use export::{Exportable, Exported, Format, Provenance};
 use model::Experiment;
 use results::record::ConversionRecord;
 use serde_json::Value;
 use snn::RunSettings;
-
-/// A network in a format of others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exported {
-    /// The file to begin with.
-    pub path: PathBuf,
-    /// What it is, for people.
-    pub what: String,
-    /// What whoever runs it has to know, one sentence each.
-    pub notes: Vec<String>,
-}
 
 /// Writes a converted network in some formats.
 ///
@@ -37,20 +26,6 @@ pub fn write(experiment: &Experiment, path: &Path, formats: &[Format], allowed: 
     let provenance =
         Provenance { quartic_version: env!("CARGO_PKG_VERSION").to_owned(), parent: artefact.checksum.clone() };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let write = |format: &Format| match format {
-        Format::Nir => {
-            let path = folder.join(nir::FILE_NAME);
-            let graph = Graph::new(&artefact.network, &run, allowed, &provenance)
-                .with_context(|| format!("{}: not written", path.display()))?;
-            graph.write(&path)?;
-            let notes = graph.notes().iter().map(|note| format!("{}: {note}", path.display())).collect();
-            Ok(Exported { path, what: format!("NIR graph of {} nodes", graph.n_nodes()), notes })
-        }
-        Format::Plain => {
-            let path = plain::write(folder, &artefact.network, &run, &provenance)?;
-            let what = format!("description of {}", plain::TENSORS_FILE_NAME);
-            Ok(Exported { path, what, notes: Vec::new() })
-        }
-    };
-    formats.iter().map(write).collect()
+    let exportable = Exportable { network: &artefact.network, run: &run, provenance: &provenance, allowed };
+    formats.iter().map(|format| Ok(format.write(folder, &exportable)?)).collect()
 }

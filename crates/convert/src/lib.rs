@@ -44,7 +44,7 @@ use methods::activation::Activations;
 use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
 use methods::search::{self, Knob, Tried};
-use methods::threshold::{Choice, ThresholdError, choose, needs_data, ratio_to_l4};
+use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
 use methods::{rescale, summary};
 
 /// A converted network on disk.
@@ -123,7 +123,7 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
-        && is_same(&found.metadata.recipe, &recipe)
+        && is_same(&found.metadata, &recipe, experiment)
         && !(lacks_data(&found.metadata.conversion) && CalibrationData::load(experiment).is_ok())
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
@@ -158,15 +158,24 @@ fn own_data(experiment: &Experiment) -> Option<String> {
     Some(samples.checksum())
 }
 
-/// Whether a network is what would be made now. Training samples that are there no longer do not make it another.
-fn is_same(found: &Value, recipe: &Value) -> bool {
-    let mut found = found.clone();
-    if recipe["data"].get(CHECKSUM).is_none()
+/// Whether a network is what would be made now. Keys of `[convert]` that nothing looks at do not make it another, and neither do
+/// training samples that are there no longer.
+fn is_same(found: &SnnMetadata<Value, ConversionRecord>, asked: &Value, experiment: &Experiment) -> bool {
+    let without_effect = experiment.keys_without_effect_on_either("convert", &found.config);
+    let of_effect = |recipe: &Value| {
+        let mut recipe = recipe.clone();
+        if let Some(convert) = recipe["convert"].as_object_mut() {
+            convert.retain(|key, _| !without_effect.contains(&format!("convert.{key}").as_str()));
+        }
+        recipe
+    };
+    let mut found = of_effect(&found.recipe);
+    if asked["data"].get(CHECKSUM).is_none()
         && let Some(data) = found["data"].as_object_mut()
     {
         data.shift_remove(CHECKSUM);
     }
-    found == *recipe
+    found == of_effect(asked)
 }
 
 /// Everything that the converted network depends on. Its training samples are known by their folder, and only a user's own by their
@@ -190,7 +199,7 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
     if experiment.convert.scale != Scale::Auto
         && let Some(convert) = recipe["convert"].as_object_mut()
     {
-        // Nothing else looks at it.
+        // It is younger than the others, and written only where it has an effect: files stay what they were before it.
         convert.shift_remove("scale_grid");
     }
     if let Some(checksum) = own_data {
@@ -268,9 +277,8 @@ struct Tuned {
 impl Converter<'_> {
     fn convert(&self, options: Options) -> Result<Converted> {
         let config = &self.experiment.convert;
-        let is_searched = config.kappa == Kappa::Auto || config.scale == Scale::Auto;
-        let data_needed = needs_data(config.method, self.experiment.simulate.readout)
-            || is_searched
+        let data_needed = config.method.needs_data(self.experiment.simulate.readout)
+            || config.is_searched()
             || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
         let activations = match self.data() {
@@ -309,8 +317,8 @@ impl Converter<'_> {
         let trial = |Tried { value, accuracy }| KappaTrial { kappa: value, accuracy };
         let record = ConversionRecord {
             method: config.method.to_string(),
-            p: (config.method == Method::Norm).then_some(config.p).filter(|p| p.is_finite()),
-            kappa: matches!(config.method, Method::Norm | Method::Std).then_some(kappa),
+            p: self.experiment.depends_on("convert.p").then_some(config.p).filter(|p| p.is_finite()),
+            kappa: self.experiment.depends_on("convert.kappa").then_some(kappa),
             kappa_search: kappas.into_iter().map(trial).collect(),
             compensate: config.compensate,
             initial_potential: config.initial_potential,

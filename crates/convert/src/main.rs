@@ -23,8 +23,10 @@ struct Args {
     /// the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Also write the network for others, as nir (snn.nir) or plain (snn-plain.json, snn-plain.safetensors); several with commas
-    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
+    #[arg(
+        long, value_name = "FORMAT", value_delimiter = ',',
+        help = format!("Also write the network for others, as {}; several with commas", Format::list())
+    )]
     export: Vec<Format>,
     /// What a NIR graph may lose: reset-by-subtraction, initial-potential, max-pool, saturation; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',', requires = "export")]
@@ -59,8 +61,8 @@ fn main() -> ExitCode {
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }
-            for key in experiment.keys_without_effect() {
-                eprintln!("note: {key} has no effect: the method `{}` does not look at it", experiment.convert.method);
+            for key in experiment.keys_without_effect("convert") {
+                eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());

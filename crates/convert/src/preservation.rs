@@ -16,7 +16,7 @@ use snn::{Connection, philox::philox};
 use methods::activation::Activations;
 use methods::layer::{AnnLayer, ann_layers};
 use methods::rescale::rescale;
-use methods::threshold::{Choice, choose};
+use methods::thresholds::{Choice, choose};
 
 /// Rounding of sums of some hundred terms and products of some ten factors in f64, relative to the largest value.
 const TOLERANCE: f64 = 1e-9;

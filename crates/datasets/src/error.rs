@@ -8,10 +8,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DatasetError {
     /// No data set has this name.
-    #[error("data set `{found}` is unknown; use one of digits, mnist, fashion-mnist, cifar10, custom")]
+    #[error("data set `{found}` is unknown; use one of {known}")]
     UnknownName {
         /// The name.
         found: String,
+        /// Names of all data sets.
+        known: String,
     },
     /// The folder of the data set is not there.
     #[error("{}: no such folder; {remedy}", path.display())]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::source::Published;
-use crate::{DatasetError, DatasetName, Split};
+use crate::{DatasetError, Split};
 
 const IMAGES_MAGIC: u32 = 0x0803;
 const LABELS_MAGIC: u32 = 0x0801;
@@ -21,21 +21,23 @@ const LABELS_MAGIC: u32 = 0x0801;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Pixels `[N, H, W]` and labels `[N]` of one split.
+///
+/// - `remedy`: how to get a missing folder or file
 pub(crate) fn load(
-    name: DatasetName,
     published: &Published,
+    remedy: &str,
     split: Split,
     folder: &Path,
 ) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
     if !folder.is_dir() {
-        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: name.remedy() });
+        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: remedy.to_owned() });
     }
     let stem = match split {
         Split::Train => "train",
         Split::Test => "t10k",
     };
-    let (images_path, images) = open(name, folder, &format!("{stem}-images"), "idx3-ubyte")?;
-    let (labels_path, labels) = open(name, folder, &format!("{stem}-labels"), "idx1-ubyte")?;
+    let (images_path, images) = open(remedy, folder, &format!("{stem}-images"), "idx3-ubyte")?;
+    let (labels_path, labels) = open(remedy, folder, &format!("{stem}-labels"), "idx1-ubyte")?;
     let [_, height, width] = published.shape;
     let pixels = Source::new(&images_path, images)?.images([height as u32, width as u32])?;
     let labels = Source::new(&labels_path, labels)?.labels(published.class_names.len())?;
@@ -47,12 +49,7 @@ pub(crate) fn load(
 }
 
 /// Opens the first there is of the usual spellings, such as `train-images-idx3-ubyte` and `train-images.idx3-ubyte.gz`.
-fn open(
-    name: DatasetName,
-    folder: &Path,
-    stem: &str,
-    ending: &str,
-) -> Result<(PathBuf, BufReader<File>), DatasetError> {
+fn open(remedy: &str, folder: &Path, stem: &str, ending: &str) -> Result<(PathBuf, BufReader<File>), DatasetError> {
     for separator in ["-", "."] {
         for gz in ["", ".gz"] {
             let path = folder.join(format!("{stem}{separator}{ending}{gz}"));
@@ -63,7 +60,7 @@ fn open(
             }
         }
     }
-    Err(DatasetError::MissingFile { path: folder.join(format!("{stem}-{ending}")), remedy: name.remedy() })
+    Err(DatasetError::MissingFile { path: folder.join(format!("{stem}-{ending}")), remedy: remedy.to_owned() })
 }
 
 /// A file being read. It is gzipped if it starts so, whatever its name: no IDX file does.
@@ -175,9 +172,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::{FASHION_MNIST, MNIST};
+    use crate::{DatasetName, LabelledImages};
 
-    const NAME: DatasetName = DatasetName::Mnist;
+    const REMEDY: &str = "get it";
+
+    static OF_TEN_CLASSES: Published =
+        Published { shape: [1, 28, 28], class_names: &["x"; 10], n_train: 60_000, n_test: 10_000 };
 
     fn images(count: u32, n_present: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = [IMAGES_MAGIC, count, 28, 28].iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -202,7 +202,7 @@ mod tests {
         for (name, bytes) in [image_file, label_file] {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
-        load(NAME, &MNIST, Split::Test, folder.path())
+        load(&OF_TEN_CLASSES, REMEDY, Split::Test, folder.path())
     }
 
     fn load_bytes(images: &[u8], labels: &[u8]) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
@@ -248,14 +248,15 @@ mod tests {
 
     #[test]
     fn a_missing_folder_or_file_says_which_command_gets_it() {
-        let error = load(NAME, &MNIST, Split::Train, Path::new("nowhere")).unwrap_err().to_string();
+        let nowhere = Some(Path::new("nowhere"));
+        let error = LabelledImages::load(DatasetName::Mnist, Split::Train, nowhere).unwrap_err().to_string();
         assert_eq!(
             error,
             "nowhere: no such folder; run `scripts/fetch-data mnist`, or set data.path to a folder that holds the IDX files"
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("train-images-idx3-ubyte"), images(1, 1)).unwrap();
-        let error = load(DatasetName::FashionMnist, &FASHION_MNIST, Split::Train, folder.path()).unwrap_err();
+        let error = LabelledImages::load(DatasetName::FashionMnist, Split::Train, Some(folder.path())).unwrap_err();
         let is_labels =
             matches!(&error, DatasetError::MissingFile { path, .. } if path.ends_with("train-labels-idx1-ubyte"));
         assert!(is_labels && error.to_string().contains("run `scripts/fetch-data fashion-mnist`"), "{error}");
@@ -341,7 +342,7 @@ mod tests {
         for name in ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        assert!(matches!(load(NAME, &MNIST, Split::Test, folder.path()), Err(DatasetError::Io { .. })));
+        assert!(matches!(load(&OF_TEN_CLASSES, REMEDY, Split::Test, folder.path()), Err(DatasetError::Io { .. })));
     }
 
     proptest! {

@@ -1,7 +1,6 @@
 //! Labelled images in memory, as the bytes they are stored as.
 //!
-//! Checks what the readers ([`crate::idx`], [`crate::cifar`], [`crate::digits`], [`crate::custom`]) or a caller give; reads no file
-//! itself. The commands take samples from here, by index or as a burn data set.
+//! Checks what the data sets' readers ([`crate::sets`]) or a caller give; reads no file itself. The commands take samples from here, by index or as a burn data set.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -13,7 +12,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{DatasetError, DatasetFacts, DatasetName, Split, cifar, custom, digits, idx};
+use crate::{DatasetError, DatasetFacts, DatasetName, Split};
 
 /// Images of one shape with a class each.
 ///
@@ -47,16 +46,9 @@ impl LabelledImages {
     /// [`DatasetError`] if files are missing, truncated, oversized, of another kind, or do not belong together.
     pub fn load(name: DatasetName, split: Split, path: Option<&Path>) -> Result<Self, DatasetError> {
         let folder = name.folder(path);
-        let Some(published) = name.published() else {
-            let (facts, pixels, labels) = custom::load(split, &folder)?;
-            return Self::of_facts(facts, custom::SCALE, pixels, labels);
-        };
-        let (pixels, labels) = match name {
-            DatasetName::Digits => digits::load(split),
-            DatasetName::Cifar10 => cifar::load(split, &folder)?,
-            _ => idx::load(name, published, split, &folder)?,
-        };
-        Self::of_facts(DatasetFacts::of(name, path)?, published.scale, pixels, labels)
+        let row = name.row();
+        let (facts, pixels, labels) = (row.load)(split, &folder)?;
+        Self::of_facts(facts, row.scale, pixels, labels)
     }
 
     /// [`Self::from_parts`] with the names that the classes have.

@@ -11,14 +11,13 @@
 //! Files are read no further than their headers and the data set's shape warrant, so a damaged or hostile file
 //! is an error and never a panic or a huge allocation.
 
-mod cifar;
-mod custom;
-mod digits;
 mod error;
 mod idx;
 mod images;
+mod sets;
 mod source;
 
 pub use error::DatasetError;
 pub use images::{LabelledImage, LabelledImages};
-pub use source::{DatasetFacts, DatasetName, Split};
+pub use sets::DatasetName;
+pub use source::{DatasetFacts, Split};

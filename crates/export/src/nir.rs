@@ -34,8 +34,10 @@ use model::population::{Pool, PoolKind};
 use snn::{Connection, Kernel, RunSettings, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
 
-use crate::Provenance;
 use crate::hdf5::{self, Dataset, Group, Item, Values};
+use crate::{ExportError, Exportable, Exported, Provenance, Target};
+
+pub(crate) static TARGET: Target = Target { name: "nir", files: &[FILE_NAME], write };
 
 /// Name of the graph in a run's folder.
 pub const FILE_NAME: &str = "snn.nir";
@@ -153,6 +155,17 @@ fn listed(found: &[(Deviation, Vec<String>)]) -> String {
         names.join(","),
         remedies.join(", ")
     )
+}
+
+/// Writes [`FILE_NAME`].
+fn write(folder: &Path, exportable: &Exportable<'_>) -> Result<Exported, ExportError> {
+    let &Exportable { network, run, provenance, allowed } = exportable;
+    let path = folder.join(FILE_NAME);
+    let refused = |why: NirError| ExportError::Refused { path: path.clone(), why: why.into() };
+    let graph = Graph::new(network, run, allowed, provenance).map_err(refused)?;
+    graph.write(&path)?;
+    let notes = graph.notes().iter().map(|note| format!("{}: {note}", path.display())).collect();
+    Ok(Exported { path, what: format!("NIR graph of {} nodes", graph.n_nodes()), notes })
 }
 
 /// A graph, ready to be written.

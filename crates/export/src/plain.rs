@@ -28,7 +28,10 @@ use model::population::Pool;
 use serde::{Deserialize, Serialize};
 use snn::{Connection, Kernel, RunSettings, SpikingLayer, SpikingNetwork};
 
-use crate::Provenance;
+use crate::{ExportError, Exportable, Exported, Provenance, Target};
+
+pub(crate) static TARGET: Target =
+    Target { name: "plain", files: &[FILE_NAME, TENSORS_FILE_NAME], write: write_exportable };
 
 /// Name of the description in a run's folder.
 pub const FILE_NAME: &str = "snn-plain.json";
@@ -151,6 +154,12 @@ pub struct Convolution {
     pub padding: usize,
     /// Groups of channels that do not see each other.
     pub groups: usize,
+}
+
+fn write_exportable(folder: &Path, exportable: &Exportable<'_>) -> Result<Exported, ExportError> {
+    let &Exportable { network, run, provenance, .. } = exportable;
+    let path = write(folder, network, run, provenance)?;
+    Ok(Exported { path, what: format!("description of {TENSORS_FILE_NAME}"), notes: Vec::new() })
 }
 
 /// Writes both files into a folder and returns the path of the description. The tensors come first: a description names the

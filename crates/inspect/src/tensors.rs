@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use half::{bf16, f16};
 use model::population::{Pool, PoolKind};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -86,23 +87,10 @@ fn values(view: &TensorView<'_>) -> Option<Vec<f64>> {
         Dtype::U16 => of!(u16),
         Dtype::I8 => of!(i8),
         Dtype::U8 | Dtype::BOOL => of!(u8),
-        // The upper half of a 32-bit float.
-        Dtype::BF16 => words().map(|word| f64::from(f32::from_bits(u32::from(word) << 16))).collect(),
-        Dtype::F16 => words().map(half).collect(),
+        Dtype::BF16 => words().map(|word| bf16::from_bits(word).to_f64()).collect(),
+        Dtype::F16 => words().map(|word| f16::from_bits(word).to_f64()).collect(),
         _ => return None,
     })
-}
-
-/// A 16-bit float: sign, 5 bits of exponent, 10 of mantissa.
-fn half(word: u16) -> f64 {
-    let sign = if word >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, mantissa) = (i32::from(word >> 10 & 0x1f), f64::from(word & 0x3ff));
-    sign * match exponent {
-        0 => mantissa * (-24_f64).exp2(),
-        0x1f if mantissa == 0.0 => f64::INFINITY,
-        0x1f => f64::NAN,
-        _ => (1.0 + mantissa / 1024.0) * f64::from(exponent - 15).exp2(),
-    }
 }
 
 fn trained(facts: &mut Map<String, Value>, own: &Value) {
@@ -194,9 +182,9 @@ mod tests {
     #[test]
     fn half_precision_values_are_those_of_the_standard() {
         // IEEE 754-2008, binary16: one, the smallest, the largest, minus two, infinity.
-        let of = [0x3c00, 0x0001, 0x7bff, 0xc000, 0x7c00].map(half);
-        assert_eq!(of, [1.0, (-24_f64).exp2(), 65504.0, -2.0, f64::INFINITY]);
-        assert!(half(0x7e00).is_nan());
+        let bytes = [0x3c00_u16, 0x0001, 0x7bff, 0xc000, 0x7c00].map(u16::to_le_bytes).concat();
+        let view = TensorView::new(Dtype::F16, vec![5], &bytes).unwrap();
+        assert_eq!(values(&view).unwrap(), [1.0, (-24_f64).exp2(), 65504.0, -2.0, f64::INFINITY]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - [`layer`]: the trained network's layers of neurons, batch norms folded
 //! - [`activation`]: its activations on calibration samples, and statistics of them
-//! - [`threshold`]: the methods, which choose the firing thresholds λ
+//! - [`thresholds`]: the methods, which choose the firing thresholds λ, a file each
 //! - [`rescale`]: division by λ, and rounding to the exact grid
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
 //! - [`search`]: `kappa = "auto"` and `scale = "auto"`
@@ -16,4 +16,4 @@ pub mod layer;
 pub mod rescale;
 pub mod search;
 pub mod summary;
-pub mod threshold;
+pub mod thresholds;

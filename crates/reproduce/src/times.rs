@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use datasets::DatasetFacts;
 use model::artefact::write_atomically;
-use model::config::{Calibrate, DEFAULT_KAPPAS, Kappa, Method, Scale};
+use model::config::{Calibrate, DEFAULT_KAPPAS, Kappa, Measures, Scale};
 use model::{Experiment, LayerKind};
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +122,11 @@ pub fn work(stage: Stage, experiment: &Experiment) -> f64 {
             };
             let simulated = trials * convert.kappa_samples.min(n_train) as f64 * convert.target_steps as f64
                 + if convert.calibrate == Calibrate::None { 0.0 } else { measured * convert.target_steps as f64 }
-                + if convert.method == Method::Std { measured * simulate.steps as f64 } else { 0.0 };
+                + if convert.method.facts().measures == Measures::Noise {
+                    measured * simulate.steps as f64
+                } else {
+                    0.0
+                };
             macs * (measured + simulated)
         }
         Stage::Simulate => {

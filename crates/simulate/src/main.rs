@@ -62,6 +62,9 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }
+    for key in experiment.keys_without_effect("simulate") {
+        eprintln!("note: {key}");
+    }
     let state = if outcome.reused { " (unchanged)" } else { "" };
     println!("{}: results{state}\n{}: report", outcome.path.display(), page.display());
     if let Some(path) = recording {

@@ -30,9 +30,9 @@
 //! rounding errors, of variance ⅙, now (enlarged by T/t) and at T, which is added to the variance above.
 
 use std::borrow::{Borrow, Cow};
-use std::f64::consts::PI;
 
 use model::config::{Encoding, Readout};
+use results::statistic::upper_tail;
 
 use crate::engine::{RunSettings, SampleTrace, first_largest};
 use crate::network::SpikingNetwork;
@@ -274,26 +274,6 @@ impl Watch<'_> {
     }
 }
 
-/// Probability that Student's t is above `x`, to some 10⁻¹⁵.
-///
-/// The finite sums for whole degrees of freedom, Abramowitz & Stegun 26.7.3 and 26.7.4.
-///
-/// - `degrees`: ν ≥ 1
-fn upper_tail(x: f64, degrees: usize) -> f64 {
-    let nu = degrees as f64;
-    let (sine, square) = (x / (nu + x * x).sqrt(), nu / (nu + x * x));
-    // Even ν: 1 + ½ c² + ½ ¾ c⁴ + … up to c^(ν − 2); odd: c + ⅔ c³ + … up to the same.
-    let odd = degrees % 2;
-    let mut term = if odd == 1 { square.sqrt() } else { 1.0 };
-    let mut sum = 0.0;
-    for power in (odd..degrees.saturating_sub(1)).step_by(2) {
-        sum += term;
-        term *= square * (power + 1) as f64 / (power + 2) as f64;
-    }
-    let between = if odd == 1 { 2.0 / PI * ((x / nu.sqrt()).atan() + sine * sum) } else { sine * sum };
-    (1.0 - between) / 2.0
-}
-
 #[cfg(test)]
 mod tests {
     use model::config::Reset;
@@ -333,24 +313,6 @@ mod tests {
             neurons.iter().for_each(|&neuron| train.add(step, neuron));
         }
         train
-    }
-
-    #[test]
-    fn tails_of_students_t_are_those_of_the_tables() {
-        /// Half of the last digit of a quantile, times a density of 0.08 at most there.
-        const THREE_DECIMALS: f64 = 0.0005 * 0.08;
-        // Two-sided 95 % and one-sided 99.95 % quantiles.
-        for (degrees, x, tail) in [(1, 12.706, 0.025), (2, 4.303, 0.025), (5, 2.571, 0.025), (30, 2.042, 0.025)] {
-            assert!((upper_tail(x, degrees) - tail).abs() < THREE_DECIMALS, "{degrees}: {}", upper_tail(x, degrees));
-        }
-        for (degrees, x) in [(3, 12.924), (4, 8.610), (10, 4.587), (120, 3.373)] {
-            assert!((upper_tail(x, degrees) - 0.0005).abs() < THREE_DECIMALS, "{degrees}: {}", upper_tail(x, degrees));
-        }
-        // ν = 1 is Cauchy's; ν = 2 has a closed form; many degrees are nearly normal.
-        assert!((upper_tail(1.0, 1) - 0.25).abs() < 1e-15);
-        assert!((upper_tail(3.0, 2) - (0.5 - 3.0 / (2.0 * 11.0_f64.sqrt()))).abs() < 1e-15);
-        assert!((upper_tail(1.959_964, 100_000) - 0.025).abs() < 1e-5);
-        assert!((upper_tail(-1.3, 7) + upper_tail(1.3, 7) - 1.0).abs() < 1e-15);
     }
 
     #[test]

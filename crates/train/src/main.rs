@@ -33,6 +33,9 @@ fn main() -> ExitCode {
     };
     match train::run(&experiment, &args.runs.join(&experiment.name), Some(&args.runs), args.options()) {
         Ok(outcome) => {
+            for key in experiment.keys_without_effect("train") {
+                eprintln!("note: {key}");
+            }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!(
                 "{}: test accuracy {:.2} %{state}",

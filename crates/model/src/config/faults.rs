@@ -5,8 +5,8 @@ use super::{NoiseOf, WeightRange};
 /// What a run without faults is called where runs with faults stand beside it.
 pub const NO_FAULTS: &str = "no faults";
 
-/// `[simulate.faults]`
-#[derive(Debug, Clone, PartialEq)]
+/// `[simulate.faults]`; by default there are none.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct FaultsConfig {
     /// With a simulation seed, which device it is.
     pub seed: u64,

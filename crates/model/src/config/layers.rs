@@ -14,7 +14,7 @@ const MAX_CHANNELS: i64 = 1 << 16;
 const MAX_KERNEL: i64 = 1 << 10;
 
 /// Kinds that other frameworks have and that cannot be converted, with what to do instead.
-const UNSUPPORTED: [(&[&str], &str); 5] = [
+const UNSUPPORTED: [(&[&str], &str); 6] = [
     (
         &["softmax", "log-softmax"],
         "leave it out: the loss applies it in training, and the largest logit is the largest probability",
@@ -28,9 +28,11 @@ const UNSUPPORTED: [(&[&str], &str); 5] = [
         "it depends on the sample, so it cannot be folded; use `batch-norm`",
     ),
     (
-        &["conv1d", "conv3d", "conv-transpose2d"],
-        "only `conv2d` is there; give a signal of one dimension as an image of height 1 with kernel 1",
+        &["conv1d"],
+        "only `conv2d` is there; give a signal of one dimension as an image of height 1, and a conv2d with an odd kernel k \
+         and padding = (k - 1)/2, of which only the middle row meets the signal",
     ),
+    (&["conv3d", "conv-transpose2d"], "only `conv2d` is there; use it instead"),
     (&["lstm", "gru", "attention", "embedding"], "there is no spiking counterpart; use `conv2d` and `dense` layers"),
 ];
 

@@ -1,17 +1,20 @@
 //! One TOML file → a checked [`Experiment`].
 //!
 //! A file is read into a raw TOML table, changed by `--set KEY=VALUE` overrides, checked against the table of
-//! keys in [`schema`] and turned into types that cannot be invalid. Every problem is reported at once, with
+//! keys ([`schema::KEYS`]) and turned into types that cannot be invalid. Every problem is reported at once, with
 //! file, key and remedy. The resolved table, with all defaults filled in, goes into every artefact.
 
 mod faults;
+mod keys;
 mod layers;
+mod method;
 pub mod schema;
+mod sections;
 mod sweep;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use thiserror::Error;
 use toml::{Table, Value};
@@ -20,7 +23,14 @@ use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
 pub use faults::{FaultsConfig, NO_FAULTS};
 pub use layers::ModelSection;
+pub use method::{Measures, Method, MethodFacts};
+use schema::{KEYS, Key};
+pub use sections::{
+    Augment, ConvertConfig, DEFAULT_KAPPAS, DataConfig, Kappa, ReportConfig, Scale, Schedule, SimulateConfig,
+    TrainConfig,
+};
 pub use sweep::{Axis, Cell, folder_name};
+pub use words::{Calibrate, Encoding, EngineKind, NoiseOf, Readout, Reset, WeightRange};
 
 /// A configuration that cannot be used, with everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,310 +92,6 @@ pub struct Experiment {
     /// `[report]`
     pub report: ReportConfig,
     resolved: Table,
-}
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataConfig {
-    /// Name of the data set.
-    pub dataset: String,
-    /// Folder with its files; `None` is the data set's own default.
-    pub path: Option<PathBuf>,
-    /// Training samples set aside for validation.
-    pub validation_samples: usize,
-}
-
-/// `[train]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainConfig {
-    /// Passes over the training samples, at least 1.
-    pub epochs: usize,
-    /// Samples per step, at least 1.
-    pub batch_size: usize,
-    /// Epochs without a better validation loss before training ends; `None` never stops early.
-    pub patience: Option<usize>,
-    /// Initial step size, above 0.
-    pub learning_rate: f64,
-    /// Share of the last step kept in the next, in [0, 1).
-    pub momentum: f64,
-    /// Nesterov's momentum.
-    pub nesterov: bool,
-    /// L2 penalty, at least 0.
-    pub weight_decay: f64,
-    /// How the learning rate falls.
-    pub schedule: Schedule,
-    /// What is done to training images.
-    pub augment: Augment,
-}
-
-/// `[train.augment]`: random changes to training images, anew in each epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Augment {
-    /// Zeros around the image, out of which a random window of its size is cut; 0 leaves it.
-    pub crop_padding: usize,
-    /// Whether half of the images are mirrored left to right.
-    pub flip: bool,
-    /// Steps of Poisson spikes whose mean takes the image's place; 0 leaves it.
-    pub poisson_steps: usize,
-}
-
-/// How the learning rate falls.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Schedule {
-    /// Not at all.
-    Constant,
-    /// By a factor every few epochs.
-    Step {
-        /// Epochs between reductions.
-        epochs: usize,
-        /// Factor of each, in (0, 1].
-        factor: f64,
-    },
-    /// Along half a cosine over all epochs.
-    Cosine {
-        /// Step size at the end.
-        final_learning_rate: f64,
-    },
-}
-
-/// Declares an enum of configuration words with its names, `FromStr` and `Display`.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// Every one, in the order of the reference.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word in configurations.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(word: &str) -> Result<Self, String> {
-                Self::ALL.iter().copied().find(|known| known.name() == word)
-                    .ok_or_else(|| format!("found `{word}`; use one of {}", [$($word),+].join(", ")))
-            }
-        }
-    };
-}
-
-words! {
-    /// How the thresholds λ are chosen.
-    Method {
-        /// λ = 1.
-        None = "none",
-        /// The largest activation that the weights allow, per layer.
-        Model = "model",
-        /// The layer's largest activation.
-        Max = "max",
-        /// A percentile of the layer's activations.
-        Percentile = "percentile",
-        /// A percentile of each neuron's activations.
-        ChannelPercentile = "channel-percentile",
-        /// A norm of each neuron's weights over κ.
-        Norm = "norm",
-        /// The measured standard deviation of each neuron's input current over κ.
-        Std = "std",
-        /// The λ of least squared quantisation error, per neuron.
-        Mmse = "mmse",
-    }
-}
-
-words! {
-    /// How each channel's mean spike rate is brought to that of the trained network.
-    Calibrate {
-        /// Not at all.
-        None = "none",
-        /// By a current at each step.
-        Bias = "bias",
-        /// By the potential before the first step.
-        Potential = "potential",
-    }
-}
-
-words! {
-    /// How pixels become input.
-    Encoding {
-        /// A spike at each step with the pixel's value as its probability.
-        Poisson = "poisson",
-        /// Evenly spaced spikes with a random phase.
-        Systematic = "systematic",
-        /// Evenly spaced spikes with phase ½.
-        Regular = "regular",
-        /// The pixel's value as a constant input current; no spikes.
-        Constant = "constant",
-    }
-}
-
-words! {
-    /// What a spike does to the membrane potential.
-    Reset {
-        /// The threshold is subtracted.
-        Subtract = "subtract",
-        /// The potential is set to zero.
-        Zero = "zero",
-    }
-}
-
-words! {
-    /// What the decision is read from.
-    Readout {
-        /// Membrane potential of output neurons that do not fire.
-        Potential = "potential",
-        /// Spike count of output neurons.
-        Spikes = "spikes",
-    }
-}
-
-words! {
-    /// What runs the spiking network.
-    EngineKind {
-        /// Event-driven, on the CPU.
-        Event = "event",
-        /// Dense tensors, on the burn backend.
-        Dense = "dense",
-    }
-}
-
-words! {
-    /// Which weights share a range, the largest magnitude among them.
-    WeightRange {
-        /// Those of a connection of a layer.
-        Layer = "layer",
-        /// Those of a connection of a channel; in a fully connected layer, of a neuron.
-        Channel = "channel",
-    }
-}
-
-words! {
-    /// What the noise of a weight is relative to.
-    NoiseOf {
-        /// Its range.
-        Range = "range",
-        /// The weight itself.
-        Weight = "weight",
-    }
-}
-
-/// The noise-to-threshold ratio κ.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kappa {
-    /// This value.
-    Value(f64),
-    /// The best of the grid on training samples.
-    Auto,
-}
-
-/// The factor on every hidden λ.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scale {
-    /// This value.
-    Value(f64),
-    /// The best of the grid on training samples.
-    Auto,
-}
-
-/// What `Kappa::Auto` tries by default with `std` and the L4-norm; with another norm, multiples of it.
-pub const DEFAULT_KAPPAS: [f64; 8] = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0];
-
-/// `[convert]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConvertConfig {
-    /// The name given to this conversion; may be empty.
-    pub given_label: String,
-    /// How the thresholds are chosen.
-    pub method: Method,
-    /// Order of the norm, above 0; infinity is the largest magnitude.
-    pub p: f64,
-    /// Noise-to-threshold ratio of `norm` and `std`.
-    pub kappa: Kappa,
-    /// What `Kappa::Auto` tries; `None` for [`DEFAULT_KAPPAS`], fitted to the norm.
-    pub kappa_grid: Option<Vec<f64>>,
-    /// Training samples that `Kappa::Auto` and `Scale::Auto` are judged on.
-    pub kappa_samples: usize,
-    /// Percentile, in (0, 100].
-    pub percentile: f64,
-    /// Whether zeros count in percentiles.
-    pub percentile_zeros: bool,
-    /// Factor on every hidden λ.
-    pub scale: Scale,
-    /// What `Scale::Auto` tries.
-    pub scale_grid: Vec<f64>,
-    /// What takes back the mean error of each channel's rates.
-    pub calibrate: Calibrate,
-    /// Time steps that `mmse`, `Kappa::Auto`, `Scale::Auto` and `calibrate` aim at.
-    pub target_steps: usize,
-    /// Training samples whose activations are measured.
-    pub calibration_samples: usize,
-    /// Whether the next layer undoes each layer's rescaling.
-    pub compensate: bool,
-    /// Membrane potential of hidden neurons before the first step, in thresholds.
-    pub initial_potential: f64,
-    /// Bits, besides the sign, of what a step adds to a potential.
-    pub sum_bits: u32,
-    /// Bits of a weight, with the sign.
-    pub weight_bits: u32,
-}
-
-/// `[simulate]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct SimulateConfig {
-    /// What runs the network.
-    pub engine: EngineKind,
-    /// How pixels become input.
-    pub encoding: Encoding,
-    /// What a spike does to the potential.
-    pub reset: Reset,
-    /// What the decision is read from.
-    pub readout: Readout,
-    /// Time steps T.
-    pub steps: usize,
-    /// Confidence at which a decision is taken before T, in (½, 1); `None` always runs to T.
-    pub early_exit: Option<f64>,
-    /// Whether the loss of accuracy is taken apart.
-    pub decompose: bool,
-    /// Steps shown in tables, ascending, T last.
-    pub checkpoints: Vec<usize>,
-    /// Simulation seeds, at least one.
-    pub seeds: Vec<u64>,
-    /// Test samples, the first ones; `None` is all.
-    pub samples: Option<usize>,
-    /// Samples per batch of the dense engine.
-    pub batch_size: usize,
-    /// Test samples that are probed.
-    pub probe_samples: usize,
-    /// Test samples whose spikes are drawn.
-    pub raster_samples: usize,
-    /// What the hardware does to the network.
-    pub faults: FaultsConfig,
-}
-
-impl SimulateConfig {
-    /// Seeds whose runs differ: the first one only where nothing is random.
-    pub fn different_seeds(&self) -> &[u64] {
-        let is_random = !matches!(self.encoding, Encoding::Regular | Encoding::Constant) || self.faults.is_random();
-        if is_random { &self.seeds } else { &self.seeds[..1] }
-    }
-}
-
-/// `[report]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReportConfig {
-    /// Label of the conversion that others are compared with; `None` is the first by the L4-norm.
-    pub baseline: Option<String>,
 }
 
 /// What is known of an experiment before its `[model]` is.
@@ -531,7 +237,46 @@ fn unknown_baseline(base: &Experiment, cells: &[Cell]) -> Option<Problem> {
     Some(Problem::new("report.baseline", message))
 }
 
+/// A key that is set in vain; in words: `convert.kappa has no effect: the method …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithoutEffect {
+    /// Dotted path.
+    pub path: &'static str,
+    /// Who would look at it, and is not there.
+    pub why: String,
+}
+
+impl fmt::Display for WithoutEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has no effect: {}", self.path, self.why)
+    }
+}
+
 impl Experiment {
+    /// Puts a checked table into its types.
+    fn of_checked(resolved: Table, architecture: Architecture) -> Self {
+        // A blank, which the rows of the keys fill in.
+        let mut experiment = Self {
+            name: String::new(),
+            description: String::new(),
+            seed: 0,
+            backend: Backend::Flex,
+            data: DataConfig::default(),
+            architecture,
+            train: TrainConfig::default(),
+            convert: ConvertConfig::default(),
+            simulate: SimulateConfig::default(),
+            report: ReportConfig::default(),
+            resolved: Table::new(),
+        };
+        for key in KEYS {
+            if let Some(given) = keys::Given::of(&resolved, key.path) {
+                (key.read)(&mut experiment, &given);
+            }
+        }
+        Self { resolved, ..experiment }
+    }
+
     /// Reads and checks an experiment file for a command that expands no sweep: the combinations are not looked at, so an
     /// override may make two of them alike, or one impossible.
     ///
@@ -583,19 +328,33 @@ impl Experiment {
         &self.resolved
     }
 
-    /// Keys of `[convert]` with another value than their default that its method does not look at.
+    /// Keys of a section with another value than their default that nothing looks at.
     ///
     /// No error: in a sweep over methods they may be another's.
-    pub fn keys_without_effect(&self) -> Vec<&'static str> {
-        use Method::{ChannelPercentile, Norm, Percentile, Std};
-        let of_methods: [(&str, &[Method]); 4] = [
-            ("convert.p", &[Norm]),
-            ("convert.kappa", &[Norm, Std]),
-            ("convert.percentile", &[Percentile, ChannelPercentile]),
-            ("convert.percentile_zeros", &[Percentile, ChannelPercentile]),
-        ];
-        let others = of_methods.into_iter().filter(|(_, methods)| !methods.contains(&self.convert.method));
-        others.map(|(key, _)| key).filter(|key| !schema::is_default(&self.resolved, key)).collect()
+    ///
+    /// - `section`: `convert`, say
+    pub fn keys_without_effect(&self, section: &str) -> Vec<WithoutEffect> {
+        let of_section = |key: &&Key| {
+            key.path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')) && !key.matters_to(self)
+        };
+        let set = KEYS.iter().filter(of_section).filter(|key| !schema::is_default(&self.resolved, key));
+        set.map(|key| WithoutEffect { path: key.path, why: key.why_not(self) }).collect()
+    }
+
+    /// Whether the experiment depends on a key; true for what is no key.
+    pub fn depends_on(&self, path: &str) -> bool {
+        schema::find(path).is_none_or(|key| key.matters_to(self))
+    }
+
+    /// Keys of a section that have no effect here, and had none on an artefact: a difference in them does not make it another.
+    ///
+    /// - `made_by`: the resolved configuration that the artefact holds; if it cannot be read, no key is known to have had none
+    pub fn keys_without_effect_on_either(&self, section: &str, made_by: &str) -> Vec<&'static str> {
+        let Ok(made_by) = Self::parse(made_by, Path::new("configuration of an artefact"), &[]) else {
+            return Vec::new();
+        };
+        let has_effect = |key: &Key| key.matters_to(self) || key.matters_to(&made_by);
+        schema::keys_below(section).filter(|key| !has_effect(key)).map(|key| key.path).collect()
     }
 
     /// The resolved configuration as TOML text.
@@ -639,46 +398,6 @@ impl Experiment {
     }
 }
 
-impl ConvertConfig {
-    /// Name for tables and figures: the one given, or the method with its parameters.
-    pub fn label(&self) -> String {
-        if !self.given_label.is_empty() {
-            return self.given_label.clone();
-        }
-        let kappa = match self.kappa {
-            Kappa::Value(kappa) => kappa.to_string(),
-            Kappa::Auto => "auto".to_owned(),
-        };
-        let mut label = match self.method {
-            Method::Norm if self.p.is_infinite() => format!("norm p=∞ κ={kappa}"),
-            Method::Norm => format!("norm p={} κ={kappa}", self.p),
-            Method::Std => format!("std κ={kappa}"),
-            Method::Percentile | Method::ChannelPercentile => format!("{} {}", self.method, self.percentile),
-            method => method.to_string(),
-        };
-        match self.scale {
-            Scale::Value(scale) if (scale - 1.0).abs() > f64::EPSILON => label.push_str(&format!(" ×{scale}")),
-            Scale::Value(_) => {}
-            Scale::Auto => label.push_str(" ×auto"),
-        }
-        if !self.compensate {
-            label.push_str(" uncompensated");
-        }
-        match self.calibrate {
-            Calibrate::None => {}
-            Calibrate::Bias => label.push_str(" + bias"),
-            Calibrate::Potential => label.push_str(" + v(0)"),
-        }
-        if self.sum_bits != 24 {
-            label.push_str(&format!(", {} bits", self.sum_bits));
-        }
-        if self.weight_bits != 25 {
-            label.push_str(&format!(", {}-bit weights", self.weight_bits));
-        }
-        label
-    }
-}
-
 /// The first line of a TOML syntax error, with its place.
 fn syntax(error: &toml::de::Error, text: &str) -> String {
     let message = error.message().replace('\n', ", ");
@@ -716,7 +435,7 @@ fn experiment(raw: &Table, problems: &mut Vec<Problem>) -> Option<Experiment> {
     if problems.len() > before {
         return None;
     }
-    let experiment = Reader(&resolved).experiment(architecture?);
+    let experiment = Experiment::of_checked(resolved, architecture?);
     contradictions(&experiment, problems);
     (problems.len() == before).then_some(experiment)
 }
@@ -746,11 +465,13 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             format!("step {late} is after the last; raise simulate.steps = {} or drop it", simulate.steps),
         );
     }
-    if convert.method == Method::Std && simulate.encoding == Encoding::Constant {
+    if convert.method.facts().measures == Measures::Noise && simulate.encoding == Encoding::Constant {
         refuse(
             "convert.method",
-            "`std` measures the variance of spiking input, but simulate.encoding = \"constant\" has none; use another method or encoding"
-                .to_owned(),
+            format!(
+                "`{}` measures the variance of spiking input, but simulate.encoding = \"constant\" has none; use another method or encoding",
+                convert.method
+            ),
         );
     }
     if simulate.decompose && simulate.reset == Reset::Zero {
@@ -776,10 +497,13 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             ),
         );
     }
-    if convert.kappa == Kappa::Auto && !matches!(convert.method, Method::Norm | Method::Std) {
+    let divides = |method: &Method| method.facts().keys.contains(&"convert.kappa");
+    if convert.kappa == Kappa::Auto && !divides(&convert.method) {
+        let others: Vec<&str> =
+            Method::ALL.iter().filter(|method| divides(method)).map(|method| method.name()).collect();
         refuse(
             "convert.kappa",
-            format!("\"auto\" is for the methods norm and std, not `{}`; give a number", convert.method),
+            format!("\"auto\" is for the methods {}, not `{}`; give a number", others.join(" and "), convert.method),
         );
     }
     if convert.kappa == Kappa::Auto && convert.scale == Scale::Auto {
@@ -787,158 +511,6 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "convert.scale",
             "\"auto\" beside kappa = \"auto\" searches the thresholds twice; give a number for one of them".to_owned(),
         );
-    }
-}
-
-/// Reads values out of a table that [`schema::check`] has passed.
-struct Reader<'a>(&'a Table);
-
-impl Reader<'_> {
-    fn value(&self, path: &str) -> &Value {
-        schema::lookup(self.0, path).unwrap_or_else(|| panic!("`{path}` was checked and filled in"))
-    }
-
-    fn text(&self, path: &str) -> String {
-        self.value(path).as_str().expect("a checked text").to_owned()
-    }
-
-    fn bool(&self, path: &str) -> bool {
-        self.value(path).as_bool().expect("a checked bool")
-    }
-
-    fn integer(&self, path: &str) -> u64 {
-        self.value(path).as_integer().expect("a checked integer") as u64
-    }
-
-    fn count(&self, path: &str) -> usize {
-        self.integer(path) as usize
-    }
-
-    fn float(&self, path: &str) -> f64 {
-        number(self.value(path)).expect("a checked number")
-    }
-
-    fn integers(&self, path: &str) -> Vec<u64> {
-        let list = self.value(path).as_array().expect("a checked list");
-        list.iter().map(|item| item.as_integer().expect("a checked integer") as u64).collect()
-    }
-
-    fn word<T: FromStr>(&self, path: &str) -> T {
-        let word = self.text(path);
-        word.parse().unwrap_or_else(|_| panic!("`{path}`: the table of keys lists `{word}`, its type does not"))
-    }
-
-    /// Zero stands for "none" in counts.
-    fn optional_count(&self, path: &str) -> Option<usize> {
-        Some(self.count(path)).filter(|&count| count > 0)
-    }
-
-    fn experiment(&self, architecture: Architecture) -> Experiment {
-        Experiment {
-            name: self.text("name"),
-            description: self.text("description"),
-            seed: self.integer("seed"),
-            backend: self.word("backend"),
-            data: DataConfig {
-                dataset: self.text("data.dataset"),
-                path: schema::lookup(self.0, "data.path").and_then(Value::as_str).map(PathBuf::from),
-                validation_samples: self.count("data.validation_samples"),
-            },
-            architecture,
-            train: self.train(),
-            convert: self.convert(),
-            simulate: self.simulate(),
-            report: ReportConfig {
-                baseline: schema::lookup(self.0, "report.baseline").and_then(Value::as_str).map(str::to_owned),
-            },
-            resolved: self.0.clone(),
-        }
-    }
-
-    fn train(&self) -> TrainConfig {
-        TrainConfig {
-            epochs: self.count("train.epochs"),
-            batch_size: self.count("train.batch_size"),
-            patience: self.optional_count("train.patience"),
-            learning_rate: self.float("train.sgd.learning_rate"),
-            momentum: self.float("train.sgd.momentum"),
-            nesterov: self.bool("train.sgd.nesterov"),
-            weight_decay: self.float("train.sgd.weight_decay"),
-            schedule: match self.text("train.sgd.schedule").as_str() {
-                "constant" => Schedule::Constant,
-                "step" => Schedule::Step {
-                    epochs: self.count("train.sgd.step_epochs"),
-                    factor: self.float("train.sgd.step_factor"),
-                },
-                _ => Schedule::Cosine { final_learning_rate: self.float("train.sgd.final_learning_rate") },
-            },
-            augment: Augment {
-                crop_padding: self.count("train.augment.crop_padding"),
-                flip: self.bool("train.augment.flip"),
-                poisson_steps: self.count("train.augment.poisson_steps"),
-            },
-        }
-    }
-
-    fn convert(&self) -> ConvertConfig {
-        let grid =
-            |path: &str| -> Option<Vec<f64>> { Some(self.value(path).as_array()?.iter().filter_map(number).collect()) };
-        ConvertConfig {
-            given_label: self.text("convert.label"),
-            method: self.word("convert.method"),
-            p: number(self.value("convert.p")).unwrap_or(f64::INFINITY),
-            kappa: number(self.value("convert.kappa")).map_or(Kappa::Auto, Kappa::Value),
-            kappa_grid: grid("convert.kappa_grid"),
-            kappa_samples: self.count("convert.kappa_samples"),
-            percentile: self.float("convert.percentile"),
-            percentile_zeros: self.bool("convert.percentile_zeros"),
-            scale: number(self.value("convert.scale")).map_or(Scale::Auto, Scale::Value),
-            scale_grid: grid("convert.scale_grid").expect("a checked list"),
-            target_steps: self.optional_count("convert.target_steps").unwrap_or_else(|| self.count("simulate.steps")),
-            calibration_samples: self.count("convert.calibration_samples"),
-            calibrate: self.word("convert.calibrate"),
-            compensate: self.bool("convert.compensate"),
-            initial_potential: self.float("convert.initial_potential"),
-            sum_bits: self.count("convert.sum_bits") as u32,
-            weight_bits: self.count("convert.weight_bits") as u32,
-        }
-    }
-
-    fn simulate(&self) -> SimulateConfig {
-        let steps = self.count("simulate.steps");
-        let mut checkpoints: Vec<usize> =
-            self.integers("simulate.checkpoints").into_iter().map(|step| step as usize).collect();
-        if checkpoints.is_empty() {
-            checkpoints = (0..=steps.ilog2()).map(|power| 1 << power).filter(|&step| step < steps).collect();
-        }
-        if checkpoints.iter().all(|&step| step < steps) {
-            checkpoints.push(steps);
-        }
-        checkpoints.sort_unstable();
-        SimulateConfig {
-            engine: self.word("simulate.engine"),
-            encoding: self.word("simulate.encoding"),
-            reset: self.word("simulate.reset"),
-            readout: self.word("simulate.readout"),
-            steps,
-            early_exit: number(self.value("simulate.early_exit")),
-            decompose: self.bool("simulate.decompose"),
-            checkpoints,
-            seeds: self.integers("simulate.seeds"),
-            samples: self.optional_count("simulate.samples"),
-            batch_size: self.count("simulate.batch_size"),
-            probe_samples: self.count("simulate.probe_samples"),
-            raster_samples: self.count("simulate.raster_samples"),
-            faults: FaultsConfig {
-                seed: self.integer("simulate.faults.seed"),
-                weight_noise: self.float("simulate.faults.weight_noise"),
-                weight_noise_of: self.word("simulate.faults.weight_noise_of"),
-                weight_range: self.word("simulate.faults.weight_range"),
-                weight_bits: self.value("simulate.faults.weight_bits").as_integer().map(|bits| bits as u32),
-                threshold_mismatch: self.float("simulate.faults.threshold_mismatch"),
-                dropped_spikes: self.float("simulate.faults.dropped_spikes"),
-            },
-        }
     }
 }
 

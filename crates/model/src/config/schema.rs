@@ -1,7 +1,5 @@
-//! Every configuration key: meaning, type, range and default, in one table.
-//!
-//! The table checks a file, fills in the defaults, suggests the nearest key for an unknown one and
-//! is printed as the reference (`--keys`). `[[model.layers]]` and `[sweep]` have shapes of their own and are
+//! What the table of keys ([`KEYS`]) is used for: it checks a file, fills in the defaults, suggests the nearest key for an
+//! unknown one and is printed as the reference (`--keys`). `[[model.layers]]` and `[sweep]` have shapes of their own and are
 //! checked beside it.
 
 use std::fmt::Write as _;
@@ -9,6 +7,7 @@ use std::fmt::Write as _;
 use toml::{Table, Value};
 
 use super::Problem;
+pub use super::keys::{Condition, KEYS, Key, Matters};
 use crate::Backend;
 
 /// What a key's value must be.
@@ -44,313 +43,6 @@ pub enum Kind {
     Layers,
 }
 
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// Dotted path: `train.sgd.momentum`.
-    pub path: &'static str,
-    /// What its value must be.
-    pub kind: Kind,
-    /// Default as TOML; `None` if the key must be given; empty if it may be left out and has no value then.
-    pub default: Option<&'static str>,
-    /// Meaning and unit.
-    pub doc: &'static str,
-}
-
-const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, default: Some(default), doc }
-}
-
-const fn required(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, default: None, doc }
-}
-
-/// Most time steps of a run; a bound on memory, and far past where accuracy stops changing.
-const MAX_STEPS: i64 = 4096;
-
-/// Highest confidence of an early exit: the decisions of a data set are too few to tell it from certainty.
-const MOST_CONFIDENT: f64 = 0.999_999;
-
-/// Largest standard deviation of thresholds; one in 740 is then held at a tenth of the nominal value.
-const MOST_MISMATCH: f64 = 0.3;
-
-/// Every key, in the order of a configuration file.
-pub const KEYS: &[Key] = &[
-    required("name", Kind::Slug, "name of the experiment; its results go to `runs/NAME`"),
-    key("description", Kind::Text, "\"\"", "what the experiment shows, for the report"),
-    key(
-        "seed",
-        Kind::Integer(0, i64::MAX),
-        "0",
-        "training seed: initial weights, validation split, order of samples, augmentation, dropout",
-    ),
-    key(
-        "backend",
-        Kind::Choice(&["flex", "ndarray", "wgpu"]),
-        "\"flex\"",
-        "burn backend of training, calibration and the dense engine",
-    ),
-    required(
-        "data.dataset",
-        Kind::Choice(&["digits", "mnist", "fashion-mnist", "cifar10", "custom"]),
-        "data set; `digits` is built in, `custom` your own (`train.safetensors` and `test.safetensors` in `data.path`)",
-    ),
-    key("data.path", Kind::Text, "", "folder with the data set's files; default `data/DATASET`"),
-    key("data.validation_samples", Kind::Integer(0, 1_000_000), "0", "training samples set aside for validation"),
-    required(
-        "model.input",
-        Kind::Shape,
-        "shape of one sample, `[C, H, W]`; `convert --weights FILE.onnx` takes it from there",
-    ),
-    required(
-        "model.layers",
-        Kind::Layers,
-        "the layers, first to last, each a table with a `kind`; `convert --weights FILE.onnx` takes them from there",
-    ),
-    key(
-        "train.augment.crop_padding",
-        Kind::Integer(0, 1024),
-        "0",
-        "augmentation: rows and columns of zeros around each training image, out of which a random window of its size is cut",
-    ),
-    key(
-        "train.augment.poisson_steps",
-        Kind::Integer(0, MAX_STEPS),
-        "0",
-        "augmentation: replace each training image by the mean of this many steps of Poisson spikes, so that the network learns to bear their noise; 0 leaves it",
-    ),
-    key(
-        "train.augment.flip",
-        Kind::Bool,
-        "false",
-        "augmentation: mirror half of the training images left to right, at random",
-    ),
-    key("train.epochs", Kind::Integer(1, 100_000), "10", "passes over the training samples"),
-    key("train.batch_size", Kind::Integer(1, 65_536), "64", "samples per step of gradient descent"),
-    key(
-        "train.patience",
-        Kind::Integer(0, 100_000),
-        "0",
-        "early stopping: epochs without a better validation loss before training ends and the best epoch's weights are kept; 0 never stops early",
-    ),
-    key("train.sgd.learning_rate", Kind::Above(0.0, 100.0), "0.1", "initial step size"),
-    key(
-        "train.sgd.momentum",
-        Kind::Float(0.0, 0.9999),
-        "0.9",
-        "share of the last step kept in the next; 0 is plain SGD",
-    ),
-    key("train.sgd.nesterov", Kind::Bool, "false", "Nesterov's momentum"),
-    key(
-        "train.sgd.weight_decay",
-        Kind::Float(0.0, 1.0),
-        "0.0",
-        "L2 penalty: this times the parameter is added to its gradient",
-    ),
-    key(
-        "train.sgd.schedule",
-        Kind::Choice(&["constant", "step", "cosine"]),
-        "\"cosine\"",
-        "how the learning rate falls: not, by a factor every few epochs, or along half a cosine",
-    ),
-    key("train.sgd.step_epochs", Kind::Integer(1, 100_000), "10", "schedule `step`: epochs between reductions"),
-    key("train.sgd.step_factor", Kind::Above(0.0, 1.0), "0.1", "schedule `step`: factor of each reduction"),
-    key("train.sgd.final_learning_rate", Kind::Float(0.0, 100.0), "0.0", "schedule `cosine`: step size at the end"),
-    key(
-        "convert.label",
-        Kind::Text,
-        "\"\"",
-        "name of this conversion in tables and figures; default: its method and parameters",
-    ),
-    key(
-        "convert.method",
-        Kind::Choice(&["none", "model", "max", "percentile", "channel-percentile", "norm", "std", "mmse"]),
-        "\"norm\"",
-        "how the thresholds λ are chosen",
-    ),
-    key("convert.p", Kind::AboveOr(0.0, 1000.0, "inf"), "4", "method `norm`: order p of the norm ‖w‖_p"),
-    key(
-        "convert.kappa",
-        Kind::AboveOr(0.0, 1000.0, "auto"),
-        "0.4",
-        "methods `norm` and `std`: noise-to-threshold ratio κ, or \"auto\" for the best of `kappa_grid` at `target_steps`",
-    ),
-    key(
-        "convert.kappa_grid",
-        Kind::FloatsOr(0.0, 1000.0, "auto"),
-        "\"auto\"",
-        "values that `kappa = \"auto\"` tries; \"auto\" for [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0], with `norm` times the network's mean ratio of ‖w‖_p to ‖w‖_4, so that every p tries like thresholds",
-    ),
-    key(
-        "convert.kappa_samples",
-        Kind::Integer(1, 1_000_000),
-        "5000",
-        "training samples that `kappa = \"auto\"` and `scale = \"auto\"` are judged on, apart from the calibration samples where there are enough",
-    ),
-    key(
-        "convert.percentile",
-        Kind::Above(0.0, 100.0),
-        "99.9",
-        "methods `percentile` and `channel-percentile`: share of activations at or below λ, in %",
-    ),
-    key("convert.percentile_zeros", Kind::Bool, "false", "whether activations of zero count in percentiles"),
-    key(
-        "convert.scale",
-        Kind::AboveOr(0.0, 1000.0, "auto"),
-        "1.0",
-        "factor on every hidden λ, after the method; below 1 spikes more and settles sooner; \"auto\" for the best of `scale_grid` at `target_steps`, for any method",
-    ),
-    key(
-        "convert.scale_grid",
-        Kind::Floats(0.0, 1000.0),
-        "[0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0]",
-        "values that `scale = \"auto\"` tries",
-    ),
-    key(
-        "convert.target_steps",
-        Kind::Integer(0, MAX_STEPS),
-        "0",
-        "time steps T that `mmse`, `calibrate`, `kappa = \"auto\"` and `scale = \"auto\"` aim at; 0 is `simulate.steps`",
-    ),
-    key(
-        "convert.calibration_samples",
-        Kind::Integer(1, 1_000_000),
-        "1000",
-        "training samples whose activations are measured",
-    ),
-    key(
-        "convert.calibrate",
-        Kind::Choice(&["none", "bias", "potential"]),
-        "\"none\"",
-        "take back the mean error of each channel's spike rate on the calibration samples: by its bias, or by its initial potential, which leaves the function as it was trained",
-    ),
-    key(
-        "convert.compensate",
-        Kind::Bool,
-        "true",
-        "undo each layer's rescaling in the next, so that the network's function stays; false is an ablation",
-    ),
-    key(
-        "convert.initial_potential",
-        Kind::Float(0.0, 0.999),
-        "0.5",
-        "membrane potential of hidden neurons before the first step, in thresholds",
-    ),
-    key(
-        "convert.sum_bits",
-        Kind::Integer(8, 24),
-        "24",
-        "bits, besides the sign, of what one step adds to a potential; weights are rounded so that it fits. With 15 or less the event-driven engine adds 16-bit integers, at about twice the speed",
-    ),
-    key(
-        "convert.weight_bits",
-        Kind::Integer(2, 25),
-        "25",
-        "bits of a weight, with the sign; each neuron's weights are rounded so that they fit. With 8 or less, and `sum_bits` of 15 or less, the event-driven engine reads bytes, and is faster still; 7 are fastest where nothing is pooled",
-    ),
-    key(
-        "simulate.engine",
-        Kind::Choice(&["event", "dense"]),
-        "\"event\"",
-        "event-driven on the CPU, or dense on the burn backend; same spikes, bit for bit",
-    ),
-    key(
-        "simulate.encoding",
-        Kind::Choice(&["poisson", "systematic", "regular", "constant"]),
-        "\"poisson\"",
-        "how pixels become input: random spikes, evenly spread with a random or a fixed phase, or a constant current",
-    ),
-    key(
-        "simulate.reset",
-        Kind::Choice(&["subtract", "zero"]),
-        "\"subtract\"",
-        "after a spike the threshold is subtracted, or the potential set to zero",
-    ),
-    key(
-        "simulate.readout",
-        Kind::Choice(&["potential", "spikes"]),
-        "\"potential\"",
-        "the decision is the output neuron with the highest potential, or with the most spikes",
-    ),
-    key("simulate.steps", Kind::Integer(1, MAX_STEPS), "32", "time steps T"),
-    key(
-        "simulate.early_exit",
-        Kind::AboveOr(0.5, MOST_CONFIDENT, "off"),
-        "\"off\"",
-        "beside the runs of T steps, stop each sample once its decision is that at T with this probability, by a sequential test; reports accuracy, steps and synaptic operations at the stop",
-    ),
-    key(
-        "simulate.decompose",
-        Kind::Bool,
-        "false",
-        "take the loss of accuracy at each checkpoint apart: noise of the input, rounding to whole spikes, saturation, and the order of spikes in time; by models of rates with each of these effects or without",
-    ),
-    key(
-        "simulate.checkpoints",
-        Kind::Integers(1, MAX_STEPS),
-        "[]",
-        "steps shown in tables; default: powers of two and T",
-    ),
-    key("simulate.seeds", Kind::Integers(0, i64::MAX), "[0]", "simulation seeds, one run each"),
-    key("simulate.samples", Kind::Integer(0, 1_000_000), "0", "test samples, the first ones; 0 is all"),
-    key("simulate.batch_size", Kind::Integer(1, 65_536), "64", "samples per batch of the dense engine"),
-    key(
-        "simulate.probe_samples",
-        Kind::Integer(1, 100_000),
-        "200",
-        "test samples whose currents, rates and potentials are recorded",
-    ),
-    key("simulate.raster_samples", Kind::Integer(0, 20), "3", "test samples whose spikes are drawn in the report"),
-    key(
-        "simulate.faults.seed",
-        Kind::Integer(0, i64::MAX),
-        "0",
-        "another one makes other devices; a device is drawn for each simulation seed, the same whatever the conversion and the severity",
-    ),
-    key(
-        "simulate.faults.weight_noise",
-        Kind::Float(0.0, 1.0),
-        "0.0",
-        "fault: standard deviation of the Gaussian noise on each weight, drawn once per device, after `weight_bits`; a convolution's kernel is stored once, and so is its noise; biases have none",
-    ),
-    key(
-        "simulate.faults.weight_noise_of",
-        Kind::Choice(&["range", "weight"]),
-        "\"range\"",
-        "what `weight_noise` is relative to: the range of the weights (crossbars of memristors; Joshi et al. 2020), or each weight itself (mismatch of mixed-signal synapses; Büchel et al. 2021)",
-    ),
-    key(
-        "simulate.faults.weight_range",
-        Kind::Choice(&["layer", "channel"]),
-        "\"layer\"",
-        "which weights share a range, the largest magnitude among them: those of a layer, for hardware with one threshold and one scale for all its neurons, or those of each channel (in a fully connected layer, each neuron) that has its own; each connection of a residual sum apart",
-    ),
-    key(
-        "simulate.faults.weight_bits",
-        Kind::IntegerOr(2, 16, "off"),
-        "\"off\"",
-        "fault: weights of this many bits, sign included: rounded to 2^(bits − 1) − 1 equal steps either side of zero, the outermost at the end of their range; biases stay",
-    ),
-    key(
-        "simulate.faults.threshold_mismatch",
-        Kind::Float(0.0, MOST_MISMATCH),
-        "0.0",
-        "fault: standard deviation of the firing thresholds relative to their nominal value, Gaussian, drawn once per device for every neuron, in a convolution for every position of every channel; never below a tenth of the nominal value. A spike subtracts the neuron's own threshold; initial potentials stay",
-    ),
-    key(
-        "simulate.faults.dropped_spikes",
-        Kind::Float(0.0, 1.0),
-        "0.0",
-        "fault: probability that a spike is lost behind the neuron, or pixel, that sent it, for all that it would have reached; independent from spike to spike",
-    ),
-    key(
-        "report.baseline",
-        Kind::Text,
-        "",
-        "label of the conversion that the others are compared with; default: the first by the L4-norm",
-    ),
-];
-
 /// Checks every key of a file and fills in the defaults; returns the resolved file, without `[sweep]`.
 ///
 /// Problems are added to `problems`; the result can be relied on only if none was.
@@ -379,11 +71,15 @@ pub(super) fn check(raw: &Table, problems: &mut Vec<Problem>) -> Table {
     resolved
 }
 
+/// The row of a key.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
 /// Whether a key of a resolved file has its default.
-pub(super) fn is_default(resolved: &Table, path: &str) -> bool {
-    let default = KEYS.iter().find(|key| key.path == path).and_then(|key| key.default);
-    let default = default.map(|text| parse_value(text).expect("defaults are valid TOML"));
-    lookup(resolved, path) == default.as_ref()
+pub(super) fn is_default(resolved: &Table, key: &Key) -> bool {
+    let default = key.default.map(|text| parse_value(text).expect("defaults are valid TOML"));
+    lookup(resolved, key.path) == default.as_ref()
 }
 
 /// The value at a dotted path.
@@ -434,9 +130,22 @@ pub(super) fn is_section(path: &str) -> bool {
     KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// Keys of a section, or the key itself.
+pub(super) fn keys_below(path: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter()
+        .filter(move |key| key.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+/// Why neither a key nor any other of a section can be swept, if they all cannot.
+pub(super) fn never_swept(path: &str) -> Option<&'static str> {
+    let mut whys = keys_below(path).map(|key| key.never_swept);
+    let first = whys.next()??;
+    whys.all(|why| why == Some(first)).then_some(first)
+}
+
 /// Whether a dotted path is a key.
 pub(super) fn is_key(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path == path)
+    find(path).is_some()
 }
 
 /// Whether a text is fit to name files and folders.

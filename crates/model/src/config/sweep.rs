@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::schema::{self, brief};
-use super::{Calibrate, Experiment, Kappa, Method, Problem, Scale};
+use super::{Experiment, Problem};
 
 /// Most combinations of one sweep.
 const MAX_CELLS: usize = 10_000;
@@ -101,17 +101,8 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>, problems: &mut Vec
             problems.push(problem);
             continue;
         }
-        if ["name", "description"].contains(&path.as_str()) {
-            problems.push(Problem::new(&place, "names the experiment, so it cannot be swept; remove it".to_owned()));
-            continue;
-        }
-        if ["data.dataset", "data.path", "simulate.samples"].contains(&path.as_str()) {
-            let message = "accuracies on other samples are not compared, so it cannot be swept; run one experiment for each value";
-            problems.push(Problem::new(&place, message.to_owned()));
-            continue;
-        }
-        if path.starts_with("report") {
-            problems.push(Problem::new(&place, "is of all combinations together, so it cannot be swept".to_owned()));
+        if let Some(why) = schema::never_swept(&path) {
+            problems.push(Problem::new(&place, why.to_owned()));
             continue;
         }
         match value {
@@ -197,7 +188,7 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
     }
     let levels: Vec<Vec<String>> =
         axes.iter().map(|axis| axis.values.iter().map(|value| level(base, axis, value)).collect()).collect();
-    let converts = axes.iter().any(|axis| METHOD_KEYS.contains(&axis.path.as_str()));
+    let converts = axes.iter().any(is_of_conversion);
     let mut cells: Vec<Cell> = Vec::new();
     let mut folders: HashMap<(String, String), Vec<usize>> = HashMap::new();
     for choice in choices {
@@ -211,7 +202,7 @@ pub(super) fn cells(base: &Table, axes: &[Axis], columns: &[String], problems: &
             let named = schema::is_section(&axis.path) || axis.path == "model.layers";
             let last = axis.path.rsplit('.').next().unwrap_or_default();
             let text = if named { level.clone() } else { format!("{last} {level}") };
-            if METHOD_KEYS.contains(&axis.path.as_str()) {
+            if is_of_conversion(axis) {
                 continue;
             }
             if axis.path.starts_with("simulate.faults") {
@@ -363,21 +354,8 @@ fn value_text(path: &str, axes: &[Axis], levels: &[String], experiment: &Experim
         let level = axes.iter().zip(levels).find(|(axis, _)| axis.path == path);
         return level.map(|(_, level)| level.clone()).unwrap_or_default();
     }
-    let convert = &experiment.convert;
-    let searches = convert.kappa == Kappa::Auto || convert.scale == Scale::Auto;
-    let has_effect = match path {
-        "convert.p" => convert.method == Method::Norm,
-        "convert.kappa" => matches!(convert.method, Method::Norm | Method::Std),
-        "convert.kappa_grid" => convert.kappa == Kappa::Auto,
-        "convert.scale_grid" => convert.scale == Scale::Auto,
-        "convert.kappa_samples" => searches,
-        "convert.percentile" | "convert.percentile_zeros" => {
-            matches!(convert.method, Method::Percentile | Method::ChannelPercentile)
-        }
-        "convert.target_steps" => searches || convert.method == Method::Mmse || convert.calibrate != Calibrate::None,
-        _ => true,
-    };
-    schema::lookup(experiment.resolved(), path).filter(|_| has_effect).map(plain).unwrap_or_default()
+    let value = schema::lookup(experiment.resolved(), path).filter(|_| experiment.depends_on(path));
+    value.map(plain).unwrap_or_default()
 }
 
 /// A value without the quotes of a text.
@@ -388,20 +366,10 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Paths whose values the conversion's own label tells apart.
-const METHOD_KEYS: [&str; 11] = [
-    "convert",
-    "convert.label",
-    "convert.method",
-    "convert.p",
-    "convert.kappa",
-    "convert.percentile",
-    "convert.scale",
-    "convert.compensate",
-    "convert.calibrate",
-    "convert.sum_bits",
-    "convert.weight_bits",
-];
+/// Whether the conversion's own label tells an axis's values apart.
+fn is_of_conversion(axis: &Axis) -> bool {
+    axis.path == "convert" || schema::find(&axis.path).is_some_and(|key| key.is_in_label)
+}
 
 fn merge(table: &mut Table, section: &str, values: &Table) {
     for (name, value) in values {

@@ -29,9 +29,15 @@ fn a_minimal_file_gets_every_default() {
     assert_eq!(experiment.data.path, None);
 }
 
+/// Keys of a section that are set in vain.
+fn in_vain(section: &str, overrides: &[&str]) -> Vec<&'static str> {
+    let experiment = parse(MINIMAL, overrides).unwrap().base;
+    experiment.keys_without_effect(section).into_iter().map(|key| key.path).collect()
+}
+
 #[test]
 fn a_key_that_the_method_does_not_look_at_is_told() {
-    let told = |overrides: &[&str]| parse(MINIMAL, overrides).unwrap().base.keys_without_effect();
+    let told = |overrides: &[&str]| in_vain("convert", overrides);
     assert!(told(&[]).is_empty() && told(&["convert.method=max"]).is_empty(), "defaults are nobody's choice");
     assert_eq!(
         told(&["convert.method=max", "convert.kappa=0.3", "convert.percentile=99"]),
@@ -40,6 +46,115 @@ fn a_key_that_the_method_does_not_look_at_is_told() {
     assert_eq!(told(&["convert.method=std", "convert.p=2", "convert.kappa=0.3"]), ["convert.p"]);
     assert!(told(&["convert.method=norm", "convert.p=2", "convert.kappa=0.3"]).is_empty());
     assert!(told(&["convert.method=percentile", "convert.percentile_zeros=true"]).is_empty());
+    // Where output neurons fire and the method does not know how large logits become, a percentile of them is taken.
+    for (method, expected) in [("norm", &[][..]), ("model", &["convert.percentile"])] {
+        let method = format!("convert.method={method}");
+        assert_eq!(told(&[&method, "convert.percentile=99", "simulate.readout=spikes"]), expected, "{method}");
+    }
+}
+
+#[test]
+fn what_a_search_looks_at_is_told_where_nothing_is_searched_for() {
+    let told = |overrides: &[&str]| in_vain("convert", overrides);
+    let of_search = ["convert.kappa_grid=[0.3]", "convert.kappa_samples=9", "convert.scale_grid=[0.3]"];
+    let target = ["convert.target_steps=4"];
+    let with = |more: &[&'static str]| told(&[&of_search[..], &target, more].concat());
+    assert_eq!(
+        with(&[]),
+        ["convert.kappa_grid", "convert.kappa_samples", "convert.scale_grid", "convert.target_steps"]
+    );
+    assert_eq!(with(&["convert.kappa=auto"]), ["convert.scale_grid"]);
+    assert_eq!(with(&["convert.scale=auto"]), ["convert.kappa_grid"]);
+    for aims in ["convert.method=mmse", "convert.calibrate=bias"] {
+        assert!(told(&[target[0], aims]).is_empty(), "{aims}");
+    }
+    // The exact grid is made for runs that long.
+    assert!(told(&["convert.target_steps=64"]).is_empty());
+    let experiment = parse(MINIMAL, &of_search[..1]).unwrap().base;
+    let notes: Vec<String> = experiment.keys_without_effect("convert").iter().map(ToString::to_string).collect();
+    assert_eq!(notes, ["convert.kappa_grid has no effect: only kappa = \"auto\" looks at it"]);
+    assert!(!experiment.depends_on("convert.kappa_grid") && experiment.depends_on("convert.kappa"));
+}
+
+#[test]
+fn a_key_makes_another_network_if_either_of_two_experiments_looks_at_it() {
+    let of = |overrides: &[&str]| parse(MINIMAL, overrides).unwrap().base;
+    let told = |asked: &[&str], made: &[&str]| {
+        of(asked).keys_without_effect_on_either("convert", &of(made).to_toml()).contains(&"convert.target_steps")
+    };
+    assert!(told(&["convert.target_steps=4"], &[]));
+    // The grid that was made for a longer run is another.
+    assert!(!told(&[], &["convert.target_steps=64"]) && !told(&["convert.target_steps=64"], &[]));
+    let unreadable = of(&[]).keys_without_effect_on_either("convert", "made = \"by hand\"");
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+}
+
+#[test]
+fn keys_of_another_schedule_or_engine_are_told_in_their_section() {
+    assert_eq!(in_vain("train", &["train.sgd.step_epochs=3"]), ["train.sgd.step_epochs"]);
+    assert!(in_vain("train", &["train.sgd.step_epochs=3", "train.sgd.schedule=step"]).is_empty());
+    assert_eq!(in_vain("simulate", &["simulate.batch_size=3"]), ["simulate.batch_size"]);
+    assert!(in_vain("simulate", &["simulate.batch_size=3", "simulate.engine=dense"]).is_empty());
+    assert!(in_vain("convert", &["simulate.batch_size=3"]).is_empty());
+}
+
+#[test]
+fn every_key_that_is_given_reaches_the_typed_experiment() {
+    use schema::Kind;
+    // Every other key as its default has it, or so that this one matters.
+    let context = |path: &str| match path {
+        "train.patience" => vec!["data.validation_samples=9"],
+        "train.sgd.step_epochs" | "train.sgd.step_factor" => vec!["train.sgd.schedule=step"],
+        "convert.kappa_grid" => vec!["convert.kappa=auto"],
+        _ => vec![],
+    };
+    for key in schema::KEYS {
+        let value = match key.kind {
+            Kind::Text | Kind::Slug => "other".to_owned(),
+            Kind::Bool => (key.default != Some("true")).to_string(),
+            Kind::Integer(..) | Kind::IntegerOr(..) => "11".to_owned(),
+            Kind::Float(..) | Kind::Above(..) => "0.25".to_owned(),
+            Kind::AboveOr(..) => "0.75".to_owned(),
+            Kind::Integers(..) => "[5]".to_owned(),
+            Kind::Floats(..) | Kind::FloatsOr(..) => "[0.25]".to_owned(),
+            Kind::Choice(words) => {
+                let default = key.default.unwrap_or("digits").trim_matches('"');
+                words.iter().find(|word| **word != default).unwrap().to_string()
+            }
+            Kind::Shape => "[3, 8, 8]".to_owned(),
+            Kind::Layers => "[{ kind = \"flatten\" }, { kind = \"dense\", units = 3 }]".to_owned(),
+        };
+        let (given, mut overrides) = (format!("{}={value}", key.path), context(key.path));
+        let typed = |overrides: &[&str]| {
+            let mut problems = Vec::new();
+            let experiment = experiment(&raw(MINIMAL, overrides), &mut problems);
+            let experiment = experiment.unwrap_or_else(|| panic!("{overrides:?}: {problems:?}"));
+            Experiment { resolved: Table::new(), ..experiment }
+        };
+        let before = typed(&overrides);
+        overrides.push(&given);
+        assert_ne!(typed(&overrides), before, "{given} is read into no field");
+    }
+}
+
+fn raw(text: &str, overrides: &[&str]) -> Table {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    Raw::parse(text, Path::new("x.toml"), &overrides, |_| Ok(None)).unwrap().table
+}
+
+#[test]
+fn the_keys_of_a_method_are_keys_that_matter_to_methods_or_to_some_alone() {
+    for &method in Method::ALL {
+        for path in method.facts().keys {
+            let key = schema::find(path).unwrap_or_else(|| panic!("{method}: {path} is no key"));
+            assert!(!matches!(key.matters, schema::Matters::Always), "{method}: {path}");
+        }
+        let convert = parse(MINIMAL, &[&format!("convert.method={method}")]).unwrap().base.convert;
+        assert!(convert.label().starts_with(method.name()), "{method}: {}", convert.label());
+    }
+    for key in schema::KEYS.iter().filter(|key| matches!(key.matters, schema::Matters::ToMethods)) {
+        assert!(Method::ALL.iter().any(|method| method.facts().keys.contains(&key.path)), "{}: no method's", key.path);
+    }
 }
 
 #[test]
@@ -151,6 +266,7 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
     assert!(with("{ kind = \"dropout\", rate = 1.0 }").contains("dropout: found 1.0; give a number from 0 to below 1"));
     assert!(with("{ kind = \"Softmax\" }").contains("unknown kind `Softmax`; leave it out: the loss applies it"));
     assert!(with("{ kind = \"maxout\" }").contains("use one of `flatten`"));
+    assert!(with("{ kind = \"conv1d\" }").contains("an image of height 1, and a conv2d with an odd kernel k"));
     assert!(
         with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole")
     );
@@ -516,4 +632,12 @@ fn a_network_that_does_not_fit_its_data_says_what_would() {
     assert_eq!(experiment.check_fits([1, 8, 8], 10), Ok(()));
     assert!(experiment.check_fits([1, 28, 28], 10).unwrap_err().contains("use input = [1, 28, 28]"));
     assert!(experiment.check_fits([1, 8, 8], 26).unwrap_err().contains("use units = 26"));
+}
+
+#[test]
+fn the_remedy_for_a_convolution_over_one_dimension_is_accepted_and_has_its_shape() {
+    let layers = r#"{ kind = "conv2d", channels = 4, kernel = 5, padding = 2, stride = 2 }, { kind = "relu" }, { kind = "flatten" }"#;
+    let text = MINIMAL.replace("[1, 8, 8]", "[1, 1, 64]").replace("{ kind = \"flatten\" }", layers);
+    let experiment = parse(&text, &[]).unwrap().base;
+    assert_eq!(experiment.architecture.layers()[0].output, [4, 1, 32]);
 }

@@ -1,18 +1,79 @@
 //! The conversion methods: firing thresholds λ from weights and calibration statistics.
 //!
+//! One file a method, which says what its thresholds are, where they come from and which keys they depend on; one row of `rule`
+//! for each. What the configuration must know of a method is its row in [`model::config::Method::facts`].
+//!
 //! Pure functions on slices: no burn, no files. Reads [`crate::activation`]; feeds [`crate::rescale`].
 
+pub mod channel_percentile;
+pub mod max;
+pub mod mmse;
+pub mod model_based;
+pub mod none;
+pub mod norm;
+pub mod percentile;
+pub mod std_dev;
+
 use model::config::{Method, Readout};
-use rayon::prelude::*;
-use snn::norm;
 use thiserror::Error;
 
-use crate::activation::{Activations, percentile};
+use crate::activation::Activations;
 use crate::layer::{AnnLayer, Before};
 
-/// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, the steps of the code
-/// of Li et al. 2021, which stops at 6/100.
-const MMSE_CANDIDATES: usize = 100;
+/// How a method chooses the thresholds of one layer, `[C]`, in units of activations and before the factor `scale`.
+type Rule = fn(&Place<'_>) -> anyhow::Result<Vec<f64>>;
+
+/// The rule of each method.
+fn rule(method: Method) -> Rule {
+    match method {
+        Method::None => none::thresholds,
+        Method::Model => model_based::thresholds,
+        Method::Max => max::thresholds,
+        Method::Percentile => percentile::thresholds,
+        Method::ChannelPercentile => channel_percentile::thresholds,
+        Method::Norm => norm::thresholds,
+        Method::Std => std_dev::thresholds,
+        Method::Mmse => mmse::thresholds,
+    }
+}
+
+/// All that a rule may look at.
+struct Place<'a> {
+    /// The layer whose thresholds are chosen.
+    layer: &'a AnnLayer,
+    /// Thresholds of the layers before it.
+    before: Before<'a>,
+    choice: &'a Choice,
+    activations: Option<&'a Activations>,
+    noise: &'a dyn Fn() -> anyhow::Result<Vec<f64>>,
+}
+
+impl Place<'_> {
+    /// One threshold for all channels.
+    fn all(&self, threshold: f64) -> Vec<f64> {
+        vec![threshold; self.layer.n_channels()]
+    }
+
+    /// The layer's activations on calibration samples.
+    fn activations(&self) -> &Activations {
+        self.activations.expect("methods that need data are given data")
+    }
+
+    /// The measured standard deviation of each channel's input current per step, `[C]`, in units of activations.
+    fn noise(&self) -> anyhow::Result<Vec<f64>> {
+        (self.noise)()
+    }
+
+    /// The refusal of a channel without weights.
+    fn silent_channel(&self, channel: usize) -> ThresholdError {
+        silent_channel(self.layer, channel, self.choice.method)
+    }
+}
+
+fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
+    let which = format!("{} {channel}", if layer.n_positions() == 1 { "neuron" } else { "channel" });
+    ThresholdError::SilentChannel { layer: layer.name.clone(), which, method }
+}
 
 /// No thresholds can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -77,15 +138,6 @@ pub struct Choice {
     pub readout: Readout,
 }
 
-/// Whether a method needs calibration samples: also those that do not look at activations, if the output neurons fire.
-pub fn needs_data(method: Method, readout: Readout) -> bool {
-    match method {
-        Method::Model => false,
-        Method::None | Method::Norm => readout == Readout::Spikes,
-        _ => true,
-    }
-}
-
 /// Measures the standard deviation of each channel's input current per step, for [`Method::Std`].
 ///
 /// Given a layer's index and the thresholds of all layers before it; returns `[C]`, in units of activations.
@@ -94,23 +146,12 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 /// Thresholds λ of every layer, in units of the trained network's activations.
 ///
 /// - `layers`: the trained network
-/// - `activations`: one per layer, the logits last; needed if [`needs_data`] says so
+/// - `activations`: one per layer, the logits last; needed if [`Method::needs_data`] says so
 /// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. The last
 ///   layer's are 1 for a readout from potentials. A readout from spikes takes the largest that the method gives any output
 ///   neuron, for all of them: one factor on all logits, which leaves the decision as it is. `none`, `norm` and `std` do not know
 ///   how large logits become, and neurons that fire at every step cannot be told apart: there it is no less than the percentile
 ///   of the positive logits.
-///
-/// | method | λ of a hidden channel j |
-/// |---|---|
-/// | `none` | 1 |
-/// | `model` | largest over the layer of `Σ_i max(0, w_ji) λ_i + max(0, b_j)` (Diehl et al. 2015), over all connections |
-/// | `max` | largest activation of the layer (Diehl et al. 2015) |
-/// | `percentile` | percentile of the layer's activations (Rueckauer et al. 2017) |
-/// | `channel-percentile` | percentile of the channel's own (Kim et al. 2020); the layer's for a channel never active |
-/// | `norm` | `‖w_j ∘ λ‖_p / κ` (p = 4: our reading of Allred & Roy 2021); `w_j` is the kernel, the mean of an average pool being one input, and of a residual sum all kernels together |
-/// | `std` | measured standard deviation of the input current / κ; the layer's median where it is zero |
-/// | `mmse` | `argmin_λ Σ (a − λ/T · clip(⌊aT/λ + v(0)⌋, 0, T))²` (Li et al. 2021, simplified); the layer's largest activation for a channel never active |
 ///
 /// # Errors
 /// [`ThresholdError`] if a method gives no threshold, or what `noise` fails with.
@@ -129,25 +170,21 @@ pub fn choose(
             thresholds.push(vec![1.0; layer.n_channels()]);
             break;
         }
-        let before = Before(choice.compensate.then_some(bases.as_slice()));
-        let measured = || &activations.expect("methods that need data are given data")[idx];
-        let mut base = match choice.method {
-            Method::None => vec![1.0; layer.n_channels()],
-            Method::Model => vec![largest_possible(layer, before); layer.n_channels()],
-            Method::Max => vec![measured().largest(); layer.n_channels()],
-            Method::Percentile => vec![layer_percentile(measured(), choice); layer.n_channels()],
-            Method::ChannelPercentile => channel_percentiles(measured(), choice),
-            Method::Norm => norms(layer, before, choice)?,
-            Method::Std => deviations(layer, noise(idx, &thresholds)?, choice)?,
-            Method::Mmse => least_squares(measured(), choice),
+        let place = Place {
+            layer,
+            before: Before(choice.compensate.then_some(bases.as_slice())),
+            choice,
+            activations: activations.map(|activations| &activations[idx]),
+            noise: &|| noise(idx, &thresholds),
         };
+        let mut base = rule(choice.method)(&place)?;
         if base.iter().any(|threshold| *threshold <= 0.0) {
             return Err(ThresholdError::SilentLayer { layer: layer.name.clone(), method: choice.method }.into());
         }
         if idx == last {
             let mut largest = base.iter().copied().fold(0.0, f64::max);
-            if matches!(choice.method, Method::None | Method::Norm | Method::Std) {
-                largest = largest.max(layer_percentile(measured(), choice));
+            if choice.method.measures_logits(choice.readout) {
+                largest = largest.max(percentile::of_layer(place.activations(), choice));
             }
             base.fill(largest);
             thresholds.push(base);
@@ -159,115 +196,12 @@ pub fn choose(
     Ok(thresholds)
 }
 
-fn norms(layer: &AnnLayer, before: Before<'_>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    let of = |channel: usize| Ok(positive_norm(layer, channel, before, choice.p)? / choice.kappa);
-    (0..layer.n_channels()).map(of).collect()
-}
-
-/// How much larger a norm of the incoming weights is than their L4-norm: the geometric mean over the hidden layers of that
-/// over the channels of each, `‖w_j ∘ λ‖_p / ‖w_j ∘ λ‖_4`. With λ = ‖w ∘ λ‖_p / κ, a κ that is this many times larger makes
-/// thresholds like those of the L4-norm. 1 if there is no hidden layer.
-///
-/// # Errors
-/// [`ThresholdError::SilentChannel`]
-pub fn ratio_to_l4(layers: &[AnnLayer], p: f64, compensate: bool) -> Result<f64, ThresholdError> {
-    let hidden = &layers[..layers.len() - 1];
-    let mut lambdas: Vec<Vec<f64>> = Vec::new();
-    let mut sum_of_logs = 0.0;
-    for layer in hidden {
-        let before = Before(compensate.then_some(lambdas.as_slice()));
-        let norms_of = |p: f64| -> Result<Vec<f64>, ThresholdError> {
-            (0..layer.n_channels()).map(|channel| positive_norm(layer, channel, before, p)).collect()
-        };
-        let (of_p, of_4) = (norms_of(p)?, norms_of(4.0)?);
-        let logs = of_p.iter().zip(&of_4).map(|(of_p, of_4)| (of_p / of_4).ln());
-        sum_of_logs += logs.sum::<f64>() / of_4.len() as f64;
-        lambdas.push(of_4);
-    }
-    Ok((sum_of_logs / hidden.len().max(1) as f64).exp())
-}
-
-fn positive_norm(layer: &AnnLayer, channel: usize, before: Before<'_>, p: f64) -> Result<f64, ThresholdError> {
-    let norm = norm(layer.weight_vector(channel, before), p);
-    if norm > 0.0 { Ok(norm) } else { Err(silent_channel(layer, channel, Method::Norm)) }
-}
-
-fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
-    let which = format!("{} {channel}", if layer.n_positions() == 1 { "neuron" } else { "channel" });
-    ThresholdError::SilentChannel { layer: layer.name.clone(), which, method }
-}
-
-fn deviations(layer: &AnnLayer, sigmas: Vec<f64>, choice: &Choice) -> Result<Vec<f64>, ThresholdError> {
-    let silent = |channel: &usize| layer.weight_vector(*channel, Before(None)).all(|weight| weight == 0.0);
-    if let Some(channel) = (0..layer.n_channels()).find(silent) {
-        return Err(silent_channel(layer, channel, choice.method));
-    }
-    let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
-    let median = percentile(positive, 50.0).ok_or_else(|| ThresholdError::SteadyInput { layer: layer.name.clone() })?;
-    Ok(sigmas.into_iter().map(|sigma| if sigma > 0.0 { sigma } else { median } / choice.kappa).collect())
-}
-
-fn largest_possible(layer: &AnnLayer, before: Before<'_>) -> f64 {
-    let of = |(channel, bias): (usize, &f64)| {
-        layer.weight_vector(channel, before).map(|weight| weight.max(0.0)).sum::<f64>() + bias.max(0.0)
-    };
-    layer.biases.iter().enumerate().map(of).fold(0.0, f64::max)
-}
-
-fn counts_in_percentile(value: f64, choice: &Choice) -> bool {
-    value > 0.0 || choice.percentile_zeros
-}
-
-/// Negative values, which only logits have, count as zero: a neuron cannot fire for them.
-fn layer_percentile(activations: &Activations, choice: &Choice) -> f64 {
-    let values = activations.values.iter().map(|&value| f64::from(value).max(0.0));
-    percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile).unwrap_or(0.0)
-}
-
-fn channel_percentiles(activations: &Activations, choice: &Choice) -> Vec<f64> {
-    let layer = layer_percentile(activations, choice);
-    (0..activations.n_channels())
-        .into_par_iter()
-        .map(|channel| {
-            let values = activations.of_channel(channel).map(|value| value.max(0.0));
-            let own =
-                percentile(values.filter(|value| counts_in_percentile(*value, choice)).collect(), choice.percentile);
-            own.filter(|own| *own > 0.0).unwrap_or(layer)
-        })
-        .collect()
-}
-
-fn least_squares(activations: &Activations, choice: &Choice) -> Vec<f64> {
-    let layer = activations.largest();
-    (0..activations.n_channels())
-        .into_par_iter()
-        .map(|channel| {
-            let values: Vec<f64> = activations.of_channel(channel).map(|value| value.max(0.0)).collect();
-            let largest = values.iter().copied().fold(0.0, f64::max);
-            if largest == 0.0 {
-                return layer;
-            }
-            let candidates = (1..=MMSE_CANDIDATES).map(|k| largest * k as f64 / MMSE_CANDIDATES as f64);
-            let error =
-                |lambda: f64| values.iter().map(|&a| quantisation_error(a, lambda, choice).powi(2)).sum::<f64>();
-            let scored = candidates.map(|lambda| (error(lambda), lambda));
-            scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1
-        })
-        .collect()
-}
-
-/// What is lost of an activation that T steps of a neuron with threshold λ and steady input stand for.
-fn quantisation_error(activation: f64, lambda: f64, choice: &Choice) -> f64 {
-    let n_steps = choice.target_steps as f64;
-    let count = (activation * n_steps / lambda + choice.initial_potential).floor().clamp(0.0, n_steps);
-    activation - count * lambda / n_steps
-}
-
 #[cfg(test)]
 mod tests {
     use model::population::{Pool, PoolKind};
-    use snn::{Connection, Kernel, Wiring};
+    use snn::{Connection, Kernel, Wiring, norm};
 
+    use super::norm::ratio_to_l4;
     use super::*;
 
     /// Rounding of a few f64 operations.

@@ -1,17 +1,19 @@
-//! Pixels to input spikes.
+//! Pixels to input spikes: one file an encoding, and one row of `encoder` each.
 //!
 //! Every random number is keyed by seed, sample, pixel and step ([`crate::philox`]), so the spikes of a sample do
 //! not depend on batch, thread or engine. All arithmetic is in integers: a rate is a multiple of 2⁻³².
 //! `constant` input has no spikes; its current is [`crate::SpikingLayer::drive`].
 
+mod constant;
+mod even;
+mod poisson;
+mod regular;
+mod systematic;
+
 use std::ops::Range;
 
 use model::config::Encoding;
-use pulp::{Arch, Simd, WithSimd};
 
-use crate::philox::{Series, philox_lanes};
-use crate::places::by_place;
-use crate::simd::{LANES, at_most};
 use crate::spikes::SpikeTrain;
 
 /// Streams of random numbers that must not share a counter.
@@ -24,6 +26,29 @@ const ONE: u64 = 1 << 32;
 /// Bits of a word of spikes.
 const WORD: usize = u64::BITS as usize;
 
+/// Adds a sample's spikes to a silent train.
+type Encoder = fn(&Input<'_>, &mut SpikeTrain);
+
+/// The encoder of each encoding.
+fn encoder(encoding: Encoding) -> Encoder {
+    match encoding {
+        Encoding::Poisson => poisson::encode,
+        Encoding::Systematic => systematic::encode,
+        Encoding::Regular => regular::encode,
+        Encoding::Constant => constant::encode,
+    }
+}
+
+/// What an encoder is given.
+struct Input<'a> {
+    seed: u64,
+    sample: u32,
+    /// Pixels `[C·H·W]` in [0, 1], to be checked by [`rates`].
+    pixels: &'a [f32],
+    /// Step of the run at which the train begins.
+    first_step: usize,
+}
+
 /// Input spikes of one sample.
 ///
 /// - `sample`: index of the sample in its data set, part of the random numbers' key
@@ -31,10 +56,6 @@ const WORD: usize = u64::BITS as usize;
 /// - `pixels`: `[C·H·W]`, the spike rate per step, each in [0, 1]
 /// - `steps`: of the run, from 0
 /// - returns a train of these steps; without a spike for [`Encoding::Constant`]
-///
-/// `poisson`: independently at each step with the pixel's value as probability. `systematic`:
-/// `floor(t·x + u) − floor((t − 1)·x + u)` spikes at step t, with one uniform u per pixel, so that the count over
-/// any window is less than one spike off `x` times its length. `regular`: the same with u = ½.
 ///
 /// # Panics
 /// If a pixel is outside [0, 1], missing or left over.
@@ -48,19 +69,7 @@ pub fn encode(
 ) -> SpikeTrain {
     let mut train = SpikeTrain::silent(shape, steps.len());
     assert_eq!(pixels.len(), train.n_neurons(), "one pixel per input");
-    if encoding == Encoding::Constant {
-        return train;
-    }
-    let rates = rates(sample, pixels);
-    let first_step = steps.start;
-    if encoding == Encoding::Poisson {
-        Arch::new().dispatch(Poisson { train: &mut train, first_step, seed, sample, rates: &rates });
-    } else {
-        let phases = phases(encoding, seed, sample, rates.len());
-        let charges: Vec<u64> =
-            phases.iter().zip(&rates).map(|(phase, rate)| phase + rate * first_step as u64).collect();
-        Arch::new().dispatch(Even { train: &mut train, charges: &charges, rates: &rates });
-    }
+    encoder(encoding)(&Input { seed, sample, pixels, first_step: steps.start }, &mut train);
     train
 }
 
@@ -81,138 +90,8 @@ pub fn rates(sample: u32, pixels: &[f32]) -> Vec<u64> {
 /// - `n`: pixels
 pub fn phases(encoding: Encoding, seed: u64, sample: u32, n: usize) -> Vec<u64> {
     match encoding {
-        Encoding::Systematic => Arch::new().dispatch(Phases { seed, sample, n }),
-        _ => vec![ONE / 2; n],
-    }
-}
-
-/// Draws phases, a few pixels at a time.
-struct Phases {
-    seed: u64,
-    sample: u32,
-    n: usize,
-}
-
-impl WithSimd for Phases {
-    type Output = Vec<u64>;
-
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<u64> {
-        let Self { seed, sample, n } = self;
-        let mut phases = Vec::with_capacity(n.next_multiple_of(LANES));
-        for first in (0..n).step_by(LANES) {
-            let mut pixels = [first as u32; LANES];
-            for (lane, pixel) in (0..).zip(&mut pixels) {
-                *pixel += lane;
-            }
-            let [draws, ..] = philox_lanes(seed, [pixels, [0; LANES], [sample; LANES], [PHASE_STREAM; LANES]]);
-            phases.extend(draws.map(u64::from));
-        }
-        phases.truncate(n);
-        phases
-    }
-}
-
-/// Draws the spikes of a few pixels at a time.
-struct Poisson<'a> {
-    train: &'a mut SpikeTrain,
-    /// Of the run, at which the train begins.
-    first_step: usize,
-    seed: u64,
-    sample: u32,
-    /// Of each pixel.
-    rates: &'a [u64],
-}
-
-impl WithSimd for Poisson<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { train, first_step, seed, sample, rates } = self;
-        let (shape, n_steps) = (train.shape(), train.n_steps());
-        let indices: Vec<u32> = (0..rates.len() as u32).collect();
-        let (indices, rates) = (by_place(shape, &indices), by_place(shape, rates));
-        let (words, pitch) = train.words_mut();
-        for (word, (indices, rates)) in indices.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
-            // Dark pixels are passed over where all of a group are.
-            let mut lit = 0_u64;
-            let (mut pixels, mut limits) = ([0; WORD], [0; WORD]);
-            pixels[..indices.len()].copy_from_slice(indices);
-            for (lane, &rate) in rates.iter().enumerate() {
-                // A draw is below its rate if it is at most this; rates are up to 2³², one more than a draw's bits hold.
-                limits[lane] = rate.saturating_sub(1) as u32;
-                lit |= u64::from(rate > 0) << lane;
-            }
-            let (pixels, limits) = (pixels.as_chunks::<LANES>().0, limits.as_chunks::<LANES>().0);
-            for (group, (pixels, limits)) in pixels.iter().zip(limits).enumerate() {
-                let lit = (lit >> (LANES * group)) as u16;
-                if lit == 0 {
-                    continue;
-                }
-                let series = Series::new(seed, pixels, sample, POISSON_STREAM);
-                // One call of the generator serves four steps of the run.
-                for call in first_step / 4..(first_step + n_steps).div_ceil(4) {
-                    for (step, draws) in (4 * call..first_step + n_steps).zip(series.at(call as u32)) {
-                        if step >= first_step {
-                            let spikes = u64::from(at_most(simd, &draws, limits) & lit);
-                            words[(step - first_step) * pitch + word] |= spikes << (LANES * group);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Spreads the spikes of a few pixels at a time evenly.
-struct Even<'a> {
-    train: &'a mut SpikeTrain,
-    /// Of each pixel before the first step, of which only the part below a spike counts.
-    charges: &'a [u64],
-    /// Of each pixel.
-    rates: &'a [u64],
-}
-
-impl WithSimd for Even<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
-    #[allow(
-        clippy::needless_range_loop,
-        reason = "the same lane of several arrays, which becomes one SIMD instruction"
-    )]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { train, charges, rates } = self;
-        let (shape, n_steps) = (train.shape(), train.n_steps());
-        let (charges, rates) = (by_place(shape, charges), by_place(shape, rates));
-        let (words, pitch) = train.words_mut();
-        for (word, (charges, rates)) in charges.chunks(WORD).zip(rates.chunks(WORD)).enumerate() {
-            let (mut sums, mut added, mut always) = ([0; WORD], [0; WORD], 0_u64);
-            for (lane, (&charge, &rate)) in charges.iter().zip(rates).enumerate() {
-                // A spike is 2³², on which sums wrap around; a rate of one spike leaves them as they are.
-                (sums[lane], added[lane]) = (charge as u32, rate as u32);
-                always |= u64::from(rate == ONE) << lane;
-            }
-            if rates.iter().all(|&rate| rate == 0) {
-                continue;
-            }
-            for step in 0..n_steps {
-                let mut spikes = always;
-                let groups = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(added.as_chunks::<LANES>().0);
-                for (group, (sums, added)) in groups.enumerate() {
-                    for lane in 0..LANES {
-                        sums[lane] = sums[lane].wrapping_add(added[lane]);
-                    }
-                    // A sum that is less than what was added to it has wrapped around.
-                    spikes |= u64::from(!at_most(simd, added, sums)) << (LANES * group);
-                }
-                words[step * pitch + word] = spikes;
-            }
-        }
+        Encoding::Systematic => systematic::phases(seed, sample, n),
+        Encoding::Regular | Encoding::Poisson | Encoding::Constant => regular::phases(n),
     }
 }
 

@@ -6,19 +6,39 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 
+use super::Row;
 use crate::Split;
-use crate::source::DIGITS;
+use crate::source::Published;
+
+pub(super) static ROW: Row = Row {
+    name: "digits",
+    is_embedded: true,
+    scale: 16,
+    checksums: Some([
+        "0449253afbff52ee94beae24b276afc8960a69ce7c9d4f40c538bbad8e7b92d0",
+        "bec5fb5ceb40d34ee15c8e881c53e171d1b657a261273098f130ec00c4c9b0f0",
+    ]),
+    facts: |_| Ok(PUBLISHED.facts()),
+    load: |split, _| {
+        let (pixels, labels) = load(split);
+        Ok((PUBLISHED.facts(), pixels, labels))
+    },
+};
+
+static PUBLISHED: Published = Published { shape: [1, 8, 8], class_names: &CLASSES, n_train: 3823, n_test: 1797 };
+
+const CLASSES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /// One line per sample: 64 pixels and the label, comma-separated; the training samples first.
-static ASSET: &[u8] = include_bytes!("../assets/optdigits.csv.gz");
+static ASSET: &[u8] = include_bytes!("../../assets/optdigits.csv.gz");
 
 const N_PIXELS: usize = 64;
 
 /// Pixels `[N, 8, 8]` and labels `[N]` of one split.
-pub(crate) fn load(split: Split) -> (Vec<u8>, Vec<u8>) {
+fn load(split: Split) -> (Vec<u8>, Vec<u8>) {
     let mut text = String::new();
     GzDecoder::new(ASSET).read_to_string(&mut text).expect("the embedded asset is a whole gzip file");
-    let (n_train, n_test) = (DIGITS.n_train, DIGITS.n_test);
+    let (n_train, n_test) = (PUBLISHED.n_train, PUBLISHED.n_test);
     let (skip, n_samples) = match split {
         Split::Train => (0, n_train),
         Split::Test => (n_train, n_test),
@@ -36,18 +56,13 @@ mod tests {
     use super::*;
     use crate::{DatasetName, LabelledImages};
 
-    /// SHA-256 of the splits. They identify the data in artefacts, so they must never change.
-    const CHECKSUMS: [(Split, &str); 2] = [
-        (Split::Train, "0449253afbff52ee94beae24b276afc8960a69ce7c9d4f40c538bbad8e7b92d0"),
-        (Split::Test, "bec5fb5ceb40d34ee15c8e881c53e171d1b657a261273098f130ec00c4c9b0f0"),
-    ];
-
     #[test]
     fn the_splits_are_the_published_ones() {
-        for ((split, checksum), n_samples) in CHECKSUMS.into_iter().zip([3823, 1797]) {
+        for (split, n_samples) in [(Split::Train, 3823), (Split::Test, 1797)] {
             let samples = LabelledImages::load(DatasetName::Digits, split, None).unwrap();
             assert_eq!((samples.len(), samples.shape(), samples.n_classes()), (n_samples, [1, 8, 8], 10));
-            assert_eq!(samples.checksum(), checksum, "{split}");
+            // They identify the data in artefacts, so they must never change.
+            assert_eq!(Some(samples.checksum().as_str()), DatasetName::Digits.published_checksum(split), "{split}");
         }
     }
 

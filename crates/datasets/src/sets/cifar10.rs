@@ -1,14 +1,38 @@
-//! CIFAR-10's binary batches: per sample one byte of label, then 3×32×32 pixels, plane by plane.
+//! CIFAR-10: 3×32×32 images of animals and vehicles, in binary batches: per sample one byte of label, then the pixels, plane by plane.
 //!
-//! Reads batch files only; [`crate::images`] makes samples of them.
+//! Reads batch files only, as `scripts/fetch-data cifar10` makes them; [`crate::images`] makes samples of them.
 //! Source: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version".
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use crate::source::CIFAR10;
-use crate::{DatasetError, DatasetName, Split};
+use super::Row;
+use crate::source::Published;
+use crate::{DatasetError, Split};
+
+pub(super) static ROW: Row = Row {
+    name: "cifar10",
+    is_embedded: false,
+    scale: 255,
+    checksums: Some([
+        "189931a7bc39a4d5854f4f53682fb4c5f9f294d49ccfb5d398c57c86b520dafc",
+        "e4d0c931f1a2cbfbc10a6ea06f6bb380b9f0ff8b97fabfbdc221cb76f4c0d0b7",
+    ]),
+    facts: |_| Ok(PUBLISHED.facts()),
+    load: |split, folder| {
+        let (pixels, labels) = load(split, folder)?;
+        Ok((PUBLISHED.facts(), pixels, labels))
+    },
+};
+
+static PUBLISHED: Published = Published { shape: [3, 32, 32], class_names: &THINGS, n_train: 50_000, n_test: 10_000 };
+
+const THINGS: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// How to get a missing folder or file.
+const REMEDY: &str =
+    "run `scripts/fetch-data cifar10`, or set data.path to a folder that holds the CIFAR-10 binary batches";
 
 const N_PIXELS: usize = 3 * 32 * 32;
 
@@ -19,9 +43,9 @@ const RECORD: u64 = 1 + N_PIXELS as u64;
 const MAX_SAMPLES: u64 = 100_000;
 
 /// Pixels `[N, 3, 32, 32]` and labels `[N]` of one split.
-pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
+fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
     if !folder.is_dir() {
-        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: DatasetName::Cifar10.remedy() });
+        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: REMEDY.to_owned() });
     }
     let inner = folder.join("cifar-10-batches-bin");
     let folder = if inner.is_dir() { &inner } else { folder };
@@ -33,9 +57,7 @@ pub(crate) fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), Da
     for name in names {
         let path = folder.join(format!("{name}.bin"));
         let io_error = |cause: std::io::Error| match cause.kind() {
-            ErrorKind::NotFound => {
-                DatasetError::MissingFile { path: path.clone(), remedy: DatasetName::Cifar10.remedy() }
-            }
+            ErrorKind::NotFound => DatasetError::MissingFile { path: path.clone(), remedy: REMEDY.to_owned() },
             _ => DatasetError::Io { path: path.clone(), cause },
         };
         let file = File::open(&path).map_err(io_error)?;
@@ -58,7 +80,7 @@ struct Batches {
 impl Batches {
     /// Appends the samples of one file, no more than `max_samples`.
     fn read(&mut self, path: &Path, mut reader: impl Read, max_samples: u64) -> Result<(), DatasetError> {
-        let n_classes = CIFAR10.class_names.len();
+        let n_classes = PUBLISHED.class_names.len();
         let mut sample = Vec::with_capacity(RECORD as usize);
         for index in 0.. {
             sample.clear();

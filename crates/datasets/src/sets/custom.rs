@@ -13,17 +13,16 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use super::{Loaded, Row};
 use crate::{DatasetError, DatasetFacts, Split};
 
+pub(super) static ROW: Row = Row { name: "custom", is_embedded: false, scale: 255, checksums: None, facts, load };
+
 /// How to get a missing folder or file.
-pub(crate) const REMEDY: &str =
-    "set data.path to a folder with train.safetensors and test.safetensors, of images and labels each";
+const REMEDY: &str = "set data.path to a folder with train.safetensors and test.safetensors, of images and labels each";
 
 /// Longest header that is read, in bytes: two tensors and the names of 256 classes need far less.
 const MAX_HEADER: u64 = 1 << 20;
-
-/// Pixel value that stands for 1.
-pub(crate) const SCALE: u8 = 255;
 
 /// One split's file, of which all but the images has been read.
 #[derive(Debug)]
@@ -42,12 +41,12 @@ struct SplitFile {
 ///
 /// # Errors
 /// If there is no file, or one is damaged, holds something else, or does not belong to the other.
-pub(crate) fn facts(folder: &Path) -> Result<DatasetFacts, DatasetError> {
+fn facts(folder: &Path) -> Result<DatasetFacts, DatasetError> {
     facts_of(folder, &open(folder)?)
 }
 
 /// The same, and pixels `[N, C, H, W]` and labels `[N]` of one split.
-pub(crate) fn load(split: Split, folder: &Path) -> Result<(DatasetFacts, Vec<u8>, Vec<u8>), DatasetError> {
+fn load(split: Split, folder: &Path) -> Result<Loaded, DatasetError> {
     let files = open(folder)?;
     let facts = facts_of(folder, &files)?;
     let [train, test] = files;

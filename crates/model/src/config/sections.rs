@@ -1,0 +1,238 @@
+//! The typed sections of an [`super::Experiment`].
+//!
+//! A field is filled in by the row of its key in [`super::keys`], which has its default. The `Default` of a section is a blank for
+//! these rows to fill in.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{Calibrate, Encoding, EngineKind, FaultsConfig, Method, Readout, Reset};
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DataConfig {
+    /// Name of the data set.
+    pub dataset: String,
+    /// Folder with its files; `None` is the data set's own default.
+    pub path: Option<PathBuf>,
+    /// Training samples set aside for validation.
+    pub validation_samples: usize,
+}
+
+/// `[train]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrainConfig {
+    /// Passes over the training samples, at least 1.
+    pub epochs: usize,
+    /// Samples per step, at least 1.
+    pub batch_size: usize,
+    /// Epochs without a better validation loss before training ends; `None` never stops early.
+    pub patience: Option<usize>,
+    /// Initial step size, above 0.
+    pub learning_rate: f64,
+    /// Share of the last step kept in the next, in [0, 1).
+    pub momentum: f64,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+    /// L2 penalty, at least 0.
+    pub weight_decay: f64,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// What is done to training images.
+    pub augment: Augment,
+}
+
+/// `[train.augment]`: random changes to training images, anew in each epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Augment {
+    /// Zeros around the image, out of which a random window of its size is cut; 0 leaves it.
+    pub crop_padding: usize,
+    /// Whether half of the images are mirrored left to right.
+    pub flip: bool,
+    /// Steps of Poisson spikes whose mean takes the image's place; 0 leaves it.
+    pub poisson_steps: usize,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Schedule {
+    /// Not at all.
+    #[default]
+    Constant,
+    /// By a factor every few epochs.
+    Step {
+        /// Epochs between reductions.
+        epochs: usize,
+        /// Factor of each, in (0, 1].
+        factor: f64,
+    },
+    /// Along half a cosine over all epochs.
+    Cosine {
+        /// Step size at the end.
+        final_learning_rate: f64,
+    },
+}
+
+/// The noise-to-threshold ratio κ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kappa {
+    /// This value.
+    Value(f64),
+    /// The best of the grid on training samples.
+    Auto,
+}
+
+impl fmt::Display for Kappa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(kappa) => kappa.fmt(f),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl Default for Kappa {
+    fn default() -> Self {
+        Self::Value(0.0)
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self::Value(1.0)
+    }
+}
+
+/// The factor on every hidden λ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scale {
+    /// This value.
+    Value(f64),
+    /// The best of the grid on training samples.
+    Auto,
+}
+
+/// What `Kappa::Auto` tries by default with `std` and the L4-norm; with another norm, multiples of it.
+pub const DEFAULT_KAPPAS: [f64; 8] = [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0];
+
+/// `[convert]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConvertConfig {
+    /// The name given to this conversion; may be empty.
+    pub given_label: String,
+    /// How the thresholds are chosen.
+    pub method: Method,
+    /// Order of the norm, above 0; infinity is the largest magnitude.
+    pub p: f64,
+    /// Noise-to-threshold ratio of `norm` and `std`.
+    pub kappa: Kappa,
+    /// What `Kappa::Auto` tries; `None` for [`DEFAULT_KAPPAS`], fitted to the norm.
+    pub kappa_grid: Option<Vec<f64>>,
+    /// Training samples that `Kappa::Auto` and `Scale::Auto` are judged on.
+    pub kappa_samples: usize,
+    /// Percentile, in (0, 100].
+    pub percentile: f64,
+    /// Whether zeros count in percentiles.
+    pub percentile_zeros: bool,
+    /// Factor on every hidden λ.
+    pub scale: Scale,
+    /// What `Scale::Auto` tries.
+    pub scale_grid: Vec<f64>,
+    /// What takes back the mean error of each channel's rates.
+    pub calibrate: Calibrate,
+    /// Time steps that `mmse`, `Kappa::Auto`, `Scale::Auto` and `calibrate` aim at.
+    pub target_steps: usize,
+    /// Training samples whose activations are measured.
+    pub calibration_samples: usize,
+    /// Whether the next layer undoes each layer's rescaling.
+    pub compensate: bool,
+    /// Membrane potential of hidden neurons before the first step, in thresholds.
+    pub initial_potential: f64,
+    /// Bits, besides the sign, of what a step adds to a potential.
+    pub sum_bits: u32,
+    /// Bits of a weight, with the sign.
+    pub weight_bits: u32,
+}
+
+/// `[simulate]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SimulateConfig {
+    /// What runs the network.
+    pub engine: EngineKind,
+    /// How pixels become input.
+    pub encoding: Encoding,
+    /// What a spike does to the potential.
+    pub reset: Reset,
+    /// What the decision is read from.
+    pub readout: Readout,
+    /// Time steps T.
+    pub steps: usize,
+    /// Confidence at which a decision is taken before T, in (½, 1); `None` always runs to T.
+    pub early_exit: Option<f64>,
+    /// Whether the loss of accuracy is taken apart.
+    pub decompose: bool,
+    /// Steps shown in tables, ascending, T last.
+    pub checkpoints: Vec<usize>,
+    /// Simulation seeds, at least one.
+    pub seeds: Vec<u64>,
+    /// Test samples, the first ones; `None` is all.
+    pub samples: Option<usize>,
+    /// Samples per batch of the dense engine.
+    pub batch_size: usize,
+    /// Test samples that are probed.
+    pub probe_samples: usize,
+    /// Test samples whose spikes are drawn.
+    pub raster_samples: usize,
+    /// What the hardware does to the network.
+    pub faults: FaultsConfig,
+}
+
+impl SimulateConfig {
+    /// Seeds whose runs differ: the first one only where nothing is random.
+    pub fn different_seeds(&self) -> &[u64] {
+        let is_random = self.encoding.is_random() || self.faults.is_random();
+        if is_random { &self.seeds } else { &self.seeds[..1] }
+    }
+}
+
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReportConfig {
+    /// Label of the conversion that others are compared with; `None` is the first by the L4-norm.
+    pub baseline: Option<String>,
+}
+
+impl ConvertConfig {
+    /// Whether κ or the factor on thresholds is searched for on training samples.
+    pub fn is_searched(&self) -> bool {
+        self.kappa == Kappa::Auto || self.scale == Scale::Auto
+    }
+
+    /// Name for tables and figures: the one given, or the method with its parameters.
+    pub fn label(&self) -> String {
+        if !self.given_label.is_empty() {
+            return self.given_label.clone();
+        }
+        let mut label = (self.method.facts().label)(self);
+        match self.scale {
+            Scale::Value(scale) if (scale - 1.0).abs() > f64::EPSILON => label.push_str(&format!(" ×{scale}")),
+            Scale::Value(_) => {}
+            Scale::Auto => label.push_str(" ×auto"),
+        }
+        if !self.compensate {
+            label.push_str(" uncompensated");
+        }
+        match self.calibrate {
+            Calibrate::None => {}
+            Calibrate::Bias => label.push_str(" + bias"),
+            Calibrate::Potential => label.push_str(" + v(0)"),
+        }
+        if self.sum_bits != 24 {
+            label.push_str(&format!(", {} bits", self.sum_bits));
+        }
+        if self.weight_bits != 25 {
+            label.push_str(&format!(", {}-bit weights", self.weight_bits));
+        }
+        label
+    }
+}
