@@ -151,7 +151,7 @@ mod tests {
             let exact = ExactLayer {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection {
-                    wiring: Wiring::dense(source, [2, 1, 1], 2),
+                    wiring: Wiring::dense(snn::Source::from_index(source), [2, 1, 1], 2),
                     weights: weights.to_vec(),
                 }],
                 biases: biases.to_vec(),

@@ -27,7 +27,7 @@ use snn::engine::{Neurons, check_sizes, cumulative_counts, neurons};
 use snn::network::{SpikingLayer, SpikingNetwork};
 use snn::places::Potentials;
 use snn::spikes::SpikeTrain;
-use snn::wiring::{Connection, Kernel, Wiring};
+use snn::wiring::{Connection, Kernel, Source, Wiring};
 use snn::{Engine, EngineError, RunSettings, Sample, SampleTrace};
 
 /// Most elements of a tensor of one layer's currents; bounds the memory of long runs (64 MiB).
@@ -213,7 +213,7 @@ impl DenseEngine {
             for (idx, state) in states.iter_mut().enumerate() {
                 let connections = self.synapses[idx].iter().zip(&mut state.counts);
                 let currents = connections.filter_map(|(synapses, counts)| {
-                    let spikes = outputs[synapses.wiring.source].clone()?;
+                    let spikes = outputs[synapses.wiring.source.index()].clone()?;
                     Some(synapses.currents(spikes, counts, samples.len(), self.kernels))
                 });
                 let shape = [steps.len(), samples.len(), self.network.layers()[idx].n_out()];
@@ -221,7 +221,8 @@ impl DenseEngine {
                 let currents = currents.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
                 let output = state.advance(currents, neurons[idx].fires, self.kernels);
                 let is_thinned = neurons[idx].fires.is_some() && self.network.spike_loss().is_some();
-                let output = if is_thinned { self.arriving(output, idx + 1, samples, &steps) } else { output };
+                let output =
+                    if is_thinned { self.arriving(output, Source::of_layer(idx), samples, &steps) } else { output };
                 outputs.push(Some(output));
             }
             self.read(outputs, steps, settings, &mut traces);
@@ -256,7 +257,7 @@ impl DenseEngine {
             let arriving = samples.par_iter().map(|sample| {
                 let mut train = sample.encode(shape, settings);
                 if let Some(loss) = self.network.spike_loss() {
-                    loss.thin(&mut train, 0, sample.index, 0);
+                    loss.thin(&mut train, Source::INPUT, sample.index, 0);
                 }
                 train
             });
@@ -330,8 +331,7 @@ impl DenseEngine {
     /// What is not lost of a layer's spikes.
     ///
     /// - `spikes`: `[T·N, n]`
-    /// - `source`: index of the layer, counted from 1
-    fn arriving(&self, spikes: Tensor<2>, source: usize, samples: &[Sample<'_>], steps: &Range<usize>) -> Tensor<2> {
+    fn arriving(&self, spikes: Tensor<2>, source: Source, samples: &[Sample<'_>], steps: &Range<usize>) -> Tensor<2> {
         let Some(loss) = self.network.spike_loss() else { return spikes };
         let shape = spikes.dims();
         let mut arriving = values(spikes);

@@ -286,7 +286,10 @@ fn saturates(precision: Precision) {
     // 2,000 steps of −90 pass −16,384 thresholds on a grid of 2⁻¹⁰, and −65,536 on one of 2⁻⁸.
     let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
         name: "dense".to_owned(),
-        connections: vec![Connection { wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out), weights }],
+        connections: vec![Connection {
+            wiring: Wiring::dense(Source::from_index(source), [weights.len() / n_out, 1, 1], n_out),
+            weights,
+        }],
         biases: vec![0.0; n_out],
         initial_potentials: vec![0.0; n_out],
         thresholds: vec![1.0; n_out],

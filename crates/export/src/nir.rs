@@ -31,7 +31,7 @@ use model::Architecture;
 use model::artefact::{ArtefactError, write_atomically};
 use model::config::{Encoding, Readout, Reset};
 use model::population::{Pool, PoolKind};
-use snn::{Connection, Kernel, RunSettings, SpikingLayer, SpikingNetwork};
+use snn::{Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
 
 use crate::Provenance;
@@ -303,7 +303,8 @@ impl Builder {
     fn new(network: &SpikingNetwork) -> Self {
         let shape = network.input();
         let images = network.layers().iter().filter(|layer| is_image(layer));
-        let read_as_image = images.flat_map(SpikingLayer::connections).any(|connection| connection.wiring.source == 0);
+        let read_as_image =
+            images.flat_map(SpikingLayer::connections).any(|connection| connection.wiring.source == Source::INPUT);
         let shape = if shape[1..] == [1, 1] && !read_as_image { vec![shape[0]] } else { shape.to_vec() };
         let mut builder = Self {
             nodes: Group::new(),
@@ -390,7 +391,7 @@ impl Builder {
     ) -> Result<Flow, NirError> {
         let Connection { wiring, weights } = connection;
         let kernel = &wiring.kernel;
-        let mut flow = self.sources[wiring.source].clone();
+        let mut flow = self.sources[wiring.source.index()].clone();
         let needs_image = || NirError::NoNode {
             layer: layer.name().to_owned(),
             found: "takes the neurons of a fully connected layer for an image, which no node does".to_owned(),

@@ -250,7 +250,10 @@ fn a_spike_at_the_threshold_is_one_in_a_graph_too() {
     // One input that is always on and a weight of ½: the potential is exactly 1 at every other step.
     let exact = |name: &str, idx: usize| ExactLayer {
         name: name.to_owned(),
-        connections: vec![Connection { wiring: Wiring::dense(idx, [1, 1, 1], 1), weights: vec![0.5] }],
+        connections: vec![Connection {
+            wiring: Wiring::dense(snn::Source::from_index(idx), [1, 1, 1], 1),
+            weights: vec![0.5],
+        }],
         biases: vec![0.0],
         initial_potentials: vec![0.0],
         thresholds: vec![1.0],

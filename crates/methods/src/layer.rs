@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::Architecture;
 use model::artefact::TensorF32;
 use model::population::{self, BatchNorm, Population, Weights};
-use snn::{Connection, Kernel, Wiring};
+use snn::{Connection, Kernel, Source, Wiring};
 
 /// One layer: the sum of its connections' currents, then a ReLU in all but the last.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +29,8 @@ pub struct Before<'a>(pub Option<&'a [Vec<f64>]>);
 
 impl Before<'_> {
     /// Threshold of a channel of a source; 1 for pixels.
-    pub fn lambda(self, source: usize, channel: usize) -> f64 {
-        self.0.zip(source.checked_sub(1)).map_or(1.0, |(before, layer)| before[layer][channel])
+    pub fn lambda(self, source: Source, channel: usize) -> f64 {
+        self.0.zip(source.layer()).map_or(1.0, |(before, layer)| before[layer][channel])
     }
 }
 

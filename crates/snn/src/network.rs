@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::faults::SpikeLoss;
 use crate::grid::{Grid, Precision};
-use crate::wiring::Connection;
+use crate::wiring::{Connection, Source};
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -397,17 +397,17 @@ impl SpikingNetwork {
         for (idx, layer) in layers.iter().enumerate() {
             for Connection { wiring, .. } in &layer.connections {
                 let misshapen = |found| Err(NetworkError::Misshapen { layer: layer.name.clone(), found });
-                if wiring.source > idx {
+                if wiring.source > Source::from_index(idx) {
                     return misshapen(format!("spikes of source {} at layer {idx}", wiring.source));
                 }
-                let source = wiring.source.checked_sub(1).map_or(input, |source| layers[source].shape);
+                let source = wiring.source.layer().map_or(input, |source| layers[source].shape);
                 if source != wiring.source_shape {
                     return misshapen(format!(
                         "a connection for {:?} from a source of {source:?}",
                         wiring.source_shape
                     ));
                 }
-                if wiring.source == 0 && wiring.max_pools().next().is_some() {
+                if wiring.source == Source::INPUT && wiring.max_pools().next().is_some() {
                     return misshapen("a max pool of the input".to_owned());
                 }
             }

@@ -13,7 +13,7 @@ use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::neurons::{IntegrateAndFire, Neuron, State};
 use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
-use crate::wiring::Wiring;
+use crate::wiring::{Source, Wiring};
 
 /// Runs a network as it is defined.
 #[derive(Debug, Clone)]
@@ -50,11 +50,11 @@ impl ReferenceEngine {
         check_sizes(&self.network, &[*sample])?;
         let n_steps = settings.n_steps;
         let loss = self.network.spike_loss();
-        let arrives = |source: usize, step: usize, neuron: usize| {
+        let arrives = |source: Source, step: usize, neuron: usize| {
             !loss.is_some_and(|loss| loss.loses(source, sample.index, neuron, step))
         };
         let input = sample.encode(self.network.input(), settings);
-        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(0, step, at));
+        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(Source::INPUT, step, at));
         let inputs = (0..n_steps).map(|step| (0..input.n_neurons()).map(|at| of_input(step, at)).collect());
         let mut quanta: Vec<Vec<Vec<i32>>> = vec![inputs.collect()];
         let mut potentials = Vec::with_capacity(self.network.layers().len());
@@ -73,7 +73,7 @@ impl ReferenceEngine {
             let arriving: Vec<Vec<Vec<f64>>> = layer
                 .connections()
                 .iter()
-                .map(|connection| pooled(wide(&quanta[connection.wiring.source]), &connection.wiring))
+                .map(|connection| pooled(wide(&quanta[connection.wiring.source.index()]), &connection.wiring))
                 .collect();
             let mut emitted = vec![vec![0; layer.n_out()]; n_steps];
             let mut after = Vec::with_capacity(n_steps);
@@ -89,7 +89,7 @@ impl ReferenceEngine {
                 for (at, (state, current)) in states.iter_mut().zip(currents).enumerate() {
                     if fires {
                         let out = neuron.step(state, current, threshold(at));
-                        emitted[at] = if arrives(idx + 1, step, at) { out } else { 0 };
+                        emitted[at] = if arrives(Source::of_layer(idx), step, at) { out } else { 0 };
                     } else {
                         state.potential += current;
                     }
@@ -140,7 +140,7 @@ impl Engine for ReferenceEngine {
 pub(crate) fn drive(layer: &SpikingLayer, pixels: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0; layer.n_out()];
     let mut reached = false;
-    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == 0) {
+    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == Source::INPUT) {
         assert_eq!(pixels.len(), connection.wiring.source_shape.iter().product::<usize>(), "one pixel per input");
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
         let values = pooled(vec![pixels.iter().map(|&pixel| f64::from(pixel)).collect()], &connection.wiring);
