@@ -282,7 +282,7 @@ mod tests {
                 encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Potential, n_steps: 1, seed,
             };
             let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[0.5; 5] }], &settings).unwrap()[0];
-            let counts: Vec<f64> = trace.spikes[0].counts().into_iter().map(f64::from).collect();
+            let counts: Vec<f64> = trace.spikes[Source::INPUT.index()].counts().into_iter().map(f64::from).collect();
             let model = RateModel::new(&network, Readout::Potential);
             let found = model.readout(&model.counted(&counts, 1), 1, ALL);
             prop_assert_eq!(found, trace.readout.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());

@@ -230,6 +230,21 @@ fn a_run_so_long_that_potentials_saturate_is_one_of_the_things_to_be_allowed() {
 }
 
 #[test]
+fn neurons_that_nir_does_not_know_are_refused_with_what_they_do() {
+    let network = network(PoolKind::Mean, 0.0);
+    for model in snn::neurons::ALL {
+        let neuron = model.neuron(&run(Reset::Zero));
+        let graph = Graph::of_neurons(&network, &*neuron, &run(Reset::Zero), &[], &provenance());
+        if model.name == "if" {
+            assert_eq!(graph, Graph::new(&network, &run(Reset::Zero), &[], &provenance()));
+        } else {
+            let message = graph.unwrap_err().to_string();
+            assert!(message.contains(&format!("neurons `{}` (u = v + I", model.name)), "{message}");
+        }
+    }
+}
+
+#[test]
 fn what_is_allowed_stands_in_the_graphs_metadata() {
     let network = network(PoolKind::Mean, 0.5);
     let allowed = [Deviation::ResetBySubtraction, Deviation::InitialPotential];

@@ -81,7 +81,7 @@ pub mod spikes;
 pub mod wiring;
 
 pub use cost::SynapticOperations;
-pub use engine::{Engine, EngineError, RunSettings, Sample, SampleTrace};
+pub use engine::{Emissions, Engine, EngineError, RunSettings, Sample, SampleTrace};
 pub use exit::{EarlyDecision, EarlyExit};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
