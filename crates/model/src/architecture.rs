@@ -546,6 +546,11 @@ mod tests {
                 "0: residual: has another residual block within it",
             ),
             (
+                with_end(&[conv(1, 3, 1, 1), Residual { body: same(), shortcut: Vec::new() }, Relu]),
+                "1: residual: follows a conv2d layer with no `relu` between; put one in\n",
+            ),
+            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads the layer before it alone"),
+            (
                 with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
                 "0.body.0: batch-norm: does not follow a weighted layer",
             ),
@@ -553,6 +558,13 @@ mod tests {
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
+    }
+
+    #[test]
+    fn a_missing_relu_before_a_residual_block_is_said_once() {
+        let block = Residual { body: vec![conv(1, 3, 1, 1), NORM], shortcut: vec![conv(1, 1, 1, 0)] };
+        let text = problems(&[conv(1, 3, 1, 1), block, Relu, Flatten, Dense { units: 10 }]);
+        assert_eq!(text, "1: residual: follows a conv2d layer with no `relu` between; put one in\n");
     }
 
     #[test]
