@@ -73,8 +73,9 @@ impl<'a> Decomposition<'a> {
             _ => Some(engine.run(samples, &constant).context("simulation on a constant current")?),
         };
         let runs = samples.par_iter().zip(traces);
-        let models: Vec<Vec<[usize; N_MODELS]>> =
-            runs.map(|(sample, trace)| self.decisions_of_models(sample, &trace.spikes[0])).collect();
+        let models: Vec<Vec<[usize; N_MODELS]>> = runs
+            .map(|(sample, trace)| self.decisions_of_models(sample, &trace.spikes[snn::Source::INPUT.index()]))
+            .collect();
         for (idx, ((sample, models), trace)) in samples.iter().zip(models).zip(traces).enumerate() {
             let label = label(sample.index as usize);
             let decisions = trace.decisions();
@@ -151,7 +152,7 @@ mod tests {
             let exact = ExactLayer {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection {
-                    wiring: Wiring::dense(source, [2, 1, 1], 2),
+                    wiring: Wiring::dense(snn::Source::from_index(source), [2, 1, 1], 2),
                     weights: weights.to_vec(),
                 }],
                 biases: biases.to_vec(),

@@ -146,7 +146,7 @@ impl RateProbes {
             let every = stride(self.n_samples * n_neurons, n_neurons);
             for (sample, trace) in traces.iter().enumerate() {
                 sums.residual += trace.residual[idx].by_neuron().into_iter().map(f64::from).sum::<f64>();
-                let Some(train) = trace.spikes.get(idx + 1) else { continue };
+                let Some(train) = trace.spikes.get(snn::Source::of_layer(idx).index()) else { continue };
                 let activations = activations[idx][sample * n_neurons..].iter().zip(&thresholds);
                 let scaled = activations.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
                 let first = (self.n_added + sample) * n_neurons;

@@ -161,8 +161,8 @@ impl InputSums {
         let wiring = &connection.wiring;
         let pooling = Pooling::new(wiring);
         for spikes in inputs {
-            let passed = pooling.max_pooled(&spikes[wiring.source]);
-            let train = passed.as_ref().unwrap_or(&spikes[wiring.source]);
+            let passed = pooling.max_pooled(&spikes[wiring.source.index()]);
+            let train = passed.as_ref().unwrap_or(&spikes[wiring.source.index()]);
             let n_steps = train.n_steps() as f64;
             for ([rates, variances], count) in self.0.iter_mut().zip(train.counts()) {
                 let rate = f64::from(count) / n_steps;
@@ -428,7 +428,7 @@ mod tests {
         }
         // Currents with weights 1 and 2: 1, 3, 0, 2; mean 1.5, squares 0.25 + 2.25 + 2.25 + 0.25 = 5, over 3. A threshold of 2
         // makes four times that of it, in units of activations.
-        let layer = layer(Wiring::dense(0, [2, 1, 1], 1), vec![1.0, 2.0], 2.0, 4);
+        let layer = layer(Wiring::dense(snn::Source::INPUT, [2, 1, 1], 1), vec![1.0, 2.0], 2.0, 4);
         let variance = current_variance(&layer, &[&[train]]).unwrap();
         assert!((variance.measured[0] - 4.0 * 5.0 / 3.0).abs() < 1e-12);
         // Rates ½ and ½: (1 + 4)·¼ times 4/3.
@@ -442,7 +442,7 @@ mod tests {
         // Two windows of two pixels; each window's sum times 3 is a neuron's current.
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
         let kernel = Kernel { input: [1, 1, 2], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
-        let wiring = Wiring { source: 0, source_shape: [1, 1, 4], pools: vec![pool], kernel };
+        let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 4], pools: vec![pool], kernel };
         let mut train = SpikeTrain::silent([1, 1, 4], 2);
         for (step, neuron) in [(0, 0), (0, 1), (1, 3)] {
             train.add(step, neuron);
@@ -458,7 +458,7 @@ mod tests {
     fn rates_and_variances_stand_at_the_synapses_that_they_arrive_at() {
         // Two groups, each of one input channel of two positions and two output channels.
         let kernel = Kernel { input: [2, 1, 2], channels: 4, size: 1, stride: 1, padding: 0, groups: 2 };
-        let wiring = Wiring { source: 0, source_shape: [2, 1, 2], pools: Vec::new(), kernel };
+        let wiring = Wiring { source: snn::Source::INPUT, source_shape: [2, 1, 2], pools: Vec::new(), kernel };
         let mut train = SpikeTrain::silent([2, 1, 2], 2);
         for (step, neuron) in [(0, 0), (1, 0), (0, 1), (0, 2)] {
             train.add(step, neuron);
@@ -478,7 +478,7 @@ mod tests {
     fn variance_of_a_potential_is_the_one_computed_by_hand() {
         let mut train = SpikeTrain::silent([1, 1, 1], 4);
         (0..4).for_each(|step| train.add(step, 0));
-        let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![0.5], 2.0, 4);
+        let layer = layer(Wiring::dense(snn::Source::INPUT, [1, 1, 1], 1), vec![0.5], 2.0, 4);
         let variance = |reset| potential_variance(&layer, &[&[train.clone()]], 0.25, reset).unwrap();
         // Potentials ¾, 1½ → ½, 1¼ → ¼, 1: deviations −⅜, ⅜, ⅛, −⅛ from their mean; products with the time's −1½, −½, ½, 1½ add
         // up to ¼, of whose squares there are 5. A threshold of 2 makes four times that of it, in units of activations.
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn a_potential_that_only_drifts_has_no_variance_around_its_trend() {
         let train = SpikeTrain::silent([1, 1, 1], 16);
-        let layer = layer(Wiring::dense(0, [1, 1, 1], 1), vec![1.0], 1.0, 16);
+        let layer = layer(Wiring::dense(snn::Source::INPUT, [1, 1, 1], 1), vec![1.0], 1.0, 16);
         let found = potential_variance(&layer, &[&[train]], -0.5, Reset::Subtract).unwrap();
         assert!(found.firing[0].is_nan(), "{found:?}");
         // The squares of 16 steps' deviations from their mean are 340; a quarter of it, over 15.
@@ -508,7 +508,7 @@ mod tests {
         let pixels: Vec<f32> = (0..50).map(|i| i as f32 / 60.0).collect();
         let trains: Vec<[SpikeTrain; 1]> =
             (0..40).map(|sample| [encode(Encoding::Poisson, 1, sample, [50, 1, 1], &pixels, 0..500)]).collect();
-        let layer = layer(Wiring::dense(0, [50, 1, 1], 3), weights.clone(), 1.0, 500);
+        let layer = layer(Wiring::dense(snn::Source::INPUT, [50, 1, 1], 3), weights.clone(), 1.0, 500);
         let inputs: Vec<&[SpikeTrain]> = trains.iter().map(<[SpikeTrain; 1]>::as_slice).collect();
         let variance = current_variance(&layer, &inputs).unwrap();
         let mut in_parts = CurrentProbe::new(&layer, 500);

@@ -14,6 +14,7 @@ use model::config::{Encoding, Readout};
 use engine_event::drive::{Drive, Weighted};
 use snn::network::{SpikingLayer, SpikingNetwork};
 use snn::places::{by_neuron, by_place};
+use snn::wiring::Source;
 
 /// What a rate model takes over from the spiking network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,8 +59,8 @@ pub struct RateModel {
 #[derive(Debug, Clone)]
 struct RateLayer {
     shape: [usize; 3],
-    /// Each with its source: 0 is the network's input, k its layer k − 1.
-    connections: Vec<(usize, Weighted)>,
+    /// Each with its source.
+    connections: Vec<(Source, Weighted)>,
     /// Of a constant current on its grid, if pixels reach the layer.
     drive: Option<Drive>,
     /// By place.
@@ -110,8 +111,10 @@ impl RateModel {
                 Some(charges) => charges.clone(),
                 None => layer.biases.iter().map(|bias| bias * n_steps as f64).collect(),
             };
-            for (source, weights) in layer.connections.iter().filter(|(source, _)| *source > 0) {
-                weights.add([&counts[source - 1]], layer.shape[0], [&mut charges]);
+            for (source, weights) in &layer.connections {
+                if let Some(source) = source.layer() {
+                    weights.add([&counts[source]], layer.shape[0], [&mut charges]);
+                }
             }
             layer.fire(&mut charges, n_steps as f64, effects);
             counts.push(by_neuron(layer.shape, &charges));
@@ -140,7 +143,7 @@ impl RateLayer {
     /// - `counts`: of the network's input
     fn charge_of_input(&self, counts: &[f64], n_steps: usize) -> Vec<f64> {
         let mut charges: Vec<f64> = self.biases.iter().map(|bias| bias * n_steps as f64).collect();
-        for (_, weights) in self.connections.iter().filter(|(source, _)| *source == 0) {
+        for (_, weights) in self.connections.iter().filter(|(source, _)| *source == Source::INPUT) {
             weights.add([counts], self.shape[0], [&mut charges]);
         }
         charges
@@ -193,13 +196,13 @@ mod tests {
         let weights = |first: usize, n: usize| (first..first + n).map(value).collect::<Vec<_>>();
         let layers = vec![
             layer(
-                vec![(Wiring::dense(0, [n_in, 1, 1], n_hidden), weights(0, n_in * n_hidden))],
+                vec![(Wiring::dense(Source::INPUT, [n_in, 1, 1], n_hidden), weights(0, n_in * n_hidden))],
                 &weights(10_000, n_hidden),
                 start,
                 n_steps,
             ),
             layer(
-                vec![(Wiring::dense(1, [n_hidden, 1, 1], 3), weights(20_000, n_hidden * 3))],
+                vec![(Wiring::dense(Source::of_layer(0), [n_hidden, 1, 1], 3), weights(20_000, n_hidden * 3))],
                 &weights(30_000, 3),
                 0.0,
                 n_steps,
@@ -211,8 +214,8 @@ mod tests {
     #[test]
     fn counts_of_one_neuron_are_those_computed_by_hand() {
         // A pixel of weight 1 and a bias of ¼ into one neuron that starts at ½, read out by a weight of 1.
-        let hidden = layer(vec![(Wiring::dense(0, [1, 1, 1], 1), vec![1.0])], &[0.25], 0.5, 8);
-        let output = layer(vec![(Wiring::dense(1, [1, 1, 1], 1), vec![1.0])], &[0.0], 0.0, 8);
+        let hidden = layer(vec![(Wiring::dense(Source::INPUT, [1, 1, 1], 1), vec![1.0])], &[0.25], 0.5, 8);
+        let output = layer(vec![(Wiring::dense(Source::of_layer(0), [1, 1, 1], 1), vec![1.0])], &[0.0], 0.0, 8);
         let model = RateModel::new(&SpikingNetwork::new([1, 1, 1], vec![hidden, output]).unwrap(), Readout::Potential);
         let after = |pixel: f32, n_steps, effects| {
             model.readout(&model.steady(Encoding::Poisson, &[pixel]).of_steps(n_steps), n_steps, effects)[0]
@@ -263,9 +266,9 @@ mod tests {
             let shallow = dense(5, n_hidden, 0.5, 1, seed);
             let again = dense(n_hidden, n_hidden, 0.25, 1, seed ^ 1);
             let mut between = again.layers()[0].connections()[0].clone();
-            between.wiring.source = 1;
+            between.wiring.source = Source::of_layer(0);
             let mut last = again.layers()[1].connections()[0].clone();
-            last.wiring.source = 2;
+            last.wiring.source = Source::of_layer(1);
             let of = |connection: &Connection<f32>, from: &SpikingLayer, start: f64| {
                 let weights = connection.weights.iter().map(|&weight| f64::from(weight)).collect();
                 let biases: Vec<f64> = from.biases().iter().map(|&bias| f64::from(bias)).collect();
@@ -279,7 +282,7 @@ mod tests {
                 encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Potential, n_steps: 1, seed,
             };
             let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[0.5; 5] }], &settings).unwrap()[0];
-            let counts: Vec<f64> = trace.spikes[0].counts().into_iter().map(f64::from).collect();
+            let counts: Vec<f64> = trace.spikes[Source::INPUT.index()].counts().into_iter().map(f64::from).collect();
             let model = RateModel::new(&network, Readout::Potential);
             let found = model.readout(&model.counted(&counts, 1), 1, ALL);
             prop_assert_eq!(found, trace.readout.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
@@ -330,15 +333,19 @@ mod tests {
         let image = [1, 2, 2];
         let pool = |kind| Pool { kind, kernel: [2, 2], stride: [2, 2] };
         let each = Kernel { input: image, channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
-        let through = Wiring { source: 0, source_shape: image, pools: Vec::new(), kernel: each };
-        let pooled =
-            |kind| Wiring { source: 1, source_shape: image, pools: vec![pool(kind)], kernel: Kernel::dense(1, 2) };
+        let through = Wiring { source: Source::INPUT, source_shape: image, pools: Vec::new(), kernel: each };
+        let pooled = |kind| Wiring {
+            source: Source::of_layer(0),
+            source_shape: image,
+            pools: vec![pool(kind)],
+            kernel: Kernel::dense(1, 2),
+        };
         let hidden = layer(vec![(through, vec![1.0])], &[0.0], 0.0, 4);
         let output = layer(
             vec![
                 (pooled(PoolKind::Max), vec![1.0, 2.0]),
                 (pooled(PoolKind::Mean), vec![0.25, -0.25]),
-                (Wiring::dense(0, image, 2), vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+                (Wiring::dense(Source::INPUT, image, 2), vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
             ],
             &[0.0, 0.5],
             0.0,

@@ -212,7 +212,7 @@ mod tests {
     /// Two inputs, two hidden neurons, two outputs; a white pixel drives one hidden neuron at half its threshold.
     fn traced() -> (SpikingNetwork, SampleTrace) {
         let layer = |source: usize, weights: &[f64], biases: &[f64]| {
-            let wiring = Wiring::dense(source, [2, 1, 1], 2);
+            let wiring = Wiring::dense(snn::Source::from_index(source), [2, 1, 1], 2);
             let exact = ExactLayer {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],

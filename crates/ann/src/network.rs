@@ -234,7 +234,9 @@ impl Plain {
             LayerKind::MaxPool(Window { kernel, stride }) => {
                 Self::MaxPool(MaxPool2dConfig::new([*kernel; 2]).with_strides([*stride; 2]).init())
             }
-            LayerKind::Residual { .. } => unreachable!("residual blocks are not nested"),
+            LayerKind::Residual { .. } | LayerKind::Add => {
+                unreachable!("residual blocks are not nested, and no sums are beside them")
+            }
         }
     }
 

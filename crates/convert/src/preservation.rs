@@ -129,6 +129,7 @@ fn forward_layer(layer: &Layer, tensors: &BTreeMap<String, TensorF32>, x: Values
             let pooled = windows(&x, whole, whole, &mean);
             Values { shape: vec![pooled.values.len()], ..pooled }
         }
+        LayerKind::Add => unreachable!("no configuration has it outside a residual block"),
         LayerKind::Residual { .. } => {
             let along = |layers: &[Layer], relus: &mut Vec<Vec<f64>>| {
                 layers.iter().fold(x.clone(), |x, layer| forward_layer(layer, tensors, x, relus))
@@ -160,7 +161,7 @@ fn forward_connections<'a>(
         let n_positions = output[1] * output[2];
         let mut y: Vec<f64> = biases.iter().flat_map(|&bias| vec![bias; n_positions]).collect();
         for Connection { wiring, weights } in connections {
-            let mut x = sources[wiring.source].clone();
+            let mut x = sources[wiring.source.index()].clone();
             let mut shape = wiring.source_shape;
             for pool in &wiring.pools {
                 x = pooled(&x, shape, pool);

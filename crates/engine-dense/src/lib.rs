@@ -5,8 +5,11 @@
 //!
 //! A backend with [`SpikingKernels`] encodes on the device, takes each layer through the steps of a chunk in one launch, and
 //! gives spikes back as bits; what crosses to the device per sample is its pixels. On the others, which run on the CPU, spikes
-//! are made and read where they are. Neurons with thresholds of their own, and spikes that are lost, have no kernels: they are
-//! run step by step on any backend.
+//! are made and read where they are. Neurons with thresholds of their own, spikes that are lost, and neurons other than
+//! integrate-and-fire ([`DenseEngine::emissions`]) have no kernels: they are run step by step on any backend.
+
+mod emissions;
+mod neurons;
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -27,8 +30,10 @@ use snn::engine::{Neurons, check_sizes, cumulative_counts, neurons};
 use snn::network::{SpikingLayer, SpikingNetwork};
 use snn::places::Potentials;
 use snn::spikes::SpikeTrain;
-use snn::wiring::{Connection, Kernel, Wiring};
+use snn::wiring::{Connection, Kernel, Source, Wiring};
 use snn::{Engine, EngineError, RunSettings, Sample, SampleTrace};
+
+use crate::neurons::{Fired, IntegrateAndFire, Update};
 
 /// Most elements of a tensor of one layer's currents; bounds the memory of long runs (64 MiB).
 const MAX_ELEMENTS: usize = 1 << 24;
@@ -59,13 +64,13 @@ pub struct DenseEngine {
 }
 
 /// A connection's weights on the device.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Synapses {
     wiring: Wiring,
     weights: Weights,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Weights {
     /// `[n_in, n_out]`
     Dense(Tensor<2>),
@@ -101,6 +106,8 @@ struct LayerState {
     thresholds: Option<Tensor<2>>,
     /// Potentials are kept within ± this, `[1, n_out]`; always there where kernels are.
     limits: Option<Tensor<2>>,
+    /// What neurons have put out so far, for those that remember it, `[N, n_out]`; `None` before the first step.
+    emitted: Option<Tensor<2>>,
     /// For each connection and max pool, the spikes so far of the inputs and the largest of each window.
     counts: Vec<Vec<MaxPoolState>>,
 }
@@ -138,6 +145,19 @@ impl DenseEngine {
         Self { network: network.clone(), drives, synapses, device, kernels, batch_size: batch_size.max(1), exact }
     }
 
+    /// The same engine for what has no kernels.
+    fn without_kernels(&self) -> Self {
+        Self {
+            network: self.network.clone(),
+            drives: self.drives.clone(),
+            synapses: self.synapses.clone(),
+            device: self.device.clone(),
+            kernels: None,
+            batch_size: self.batch_size,
+            exact: self.exact.clone(),
+        }
+    }
+
     /// Runs the weights of another network than it checks against, as a device would that rounds them.
     #[cfg(test)]
     fn with_other_weights(mut self, rounded: &SpikingNetwork) -> Self {
@@ -165,11 +185,16 @@ impl DenseEngine {
         let layers = self.network.layers();
         let differs = |idx: usize| {
             let pairs = || expected.iter().zip(&found);
-            let spikes = pairs().any(|(a, b)| a.spikes.get(idx + 1) != b.spikes.get(idx + 1));
+            let own = Source::of_layer(idx).index();
+            let spikes = pairs().any(|(a, b)| a.spikes.get(own) != b.spikes.get(own));
             let readout = idx + 1 == layers.len() && pairs().any(|(a, b)| a.readout != b.readout);
             spikes || readout || pairs().any(|(a, b)| a.residual[idx] != b.residual[idx])
         };
-        let layer = if expected.iter().zip(&found).any(|(a, b)| a.spikes[0] != b.spikes[0]) {
+        let layer = if expected
+            .iter()
+            .zip(&found)
+            .any(|(a, b)| a.spikes[Source::INPUT.index()] != b.spikes[Source::INPUT.index()])
+        {
             Some("input".to_owned())
         } else {
             (0..layers.len()).find(|&idx| differs(idx)).map(|idx| layers[idx].name().to_owned())
@@ -179,6 +204,17 @@ impl DenseEngine {
 
     fn run_unchecked(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Vec<SampleTrace> {
         let neurons = neurons(&self.network, settings);
+        let batches = self.batches(samples, settings);
+        batches.flat_map(|(batch, steps)| self.run_batch(batch, settings, &neurons, steps)).collect()
+    }
+
+    /// Samples that are run together, and how many steps of them are.
+    fn batches<'a>(
+        &self,
+        samples: &'a [Sample<'a>],
+        settings: &RunSettings,
+    ) -> impl Iterator<Item = (&'a [Sample<'a>], usize)> + use<'a> {
+        let n_steps = settings.n_steps;
         // A convolution is made a matrix product of, whose other matrix has an entry per input and weight of the kernel.
         let unfolded = |connection: &Connection<f32>| {
             let Kernel { size, .. } = connection.wiring.kernel;
@@ -191,8 +227,28 @@ impl DenseEngine {
             .flat_map(|layer| layer.connections().iter().map(unfolded).chain([layer.n_out()]));
         let widest = widths.max().unwrap_or(1).max(self.network.n_in());
         let batches = samples.chunks(samples_per_batch(widest, self.batch_size));
-        let steps = |batch: &[Sample<'_>]| steps_per_chunk(widest, batch.len()).min(settings.n_steps);
-        batches.flat_map(|batch| self.run_batch(batch, settings, &neurons, steps(batch))).collect()
+        batches.map(move |batch| (batch, steps_per_chunk(widest, batch.len()).min(n_steps)))
+    }
+
+    /// Currents from spikes to a layer, `[T, N, n_out]`.
+    ///
+    /// - `outputs`: of the input, if spikes reach the device at all, then of each layer so far, `[T·N, n]`
+    fn currents(
+        &self,
+        idx: usize,
+        state: &mut LayerState,
+        outputs: &[Option<Tensor<2>>],
+        n_steps: usize,
+        n_samples: usize,
+    ) -> Tensor<3> {
+        let connections = self.synapses[idx].iter().zip(&mut state.counts);
+        let currents = connections.filter_map(|(synapses, counts)| {
+            let spikes = outputs[synapses.wiring.source.index()].clone()?;
+            Some(synapses.currents(spikes, counts, n_samples, self.kernels))
+        });
+        let shape = [n_steps, n_samples, self.network.layers()[idx].n_out()];
+        let currents = currents.reduce(|a, b| a + b).map(|currents| currents.reshape(shape));
+        currents.unwrap_or_else(|| Tensor::zeros(shape, &self.device))
     }
 
     /// - `steps_per_chunk`: steps that are run together
@@ -211,23 +267,17 @@ impl DenseEngine {
             // Of the input, if spikes reach the device at all, then of each layer.
             let mut outputs = vec![self.input_tensor(&input, steps.clone())];
             for (idx, state) in states.iter_mut().enumerate() {
-                let connections = self.synapses[idx].iter().zip(&mut state.counts);
-                let currents = connections.filter_map(|(synapses, counts)| {
-                    let spikes = outputs[synapses.wiring.source].clone()?;
-                    Some(synapses.currents(spikes, counts, samples.len(), self.kernels))
-                });
-                let shape = [steps.len(), samples.len(), self.network.layers()[idx].n_out()];
-                let currents = currents.reduce(|a, b| a + b).map(|currents| currents.reshape(shape));
-                let currents = currents.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
+                let currents = self.currents(idx, state, &outputs, steps.len(), samples.len());
                 let output = state.advance(currents, neurons[idx].fires, self.kernels);
                 let is_thinned = neurons[idx].fires.is_some() && self.network.spike_loss().is_some();
-                let output = if is_thinned { self.arriving(output, idx + 1, samples, &steps) } else { output };
+                let output =
+                    if is_thinned { self.arriving(output, Source::of_layer(idx), samples, &steps) } else { output };
                 outputs.push(Some(output));
             }
             self.read(outputs, steps, settings, &mut traces);
         }
         if let Input::Trains(trains) = input {
-            traces.iter_mut().zip(trains).for_each(|(trace, train)| trace.spikes[0] = train);
+            traces.iter_mut().zip(trains).for_each(|(trace, train)| trace.spikes[Source::INPUT.index()] = train);
         }
         self.finish(&mut traces, states, settings);
         traces
@@ -256,7 +306,7 @@ impl DenseEngine {
             let arriving = samples.par_iter().map(|sample| {
                 let mut train = sample.encode(shape, settings);
                 if let Some(loss) = self.network.spike_loss() {
-                    loss.thin(&mut train, 0, sample.index, 0);
+                    loss.thin(&mut train, Source::INPUT, sample.index, 0);
                 }
                 train
             });
@@ -299,6 +349,7 @@ impl DenseEngine {
                     current: Tensor::from_data(TensorData::new(currents, shape), &self.device),
                     thresholds: neurons.thresholds.clone().map(row),
                     limits: limits.map(row),
+                    emitted: None,
                     counts: synapses.iter().map(|synapses| synapses.initial_counts(n_samples, &self.device)).collect(),
                 }
             })
@@ -330,8 +381,7 @@ impl DenseEngine {
     /// What is not lost of a layer's spikes.
     ///
     /// - `spikes`: `[T·N, n]`
-    /// - `source`: index of the layer, counted from 1
-    fn arriving(&self, spikes: Tensor<2>, source: usize, samples: &[Sample<'_>], steps: &Range<usize>) -> Tensor<2> {
+    fn arriving(&self, spikes: Tensor<2>, source: Source, samples: &[Sample<'_>], steps: &Range<usize>) -> Tensor<2> {
         let Some(loss) = self.network.spike_loss() else { return spikes };
         let shape = spikes.dims();
         let mut arriving = values(spikes);
@@ -533,7 +583,8 @@ impl MaxPoolState {
         let Some(kernels) = kernels else {
             let steps = spikes.chunk(n_steps, 0).into_iter().map(|spikes| {
                 self.counts = self.counts.clone() + spikes;
-                let largest = max_pool2d(self.counts.clone(), options());
+                // Where spikes that take others back arrive and those others were lost, a count may be below none.
+                let largest = max_pool2d(self.counts.clone(), options()).clamp_min(0.0);
                 largest.clone() - std::mem::replace(&mut self.largest, largest)
             });
             return Tensor::cat(steps.collect(), 0);
@@ -573,31 +624,46 @@ impl LayerState {
             self.potential = potentials;
             return output;
         }
+        let neuron = fires.map(|reset| IntegrateAndFire { reset });
+        let neuron = neuron.as_ref().map(|neuron| neuron as &dyn Update);
+        let (quanta, potentials) = self.step_by_step(currents, neuron, neuron.is_none());
+        quanta.or(potentials).expect("one of them")
+    }
+
+    /// Runs the steps of a chunk with neurons of any model, without kernels.
+    ///
+    /// - `currents`: from spikes, `[T, N, n_out]`
+    /// - `neuron`: `None` if the neurons only integrate
+    /// - `tells_potentials`: whether they are asked for
+    /// - returns quanta, if they fire, and potentials after each step, if asked for, `[T·N, n_out]` each
+    fn step_by_step(
+        &mut self,
+        currents: Tensor<3>,
+        neuron: Option<&dyn Update>,
+        tells_potentials: bool,
+    ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
         let [n_steps, n_samples, n_out] = currents.dims();
-        let mut outputs = Vec::with_capacity(n_steps);
+        let (mut fired, mut potentials) = (Vec::new(), Vec::new());
+        let thresholds = self.thresholds.clone().map(|thresholds| thresholds.expand([n_samples, n_out]));
         for step in 0..n_steps {
             let current = currents.clone().slice([step..step + 1, 0..n_samples, 0..n_out]).reshape([n_samples, n_out]);
             let u = self.potential.clone() + current + self.current.clone();
-            let thresholds = self.thresholds.clone().map(|thresholds| thresholds.expand([n_samples, n_out]));
-            let fired = match thresholds.clone() {
-                None => u.clone().greater_equal_elem(1.0),
-                Some(thresholds) => u.clone().greater_equal(thresholds),
-            };
-            let after = match fires {
+            let after = match neuron {
                 None => u,
-                Some(Reset::Subtract) => match thresholds {
-                    None => u - fired.clone().float(),
-                    Some(thresholds) => u - fired.clone().float() * thresholds,
-                },
-                Some(Reset::Zero) => u.mask_fill(fired.clone(), 0.0),
+                Some(neuron) => {
+                    let Fired { quanta, potential } = neuron.fire(u, thresholds.clone(), &mut self.emitted);
+                    fired.push(quanta);
+                    potential
+                }
             };
             self.potential = match &self.limits {
                 None => after,
                 Some(limits) => after.min_pair(limits.clone()).max_pair(-limits.clone()),
             };
-            outputs.push(if fires.is_some() { fired.float() } else { self.potential.clone() });
+            potentials.extend(tells_potentials.then(|| self.potential.clone()));
         }
-        Tensor::cat(outputs, 0)
+        let whole = |steps: Vec<Tensor<2>>| (!steps.is_empty()).then(|| Tensor::cat(steps, 0));
+        (whole(fired), whole(potentials))
     }
 }
 

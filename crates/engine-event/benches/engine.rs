@@ -137,7 +137,12 @@ fn layer(name: &str, wiring: Wiring, seed: u64, sum_bits: u32) -> SpikingLayer {
 
 fn dense(sizes: &[usize], sum_bits: u32) -> SpikingNetwork {
     let layers = sizes.windows(2).enumerate().map(|(idx, pair)| {
-        layer(&format!("dense {}", idx + 1), Wiring::dense(idx, [pair[0], 1, 1], pair[1]), idx as u64, sum_bits)
+        layer(
+            &format!("dense {}", idx + 1),
+            Wiring::dense(snn::Source::from_index(idx), [pair[0], 1, 1], pair[1]),
+            idx as u64,
+            sum_bits,
+        )
     });
     SpikingNetwork::new([sizes[0], 1, 1], layers.collect()).expect("layers that fit each other")
 }
@@ -146,14 +151,18 @@ fn dense(sizes: &[usize], sum_bits: u32) -> SpikingNetwork {
 fn lenet(sum_bits: u32) -> SpikingNetwork {
     let conv = |source, source_shape, pools: Vec<Pool>, input, channels| {
         let kernel = Kernel { input, channels, size: 5, stride: 1, padding: 2, groups: 1 };
-        Wiring { source, source_shape, pools, kernel }
+        Wiring { source: snn::Source::from_index(source), source_shape, pools, kernel }
     };
     let halves = || vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [2, 2] }];
     let first = conv(0, [1, 28, 28], Vec::new(), [1, 28, 28], 16);
     let second = conv(1, [16, 28, 28], halves(), [16, 14, 14], 32);
-    let third =
-        Wiring { source: 2, source_shape: [32, 14, 14], pools: halves(), kernel: Kernel::dense(32 * 7 * 7, 128) };
-    let layers = [first, second, third, Wiring::dense(3, [128, 1, 1], 10)];
+    let third = Wiring {
+        source: snn::Source::of_layer(1),
+        source_shape: [32, 14, 14],
+        pools: halves(),
+        kernel: Kernel::dense(32 * 7 * 7, 128),
+    };
+    let layers = [first, second, third, Wiring::dense(snn::Source::of_layer(2), [128, 1, 1], 10)];
     let layers = (0..).zip(layers).map(|(idx, wiring)| layer(&format!("layer {idx}"), wiring, idx, sum_bits));
     SpikingNetwork::new([1, 28, 28], layers.collect()).expect("layers that fit each other")
 }

@@ -76,7 +76,7 @@ impl WithSimd for Round<'_> {
 impl Drive {
     /// `None` if no pixels reach the layer.
     pub fn of_pixels(layer: &SpikingLayer) -> Option<Self> {
-        let of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == 0);
+        let of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == snn::Source::INPUT);
         let connections: Vec<Weighted> = of_pixels.map(Weighted::new).collect();
         (!connections.is_empty()).then(|| Self {
             shape: layer.shape(),

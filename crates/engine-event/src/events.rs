@@ -578,7 +578,7 @@ impl Input {
         } else {
             (0..sites.n_blocks()).map(range).collect()
         };
-        let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
+        let (source, max_pools, has_long_lists) = (wiring.source.index(), max_pools(wiring), kernel.is_dense());
         let multiplicity = wiring.multiplicity();
         let input = Self {
             source,
@@ -873,7 +873,7 @@ mod tests {
             let pools = if pooled { vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [1, 1] }] } else { Vec::new() };
             let source_shape = if pooled { [channels, height + 1, width + 1] } else { [channels, height, width] };
             let kernel = Kernel { input: [channels, height, width], channels: out, size, stride, padding, groups: 1 };
-            let wiring = Wiring { source: 0, source_shape, pools, kernel };
+            let wiring = Wiring { source: snn::Source::INPUT, source_shape, pools, kernel };
             let sites = Sites::new(kernel.output());
             let input = Input::new(&wiring, sites, Strips::of_sites(&kernel, sites, false), 1, 64);
             if input.segments.is_none() {

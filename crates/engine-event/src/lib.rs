@@ -147,7 +147,7 @@ impl EventEngine {
     fn advance(&self, runs: &mut [Run<'_>], settings: &RunSettings, neurons: &[Neurons], steps: Range<usize>) {
         let n_steps = steps.len();
         let loss = self.network.spike_loss();
-        let arrive = |mut train: SpikeTrain, source: usize, sample: &Sample<'_>| {
+        let arrive = |mut train: SpikeTrain, source: snn::Source, sample: &Sample<'_>| {
             if let Some(loss) = loss {
                 loss.thin(&mut train, source, sample.index, steps.start);
             }
@@ -155,7 +155,7 @@ impl EventEngine {
         };
         let encode = |run: &Run<'_>| {
             let train = run.sample.encode_steps(self.network.input(), settings, steps.clone());
-            vec![arrive(train, 0, &run.sample)]
+            vec![arrive(train, snn::Source::INPUT, &run.sample)]
         };
         let mut spikes: Vec<Vec<SpikeTrain>> = runs.iter().map(encode).collect();
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -179,7 +179,7 @@ impl EventEngine {
                 let outputs = firing.into_outputs();
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
                     match output {
-                        Output::Spikes(train) => spikes.push(arrive(train, idx + 1, &run.sample)),
+                        Output::Spikes(train) => spikes.push(arrive(train, snn::Source::of_layer(idx), &run.sample)),
                         Output::Potentials(steps) => {
                             let by_place = steps.chunks_exact(layer.n_out());
                             run.potentials.extend(by_place.flat_map(|values| by_neuron(layer.shape(), values)));

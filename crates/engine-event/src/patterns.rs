@@ -81,7 +81,7 @@ impl Patterns {
             |row| std::array::from_fn(|combination| Aligned(std::array::from_fn(|lane| sum(row, combination, lane))));
         let half = n_positions * stride * n_inputs;
         Some(Self {
-            source: connection.wiring.source,
+            source: connection.wiring.source.index(),
             sites,
             kernel,
             rows: (0..size).map(of_row).collect(),

@@ -59,7 +59,8 @@ enum Weights {
 impl ByteDrive {
     /// `None` if the weights are no 16-bit integers of the grids' steps, or if the pixels get to the layer in other ways too.
     pub(crate) fn new(layer: &SpikingLayer) -> Option<Self> {
-        let mut of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == 0);
+        let mut of_pixels =
+            layer.connections().iter().filter(|connection| connection.wiring.source == snn::Source::INPUT);
         let connection = of_pixels.next().filter(|connection| {
             let wiring = &connection.wiring;
             wiring.pools.is_empty() && wiring.kernel.groups == 1
@@ -459,7 +460,7 @@ mod tests {
 
     #[test]
     fn weights_are_small_where_products_of_two_with_bytes_add_up_to_16_bits() {
-        let kernel = Wiring::dense(0, [7, 1, 1], 1).kernel;
+        let kernel = Wiring::dense(snn::Source::INPUT, [7, 1, 1], 1).kernel;
         let most = |a: i16, b: i16| i32::from(WHITE) * (i32::from(a).abs() + i32::from(b).abs());
         let is_byte = |weight: i16| i8::try_from(weight).is_ok();
         for (a, b) in (-130..=130).flat_map(|a| (-130..=130).map(move |b| (a, b))) {

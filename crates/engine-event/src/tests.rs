@@ -85,7 +85,7 @@ fn potentials_that_become_longer_than_sums_do_what_the_definition_says() {
 fn silent_neurons_of_other_scales_are_told_apart() {
     // The second half of the channels has twice the biases of the first: the same integers on grids twice as coarse.
     let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
-    let wiring = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+    let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
     let twice = |channel: usize| if channel < 64 { 1.0 } else { 2.0 };
     let of_channels = |value: f64| (0..128).map(|channel| value * twice(channel)).collect::<Vec<f64>>();
     let exact = ExactLayer {
@@ -220,7 +220,7 @@ fn bytes_are_not_multiplied_where_what_pixels_differ_from_fractions_by_adds_up()
         let exact = ExactLayer {
             name: "dense 1".to_owned(),
             connections: vec![Connection {
-                wiring: Wiring::dense(0, [900, 1, 1], 40),
+                wiring: Wiring::dense(snn::Source::INPUT, [900, 1, 1], 40),
                 weights: uniform(3, 900 * 40).iter().map(|weight| weight.abs() / 10.0).collect(),
             }],
             biases: vec![0.0; 40],
@@ -303,7 +303,7 @@ proptest! {
         // Charge is conserved: what went in is either spikes or still in the membrane.
         let layer = ExactLayer {
             name: "dense 1".to_owned(),
-            connections: vec![Connection { wiring: Wiring::dense(0, [1, 1, 1], 1), weights: vec![weight] }],
+            connections: vec![Connection { wiring: Wiring::dense(snn::Source::INPUT, [1, 1, 1], 1), weights: vec![weight] }],
             biases: vec![0.0], initial_potentials: vec![0.5], thresholds: vec![1.0],
         };
         let layer = SpikingLayer::round(&layer, n_steps).unwrap();
@@ -391,7 +391,10 @@ fn saturates(precision: Precision) {
     // 2,000 steps of −90 pass −16,384 thresholds on a grid of 2⁻¹⁰, and −65,536 on one of 2⁻⁸.
     let layer = |source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
         name: "dense".to_owned(),
-        connections: vec![Connection { wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out), weights }],
+        connections: vec![Connection {
+            wiring: Wiring::dense(snn::Source::from_index(source), [weights.len() / n_out, 1, 1], n_out),
+            weights,
+        }],
         biases: vec![0.0; n_out],
         initial_potentials: vec![0.0; n_out],
         thresholds: vec![1.0; n_out],

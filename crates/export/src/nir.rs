@@ -31,7 +31,8 @@ use model::Architecture;
 use model::artefact::{ArtefactError, write_atomically};
 use model::config::{Encoding, Readout, Reset};
 use model::population::{Pool, PoolKind};
-use snn::{Connection, Kernel, RunSettings, SpikingLayer, SpikingNetwork};
+use snn::neurons::{Description, IntegrateAndFire, Neuron};
+use snn::{Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
 
 use crate::hdf5::{self, Dataset, Group, Item, Values};
@@ -130,6 +131,14 @@ pub enum NirError {
     /// It does what NIR has no word for, and the user has not allowed that.
     #[error("NIR has no word for what this network does:\n{}", listed(.0))]
     Unsayable(Vec<(Deviation, Vec<String>)>),
+    /// Its neurons have no node.
+    #[error("NIR has no node for neurons `{neuron}` ({update}); use neurons `if`")]
+    Neuron {
+        /// Name of the neuron.
+        neuron: &'static str,
+        /// What it does in a step.
+        update: &'static str,
+    },
     /// It has a part that no nodes stand for.
     #[error("layer {layer}: {found}; {remedy}")]
     NoNode {
@@ -177,7 +186,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of a network.
+    /// The graph of a network of integrate-and-fire neurons.
     ///
     /// - `run`: how the network is meant to be run
     /// - `allowed`: what may be lost
@@ -191,6 +200,26 @@ impl Graph {
         allowed: &[Deviation],
         provenance: &Provenance,
     ) -> Result<Self, NirError> {
+        Self::of_neurons(network, &IntegrateAndFire { reset: run.reset }, run, allowed, provenance)
+    }
+
+    /// The graph of a network of neurons of a model ([`snn::neurons`]).
+    ///
+    /// - `run`: how the network is meant to be run; its reset is the neuron's
+    /// - `allowed`: what may be lost
+    ///
+    /// # Errors
+    /// [`NirError`] as for [`Graph::new`], and if the neuron is another one than integrate-and-fire, the only one that NIR knows of those.
+    pub fn of_neurons(
+        network: &SpikingNetwork,
+        neuron: &dyn Neuron,
+        run: &RunSettings,
+        allowed: &[Deviation],
+        provenance: &Provenance,
+    ) -> Result<Self, NirError> {
+        let Description { update, integrates_and_fires } = neuron.description();
+        let reset = integrates_and_fires.ok_or_else(|| NirError::Neuron { neuron: neuron.name(), update })?;
+        let run = &RunSettings { reset, ..*run };
         let found = deviations(network, run);
         let refused: Vec<_> = found.iter().filter(|(deviation, _)| !allowed.contains(deviation)).cloned().collect();
         if !refused.is_empty() {
@@ -316,7 +345,8 @@ impl Builder {
     fn new(network: &SpikingNetwork) -> Self {
         let shape = network.input();
         let images = network.layers().iter().filter(|layer| is_image(layer));
-        let read_as_image = images.flat_map(SpikingLayer::connections).any(|connection| connection.wiring.source == 0);
+        let read_as_image =
+            images.flat_map(SpikingLayer::connections).any(|connection| connection.wiring.source == Source::INPUT);
         let shape = if shape[1..] == [1, 1] && !read_as_image { vec![shape[0]] } else { shape.to_vec() };
         let mut builder = Self {
             nodes: Group::new(),
@@ -403,7 +433,7 @@ impl Builder {
     ) -> Result<Flow, NirError> {
         let Connection { wiring, weights } = connection;
         let kernel = &wiring.kernel;
-        let mut flow = self.sources[wiring.source].clone();
+        let mut flow = self.sources[wiring.source.index()].clone();
         let needs_image = || NirError::NoNode {
             layer: layer.name().to_owned(),
             found: "takes the neurons of a fully connected layer for an image, which no node does".to_owned(),

@@ -228,7 +228,7 @@ fn describe(
         let windows = |pool: &Pool| Window { kernel: pool.kernel, stride: pool.stride };
         let Kernel { stride, padding, groups, .. } = wiring.kernel;
         Synapses {
-            source: wiring.source,
+            source: wiring.source.index(),
             max_pools: wiring.max_pools().map(windows).collect(),
             sum_pools: wiring.sum_pools().map(windows).collect(),
             convolution: (!wiring.kernel.is_dense()).then_some(Convolution { stride, padding, groups }),

@@ -230,6 +230,21 @@ fn a_run_so_long_that_potentials_saturate_is_one_of_the_things_to_be_allowed() {
 }
 
 #[test]
+fn neurons_that_nir_does_not_know_are_refused_with_what_they_do() {
+    let network = network(PoolKind::Mean, 0.0);
+    for model in snn::neurons::ALL {
+        let neuron = model.neuron(&run(Reset::Zero));
+        let graph = Graph::of_neurons(&network, &*neuron, &run(Reset::Zero), &[], &provenance());
+        if model.name == "if" {
+            assert_eq!(graph, Graph::new(&network, &run(Reset::Zero), &[], &provenance()));
+        } else {
+            let message = graph.unwrap_err().to_string();
+            assert!(message.contains(&format!("neurons `{}` (u = v + I", model.name)), "{message}");
+        }
+    }
+}
+
+#[test]
 fn what_is_allowed_stands_in_the_graphs_metadata() {
     let network = network(PoolKind::Mean, 0.5);
     let allowed = [Deviation::ResetBySubtraction, Deviation::InitialPotential];
@@ -250,7 +265,10 @@ fn a_spike_at_the_threshold_is_one_in_a_graph_too() {
     // One input that is always on and a weight of ½: the potential is exactly 1 at every other step.
     let exact = |name: &str, idx: usize| ExactLayer {
         name: name.to_owned(),
-        connections: vec![Connection { wiring: Wiring::dense(idx, [1, 1, 1], 1), weights: vec![0.5] }],
+        connections: vec![Connection {
+            wiring: Wiring::dense(snn::Source::from_index(idx), [1, 1, 1], 1),
+            weights: vec![0.5],
+        }],
         biases: vec![0.0],
         initial_potentials: vec![0.0],
         thresholds: vec![1.0],

@@ -152,7 +152,7 @@ fn layer(layer: &SpikingLayer) -> Map<String, Value> {
 
 fn connection(network: &SpikingNetwork, layer: &SpikingLayer, connection: &Connection<f32>) -> Map<String, Value> {
     let Connection { wiring, weights } = connection;
-    let source = wiring.source.checked_sub(1).map_or("input", |source| network.layers()[source].name());
+    let source = wiring.source.layer().map_or("input", |source| network.layers()[source].name());
     let pool = |pool: &Pool| {
         let kind = if pool.kind == PoolKind::Max { "max" } else { "mean" };
         format!("{kind} {}×{} / {}×{}", pool.kernel[0], pool.kernel[1], pool.stride[0], pool.stride[1])

@@ -100,7 +100,7 @@ mod tests {
         let layer = |name: &str, source: usize, weights: Vec<f64>, n_out: usize| ExactLayer {
             name: name.to_owned(),
             connections: vec![Connection {
-                wiring: Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out),
+                wiring: Wiring::dense(snn::Source::from_index(source), [weights.len() / n_out, 1, 1], n_out),
                 weights,
             }],
             biases: vec![0.0; n_out],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::Architecture;
 use model::artefact::TensorF32;
 use model::population::{self, BatchNorm, Population, Weights};
-use snn::{Connection, Kernel, Wiring};
+use snn::{Connection, Kernel, Source, Wiring};
 
 /// One layer: the sum of its connections' currents, then a ReLU in all but the last.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +29,8 @@ pub struct Before<'a>(pub Option<&'a [Vec<f64>]>);
 
 impl Before<'_> {
     /// Threshold of a channel of a source; 1 for pixels.
-    pub fn lambda(self, source: usize, channel: usize) -> f64 {
-        self.0.zip(source.checked_sub(1)).map_or(1.0, |(before, layer)| before[layer][channel])
+    pub fn lambda(self, source: Source, channel: usize) -> f64 {
+        self.0.zip(source.layer()).map_or(1.0, |(before, layer)| before[layer][channel])
     }
 }
 
@@ -130,4 +130,215 @@ fn fold(connection: &population::Connection, population: &Population, tensors: &
         *weight /= area;
     }
     Folded { connection: Connection { wiring, weights }, biases }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::architecture::{Conv2d, LayerKind, Window};
+    use model::graph::{Builder, Graph, Operand};
+    use model::population::{PoolKind, populations};
+    use proptest::prelude::*;
+    use snn::philox::philox;
+
+    use super::*;
+
+    /// Rounding of sums of some hundred terms in f64 through some ten layers, relative to the largest value.
+    const TOLERANCE: f64 = 1e-9;
+
+    const INPUT: [usize; 3] = [2, 6, 5];
+
+    /// Uniform in [−1, 1).
+    fn uniform(seed: u64, stream: u32, n: usize) -> Vec<f64> {
+        let draw = |i: usize| philox(seed, [i as u32, stream, 0, 3])[0];
+        (0..n).map(|i| f64::from(draw(i)) / f64::from(1_u32 << 31) - 1.0).collect()
+    }
+
+    fn conv(padding: usize) -> LayerKind {
+        LayerKind::Conv2d(Conv2d { channels: 2, kernel: 3, stride: 1, padding, groups: 1, bias: true })
+    }
+
+    /// A graph in which anything may be read by several and summed with anything of its shape, which configurations do not say yet.
+    ///
+    /// - `steps`: what to add, and which of the nodes so far it reads
+    fn graph(steps: &[(u8, usize, usize)]) -> Graph {
+        let mut builder = Builder::new(INPUT);
+        let mut n = 0;
+        let mut name = || {
+            n += 1;
+            format!("node {n}")
+        };
+        let (mut spikes, mut currents) = (vec![Operand::Input], Vec::new());
+        for &(step, first, second) in steps {
+            let of_spikes = spikes[first % spikes.len()];
+            let fires = spikes[1..].get(first % (spikes.len() - 1).max(1));
+            match step {
+                0 => currents.push(builder.add(&name(), conv(1), &[of_spikes])),
+                1 => {
+                    let kept = builder.add(&name(), LayerKind::Dropout { rate: 0.5 }, &[of_spikes]);
+                    let weighted = builder.add(&name(), conv(1), &[kept]);
+                    currents.push(builder.add(&name(), LayerKind::BatchNorm { epsilon: 1e-5 }, &[weighted]));
+                }
+                2 => {
+                    // The same shape again: 6 × 5 to 4 × 3 and back.
+                    let window = Window { kernel: 3, stride: 1 };
+                    let pool = match fires {
+                        Some(&fires) if second % 2 == 0 => builder.add(&name(), LayerKind::MaxPool(window), &[fires]),
+                        _ => builder.add(&name(), LayerKind::AvgPool(window), &[of_spikes]),
+                    };
+                    currents.push(builder.add(&name(), conv(2), &[pool]));
+                }
+                3 if !currents.is_empty() => {
+                    let summed = [currents[first % currents.len()], spikes[second % spikes.len()]];
+                    currents.push(builder.add(&name(), LayerKind::Add, &summed));
+                }
+                4 if !currents.is_empty() => {
+                    let summed = [first, second, first + 1].map(|at| currents[at % currents.len()]);
+                    currents.push(builder.add(&name(), LayerKind::Add, &summed));
+                }
+                _ if !currents.is_empty() => {
+                    spikes.push(builder.add(&name(), LayerKind::Relu, &[currents[second % currents.len()]]));
+                }
+                _ => {}
+            }
+        }
+        currents.push(builder.add(&name(), conv(1), &[Operand::Input]));
+        let sum = builder.add("sum", LayerKind::Add, &currents);
+        let last = builder.add("relu", LayerKind::Relu, &[sum]);
+        let flat = builder.add("flatten", LayerKind::Flatten, &[last]);
+        builder.add("dense", LayerKind::Dense { units: 3 }, &[flat]);
+        builder.finish().unwrap()
+    }
+
+    /// The values of every node, by the definition of its layer.
+    fn values(graph: &Graph, tensors: &BTreeMap<String, TensorF32>, pixels: &[f64]) -> Vec<Vec<f64>> {
+        let mut all: Vec<Vec<f64>> = Vec::new();
+        for node in graph.nodes() {
+            let tensor = |field: &str| -> Vec<f64> {
+                tensors[&format!("{}.{field}", node.name)].values.iter().map(|&value| f64::from(value)).collect()
+            };
+            let of = |operand: &Operand| match operand {
+                Operand::Input => pixels.to_vec(),
+                Operand::Node(idx) => all[*idx].clone(),
+            };
+            let x = of(&node.inputs[0]);
+            // Of an image under a window, `None` beyond the border.
+            let shape = graph.shape(node.inputs[0]).to_vec();
+            let at = |channel: usize, y: usize, x_at: usize, padding: usize| {
+                let (y, x_at) = (y.checked_sub(padding)?, x_at.checked_sub(padding)?);
+                (y < shape[1] && x_at < shape[2]).then(|| x[(channel * shape[1] + y) * shape[2] + x_at])
+            };
+            let places = |output: &[usize]| {
+                let (rows, columns) = (output[1], output[2]);
+                (0..output[0] * rows * columns).map(move |i| (i / (rows * columns), i / columns % rows, i % columns))
+            };
+            let window = |(channel, row, column): (usize, usize, usize)| {
+                (0..9)
+                    .map(move |i| at(channel, row + i / 3, column + i % 3, 0).expect("no padding"))
+                    .collect::<Vec<_>>()
+            };
+            let y = match &node.kind {
+                LayerKind::Relu => x.iter().map(|value| value.max(0.0)).collect(),
+                LayerKind::Flatten | LayerKind::Dropout { .. } => x.clone(),
+                LayerKind::Add => {
+                    let add = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(&b).map(|(a, b)| a + b).collect();
+                    node.inputs.iter().map(of).reduce(add).expect("it reads something")
+                }
+                LayerKind::Dense { .. } => {
+                    let weights = tensor("weight");
+                    let rows = weights.chunks_exact(x.len()).zip(tensor("bias"));
+                    rows.map(|(row, bias)| row.iter().zip(&x).map(|(w, x)| w * x).sum::<f64>() + bias).collect()
+                }
+                LayerKind::Conv2d(conv) => {
+                    let (weights, biases) = (tensor("weight"), tensor("bias"));
+                    let sum = |(out, row, column): (usize, usize, usize)| {
+                        let term = |i: usize| {
+                            let (channel, ky, kx) = (i / 9, i / 3 % 3, i % 3);
+                            weights[out * 18 + i] * at(channel, row + ky, column + kx, conv.padding).unwrap_or(0.0)
+                        };
+                        (0..18).map(term).sum::<f64>() + biases[out]
+                    };
+                    places(&node.output).map(sum).collect()
+                }
+                LayerKind::BatchNorm { epsilon } => {
+                    let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"].map(&tensor);
+                    let of = |(i, value): (usize, &f64)| {
+                        let c = i / (shape[1] * shape[2]);
+                        (value - mean[c]) / (variance[c] + epsilon).sqrt() * gamma[c] + beta[c]
+                    };
+                    x.iter().enumerate().map(of).collect()
+                }
+                LayerKind::AvgPool(_) => places(&node.output).map(|at| window(at).iter().sum::<f64>() / 9.0).collect(),
+                LayerKind::MaxPool(_) => {
+                    places(&node.output).map(|at| window(at).into_iter().fold(f64::MIN, f64::max)).collect()
+                }
+                other => unreachable!("{other:?} is in none of these graphs"),
+            };
+            all.push(y);
+        }
+        all
+    }
+
+    /// The values of every population, through its connections.
+    fn through_connections(layers: &[AnnLayer], pixels: &[f64]) -> Vec<Vec<f64>> {
+        let mut sources = vec![pixels.to_vec()];
+        for (idx, layer) in layers.iter().enumerate() {
+            let n_positions = layer.n_positions();
+            let mut y: Vec<f64> = layer.biases.iter().flat_map(|&bias| vec![bias; n_positions]).collect();
+            for Connection { wiring, weights } in &layer.connections {
+                let (mut x, mut shape) = (sources[wiring.source.index()].clone(), wiring.source_shape);
+                for pool in &wiring.pools {
+                    let pooled = snn::pool::Windows::new(shape, std::iter::once(pool));
+                    let mut sums = vec![0.0; pool.output(shape).iter().product()];
+                    for (input, value) in x.iter().enumerate() {
+                        pooled.of(input).iter().for_each(|&window| sums[window as usize] += value);
+                    }
+                    x = if pool.kind == PoolKind::Max { pooled.largest(&x) } else { sums };
+                    shape = pool.output(shape);
+                }
+                for (input, value) in x.iter().enumerate() {
+                    wiring.kernel.for_each_synapse(input, |neuron, weight| y[neuron] += weights[weight] * value);
+                }
+            }
+            if idx + 1 < layers.len() {
+                y.iter_mut().for_each(|value| *value = value.max(0.0));
+            }
+            sources.push(y);
+        }
+        sources.split_off(1)
+    }
+
+    proptest! {
+        #[test]
+        fn populations_compute_what_the_graph_computes_whatever_reads_what(
+            steps in proptest::collection::vec((0..6_u8, any::<u16>(), any::<u16>()), 0..12), seed in any::<u64>(),
+        ) {
+            let steps: Vec<_> = steps.into_iter().map(|(step, a, b)| (step, usize::from(a), usize::from(b))).collect();
+            let graph = graph(&steps);
+            let tensors = graph.tensors().into_iter().enumerate().map(|(stream, (name, shape))| {
+                let is_variance = name.ends_with("running_var");
+                let of = |x: f64| if is_variance { x.abs() + 0.1 } else { x / 2.0 };
+                let values = uniform(seed, stream as u32, shape.iter().product()).into_iter().map(|x| of(x) as f32);
+                (name, TensorF32 { values: values.collect(), shape })
+            });
+            let tensors: BTreeMap<String, TensorF32> = tensors.collect();
+            let layers: Vec<AnnLayer> =
+                populations(&graph).unwrap().iter().map(|population| ann_layer(population, &tensors)).collect();
+            let pixels: Vec<f64> = uniform(seed, 999, INPUT.iter().product()).iter().map(|x| x.abs()).collect();
+            let all = values(&graph, &tensors, &pixels);
+            let last = graph.nodes().len() - 1;
+            let of_population = |(idx, values): (usize, Vec<f64>)| {
+                (idx == last || graph.nodes()[idx].kind == LayerKind::Relu).then_some(values)
+            };
+            let expected: Vec<Vec<f64>> = all.into_iter().enumerate().filter_map(of_population).collect();
+            let found = through_connections(&layers, &pixels);
+            prop_assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                let largest = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+                prop_assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    prop_assert!((found - expected).abs() <= TOLERANCE * largest, "{found} for {expected}");
+                }
+            }
+        }
+    }
 }

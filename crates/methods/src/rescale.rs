@@ -80,7 +80,10 @@ mod tests {
         let layer = |source: usize, weight: f64, bias: f64| AnnLayer {
             name: format!("dense {}", source + 1),
             shape: [1, 1, 1],
-            connections: vec![Connection { wiring: Wiring::dense(source, [1, 1, 1], 1), weights: vec![weight] }],
+            connections: vec![Connection {
+                wiring: Wiring::dense(snn::Source::from_index(source), [1, 1, 1], 1),
+                weights: vec![weight],
+            }],
             biases: vec![bias],
         };
         let layers = [layer(0, 2.0, 1.0), layer(1, 3.0, 4.0)];

@@ -92,7 +92,7 @@ mod tests {
         let exact = ExactLayer {
             name: "dense 1".to_owned(),
             connections: vec![Connection {
-                wiring: Wiring::dense(0, [2, 1, 1], 3),
+                wiring: Wiring::dense(snn::Source::INPUT, [2, 1, 1], 3),
                 weights: vec![0.5, 0.5, 1.0, 0.0, 0.25 + 1e-8, 0.0],
             }],
             biases: vec![0.0; 3],

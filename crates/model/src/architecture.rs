@@ -1,11 +1,13 @@
 //! The layers of a network, checked, with their shapes.
 //!
-//! Pure data: no weights, no burn. Made by [`crate::config`]; read by [`crate::network`], by conversion and
-//! by whoever prints a network. What the layers become in a spiking network is in [`crate::population`].
+//! Pure data: no weights, no burn. Made by [`crate::config`]; read by the trained network, by conversion and by whoever prints a
+//! network. A configuration's layers are a chain with residual blocks in it; [`Architecture::graph`] is what the chain stands for, and
+//! what the graph becomes in a spiking network is in [`crate::population`].
 
 use std::fmt;
 
-use crate::population::{Builder, Population};
+use crate::graph::{Builder, Graph, Operand};
+use crate::population::{self, Population};
 
 /// What one layer does, as in the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +47,8 @@ pub enum LayerKind {
         /// Layers of the skip connection, without a `relu`; none is the identity.
         shortcut: Vec<LayerKind>,
     },
+    /// Sum of its inputs. A configuration has it as the sum of a `residual` block only.
+    Add,
 }
 
 /// Parameters of a convolution.
@@ -101,6 +105,42 @@ impl LayerKind {
             Self::GlobalAvgPool => "global-avg-pool",
             Self::MaxPool(_) => "max-pool",
             Self::Residual { .. } => "residual",
+            Self::Add => "add",
+        }
+    }
+
+    /// Shapes of its own tensors, without those of layers within it, by the last part of their names.
+    ///
+    /// - `input`: shape of one sample's input
+    ///
+    /// Weights are `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`, and a batch norm has `weight`, `bias`,
+    /// `running_mean` and `running_var` of `[C]`, as in PyTorch.
+    pub fn tensors(&self, input: &[usize]) -> Vec<(&'static str, Vec<usize>)> {
+        match self {
+            Self::Dense { units } => vec![("weight", vec![*units, input[0]]), ("bias", vec![*units])],
+            Self::Conv2d(conv) => {
+                let shape = vec![conv.channels, input[0] / conv.groups, conv.kernel, conv.kernel];
+                let bias = conv.bias.then(|| ("bias", vec![conv.channels]));
+                std::iter::once(("weight", shape)).chain(bias).collect()
+            }
+            Self::BatchNorm { .. } => {
+                ["weight", "bias", "running_mean", "running_var"].map(|field| (field, vec![input[0]])).into()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Its own multiply-accumulate operations for one sample, without those of layers within it. Batch norm is folded, pools and
+    /// sums have no multiplications: none of them count.
+    ///
+    /// - `input`, `output`: shapes of one sample's
+    pub fn macs_per_sample(&self, input: &[usize], output: &[usize]) -> u64 {
+        match self {
+            Self::Dense { .. } | Self::Conv2d(_) => {
+                let per_output: usize = self.tensors(input)[0].1[1..].iter().product();
+                output.iter().product::<usize>() as u64 * per_output as u64
+            }
+            _ => 0,
         }
     }
 }
@@ -123,39 +163,10 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Shapes of its own tensors, without those of layers within it, by name.
-    ///
-    /// Weights are `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`, and a batch norm has `weight`, `bias`,
-    /// `running_mean` and `running_var` of `[C]`, as in PyTorch.
+    /// Shapes of its own tensors, without those of layers within it, by name ([`LayerKind::tensors`]).
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let named = |field: &str, shape: Vec<usize>| (format!("{}.{field}", self.path), shape);
-        match &self.kind {
-            LayerKind::Dense { units } => {
-                vec![named("weight", vec![*units, self.input[0]]), named("bias", vec![*units])]
-            }
-            LayerKind::Conv2d(conv) => {
-                let shape = vec![conv.channels, self.input[0] / conv.groups, conv.kernel, conv.kernel];
-                let bias = conv.bias.then(|| named("bias", vec![conv.channels]));
-                std::iter::once(named("weight", shape)).chain(bias).collect()
-            }
-            LayerKind::BatchNorm { .. } => {
-                ["weight", "bias", "running_mean", "running_var"].map(|field| named(field, vec![self.input[0]])).into()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Multiply-accumulate operations for one sample, with those of layers within it. Batch norm is folded, pools and
-    /// residual sums have no multiplications: none of them count.
-    pub fn macs_per_sample(&self) -> u64 {
-        let own = match &self.kind {
-            LayerKind::Dense { .. } | LayerKind::Conv2d(_) => {
-                let per_output: usize = self.tensors()[0].1[1..].iter().product();
-                self.output.iter().product::<usize>() as u64 * per_output as u64
-            }
-            _ => 0,
-        };
-        own + self.body.iter().chain(&self.shortcut).map(Self::macs_per_sample).sum::<u64>()
+        let named = |(field, shape)| (format!("{}.{field}", self.path), shape);
+        self.kind.tensors(&self.input).into_iter().map(named).collect()
     }
 
     /// This layer and those within it, in the order of computation.
@@ -170,7 +181,7 @@ impl Layer {
 /// A checked network: shapes fit, every weighted layer but the last feeds a `relu`, the last gives the logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    input: [usize; 3],
+    graph: Graph,
     layers: Vec<Layer>,
     populations: Vec<Population>,
 }
@@ -200,14 +211,25 @@ impl Architecture {
     /// Every [`LayerProblem`] found, not the first only.
     pub fn new(input: [usize; 3], kinds: &[LayerKind]) -> Result<Self, Vec<LayerProblem>> {
         let mut builder = Builder::new(input);
-        let layers = builder.layers("", kinds);
-        let populations = builder.finish(kinds)?;
-        Ok(Self { input, layers, populations })
+        let (layers, _) = expand(&mut builder, "", kinds, Operand::Input, None);
+        let (graph, mut problems) = builder.into_parts();
+        let (populations, found) = population::lowered(&graph);
+        problems.extend(found);
+        if problems.is_empty() {
+            return Ok(Self { graph, layers, populations });
+        }
+        problems.sort_by_key(|(at, _)| *at);
+        Err(problems.into_iter().map(|(_, problem)| problem).collect())
     }
 
     /// Shape `[C, H, W]` of one sample.
     pub fn input(&self) -> [usize; 3] {
-        self.input
+        self.graph.input()
+    }
+
+    /// The layers as a graph, residual blocks taken apart.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// The layers in order.
@@ -234,9 +256,9 @@ impl Architecture {
         all
     }
 
-    /// Shapes of all tensors by name ([`Layer::tensors`]).
+    /// Shapes of all tensors by name ([`LayerKind::tensors`]), in the order of computation.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        self.all_layers().into_iter().flat_map(Layer::tensors).collect()
+        self.graph.tensors()
     }
 
     /// Number of trainable parameters.
@@ -247,16 +269,91 @@ impl Architecture {
 
     /// Multiply-accumulate operations for one sample.
     pub fn macs_per_sample(&self) -> u64 {
-        self.layers.iter().map(Layer::macs_per_sample).sum()
+        self.graph.macs_per_sample()
     }
+}
+
+/// Adds a configuration's layers to a graph, one behind the other.
+///
+/// - `prefix`: of their places: empty, or `5.body.`
+/// - `block`: place of the residual block that they are in
+/// - returns the layers, and what the last of them gives
+fn expand(
+    builder: &mut Builder,
+    prefix: &str,
+    kinds: &[LayerKind],
+    from: Operand,
+    block: Option<&str>,
+) -> (Vec<Layer>, Operand) {
+    let mut at = from;
+    let mut layers = Vec::with_capacity(kinds.len());
+    for (idx, kind) in kinds.iter().enumerate() {
+        let (path, input) = (format!("{prefix}{idx}"), builder.shape(at).to_vec());
+        let (mut body, mut shortcut) = (Vec::new(), Vec::new());
+        match kind {
+            LayerKind::Residual { body: inner, shortcut: skip } => {
+                (body, shortcut, at) = residual(builder, &path, inner, skip, at);
+            }
+            LayerKind::Add => {
+                let message = "add: reads the layer before it alone; give the sum as a `residual` block";
+                builder.refuse(&path, message.to_owned());
+            }
+            _ => at = builder.push(&path, kind.clone(), &[at], block),
+        }
+        layers.push(Layer { path, kind: kind.clone(), input, output: builder.shape(at).to_vec(), body, shortcut });
+    }
+    (layers, at)
+}
+
+/// Adds the branches of a residual block and their sum.
+fn residual(
+    builder: &mut Builder,
+    path: &str,
+    body: &[LayerKind],
+    shortcut: &[LayerKind],
+    from: Operand,
+) -> (Vec<Layer>, Vec<Layer>, Operand) {
+    let nested = |kinds: &[LayerKind]| kinds.iter().any(|kind| matches!(kind, LayerKind::Residual { .. }));
+    if nested(body) || nested(shortcut) {
+        let message = "residual: has another residual block within it; put them one after the other";
+        builder.refuse(path, message.to_owned());
+        return (Vec::new(), Vec::new(), from);
+    }
+    let n_problems = builder.n_problems();
+    let (body_layers, after_body) = expand(builder, &format!("{path}.body."), body, from, Some(path));
+    let (shortcut_layers, skip) = expand(builder, &format!("{path}.shortcut."), shortcut, from, Some(path));
+    let last = body.iter().rev().find(|kind| !matches!(kind, LayerKind::BatchNorm { .. }));
+    let problem = if builder.n_problems() > n_problems {
+        None
+    } else if shortcut.contains(&LayerKind::Relu) {
+        Some("shortcut has a `relu`; it may hold an average pool, and a conv2d with its batch-norm".to_owned())
+    } else if !matches!(last, Some(LayerKind::Dense { .. } | LayerKind::Conv2d(_))) {
+        Some("body does not end with a weighted layer (and its batch-norm); end it with one, and put the `relu` after the block".to_owned())
+    } else if builder.shape(after_body) != builder.shape(skip) {
+        Some(format!(
+            "body gives {} but shortcut {}; make them equal, such as by a conv2d with kernel 1 and the body's stride in \
+             `shortcut`",
+            shape_text(builder.shape(after_body)),
+            shape_text(builder.shape(skip))
+        ))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        builder.refuse(path, format!("residual: {problem}"));
+    }
+    // Shapes that differ have been refused in the block's own words.
+    let skip = if builder.shape(after_body) == builder.shape(skip) { skip } else { after_body };
+    let sum = builder.push(path, LayerKind::Add, &[after_body, skip], Some(path));
+    (body_layers, shortcut_layers, sum)
 }
 
 impl fmt::Display for Architecture {
     /// `784-512-512-10`, `1×28×28-16c5-ap2-32c5-ap2-128-10`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layers.first().map(|layer| &layer.kind) {
-            Some(LayerKind::Flatten) => write!(f, "{}", self.input.iter().product::<usize>())?,
-            _ => f.write_str(&shape_text(&self.input))?,
+            Some(LayerKind::Flatten) => write!(f, "{}", self.input().iter().product::<usize>())?,
+            _ => f.write_str(&shape_text(&self.input()))?,
         }
         for part in self.layers.iter().filter_map(|layer| brief(&layer.kind)) {
             write!(f, "-{part}")?;
@@ -283,7 +380,11 @@ fn brief(kind: &LayerKind) -> Option<String> {
         LayerKind::Residual { body, .. } => {
             Some(format!("[{}]", body.iter().filter_map(brief).collect::<Vec<_>>().join("-")))
         }
-        LayerKind::Flatten | LayerKind::BatchNorm { .. } | LayerKind::Relu | LayerKind::Dropout { .. } => None,
+        LayerKind::Flatten
+        | LayerKind::BatchNorm { .. }
+        | LayerKind::Relu
+        | LayerKind::Dropout { .. }
+        | LayerKind::Add => None,
     }
 }
 
@@ -296,6 +397,7 @@ pub fn shape_text(shape: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::population::Source;
     use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
 
     const HALVE: Window = Window { kernel: 2, stride: 2 };
@@ -346,7 +448,7 @@ mod tests {
         assert_eq!(network.n_parameters(), (16 * 25 + 16) + 32 + 16 * 9 + (1440 + 10));
         let [first, second, last] = network.populations() else { panic!("three populations") };
         assert_eq!((first.name.as_str(), first.shape, first.n_neurons()), ("conv 1", [16, 28, 28], 16 * 784));
-        assert_eq!((second.connections[0].source, second.connections[0].pools.len()), (1, 1));
+        assert_eq!((second.connections[0].source, second.connections[0].pools.len()), (Source::of_layer(0), 1));
         assert_eq!((last.connections[0].source_shape, last.connections[0].pools.len()), ([16, 7, 7], 1));
     }
 
@@ -364,8 +466,10 @@ mod tests {
         let populations = network.populations();
         let names: Vec<_> = populations.iter().map(|population| population.name.as_str()).collect();
         assert_eq!(names, ["conv 1", "conv 2", "residual 3", "conv 4", "residual 5", "dense 6"]);
-        let sources: Vec<Vec<usize>> =
-            populations.iter().map(|p| p.connections.iter().map(|connection| connection.source).collect()).collect();
+        let sources: Vec<Vec<usize>> = populations
+            .iter()
+            .map(|p| p.connections.iter().map(|connection| connection.source.index()).collect())
+            .collect();
         assert_eq!(sources, [vec![0], vec![1], vec![2, 1], vec![3], vec![4, 3], vec![5]]);
         assert_eq!(populations[2].connections[1].weights, crate::population::Weights::Identity);
         assert!(network.tensors().contains(&("5.shortcut.1.running_var".to_owned(), vec![4])));
@@ -442,6 +546,11 @@ mod tests {
                 "0: residual: has another residual block within it",
             ),
             (
+                with_end(&[conv(1, 3, 1, 1), Residual { body: same(), shortcut: Vec::new() }, Relu]),
+                "1: residual: follows a conv2d layer with no `relu` between; put one in\n",
+            ),
+            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads the layer before it alone"),
+            (
                 with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
                 "0.body.0: batch-norm: does not follow a weighted layer",
             ),
@@ -449,6 +558,13 @@ mod tests {
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
+    }
+
+    #[test]
+    fn a_missing_relu_before_a_residual_block_is_said_once() {
+        let block = Residual { body: vec![conv(1, 3, 1, 1), NORM], shortcut: vec![conv(1, 1, 1, 0)] };
+        let text = problems(&[conv(1, 3, 1, 1), block, Relu, Flatten, Dense { units: 10 }]);
+        assert_eq!(text, "1: residual: follows a conv2d layer with no `relu` between; put one in\n");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! - [`config`]: one TOML file → a checked [`Experiment`]
 //! - [`architecture`]: the layers, with their shapes
+//! - [`graph`]: the same as a graph: which layer reads what
 //! - [`population`]: what the layers become in the spiking network: populations and connections
 //! - [`ann`]: the trained network's artefact, `ann.safetensors`
 //! - [`artefact`]: reading and writing safetensors files safely
@@ -34,8 +35,11 @@ pub mod architecture;
 pub mod artefact;
 pub mod backend;
 pub mod config;
+pub mod graph;
 pub mod population;
 
 pub use architecture::{Architecture, Layer, LayerKind};
 pub use backend::Backend;
 pub use config::{ConfigError, Experiment};
+pub use graph::Graph;
+pub use population::Source;

@@ -66,7 +66,7 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
     let mut sources = Vec::new();
     for (source, name) in names.enumerate().take(traces[0].spikes.len()) {
         // A constant input does not spike.
-        if source > 0 || settings.encoding != Encoding::Constant {
+        if snn::Source::from_index(source) != snn::Source::INPUT || settings.encoding != Encoding::Constant {
             let shape = traces[0].spikes[source].shape();
             let (spikes, rates) = (format!("spikes-{source}.npy"), format!("rates-{source}.npy"));
             self::spikes(&folder, [&spikes, &rates], &traces, source)?;

@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::network::ExactLayer;
-    use crate::wiring::Kernel;
+    use crate::wiring::{Kernel, Source};
 
     /// A convolution on a 3×3 image, then a readout of its sums of 2×2 windows.
     fn network() -> SpikingNetwork {
@@ -205,10 +205,14 @@ mod tests {
             SpikingLayer::round(&exact, 16).unwrap()
         };
         let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 2, stride: 1, padding: 1, groups: 1 };
-        let first = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+        let first = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
         let pool = Pool { kind: PoolKind::Mean, kernel: [2; 2], stride: [2; 2] };
-        let second =
-            Wiring { source: 1, source_shape: [2, 4, 4], pools: vec![pool], kernel: Kernel::dense(2 * 2 * 2, 1) };
+        let second = Wiring {
+            source: Source::of_layer(0),
+            source_shape: [2, 4, 4],
+            pools: vec![pool],
+            kernel: Kernel::dense(2 * 2 * 2, 1),
+        };
         let layers = [
             layer("conv 1", first, &[0.31, -0.7, 1.1, 0.2, 0.4, -0.25, 0.6, -1.9], &[0.1, -0.3], &[0.5, -0.1]),
             layer("dense 2", second, &[0.9, -1.2, 0.1, 0.2, 0.3, 0.4, 0.5, -0.6], &[0.01], &[0.0]),

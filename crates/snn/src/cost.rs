@@ -6,6 +6,7 @@ use crate::engine::SampleTrace;
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::pool::{Pooling, max_pool};
 use crate::spikes::SpikeTrain;
+use crate::wiring::Source;
 
 /// Counts the operations that a network's spikes cause.
 ///
@@ -19,7 +20,7 @@ pub struct SynapticOperations {
 
 #[derive(Debug, Clone)]
 struct ConnectionCost {
-    source: usize,
+    source: Source,
     pooling: Pooling,
     fan_outs: Vec<FanOut>,
 }
@@ -93,23 +94,23 @@ impl SynapticOperations {
     pub fn of(&self, trace: &SampleTrace) -> Vec<Vec<u64>> {
         let mut operations = vec![vec![0; trace.n_steps()]; self.n_sources];
         for ConnectionCost { source, pooling, fan_outs } in &self.connections {
-            let mut train = &trace.spikes[*source];
+            let mut train = &trace.spikes[source.index()];
             let mut passed;
             for windows in &pooling.max {
-                for (step, operations) in operations[*source].iter_mut().enumerate() {
+                for (step, operations) in operations[source.index()].iter_mut().enumerate() {
                     *operations += train.neurons(step).map(|input| windows.of(input).len() as u64).sum::<u64>();
                 }
                 passed = max_pool(windows, train);
                 train = &passed;
             }
-            Arch::new().dispatch(CountAdditions { train, fan_outs, operations: &mut operations[*source] });
+            Arch::new().dispatch(CountAdditions { train, fan_outs, operations: &mut operations[source.index()] });
         }
         operations
     }
 
     /// Multiplications and additions of a constant input, once per sample.
     pub fn of_constant_input(&self) -> u64 {
-        let first = self.connections.iter().filter(|connection| connection.source == 0);
+        let first = self.connections.iter().filter(|connection| connection.source == Source::INPUT);
         let all_spike = |of: &FanOut| u64::from(of.places.count_ones()) * of.additions;
         first.flat_map(|connection| &connection.fan_outs).map(all_spike).sum()
     }
@@ -128,7 +129,7 @@ mod tests {
     fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() {
         // One white pixel in the corner of a 3×3 image: a 3×3 kernel reaches 4 of 9 neurons in each of 2 channels.
         let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
-        let wiring = Wiring { source: 0, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+        let wiring = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
         let pool = |kind| vec![Pool { kind, kernel: [2; 2], stride: [1; 2] }];
         let layer = |wiring: Wiring, weight: f64| {
             let n_channels = wiring.kernel.channels;
@@ -142,7 +143,7 @@ mod tests {
             SpikingLayer::round(&exact, 4).unwrap()
         };
         let count = |kind: PoolKind| {
-            let readout = Wiring { pools: pool(kind), ..Wiring::dense(1, [2, 3, 3], 5) };
+            let readout = Wiring { pools: pool(kind), ..Wiring::dense(Source::of_layer(0), [2, 3, 3], 5) };
             let readout = Wiring { kernel: Kernel::dense(2 * 2 * 2, 5), ..readout };
             let network =
                 SpikingNetwork::new([1, 3, 3], vec![layer(wiring.clone(), 1.0), layer(readout, 1.0)]).unwrap();

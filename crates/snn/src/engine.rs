@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::encoder::encode;
 use crate::exit::{EarlyDecision, EarlyExit};
 use crate::network::{SpikingLayer, SpikingNetwork};
+use crate::neurons::Neuron;
 use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
 
@@ -115,6 +116,29 @@ pub enum EngineError {
         /// The network's number of inputs.
         expected: usize,
     },
+    /// Sums would not be exact with a neuron whose spikes carry more than those that the network was converted for.
+    #[error(
+        "layer {layer}: sums of channel {channel} could go beyond what is exact with neurons `{neuron}`; convert again with a smaller \
+         convert.sum_bits, or use neurons `if`"
+    )]
+    TooLarge {
+        /// Name of the layer.
+        layer: String,
+        /// Index of the channel, from 0; in a fully connected layer, of the neuron.
+        channel: usize,
+        /// Name of the neuron.
+        neuron: &'static str,
+    },
+    /// An engine does not have the neuron.
+    #[error("the {engine} engine has no neurons `{neuron}`; it has {known}, and the reference engine has every one")]
+    NoSuchNeuron {
+        /// Name of the engine.
+        engine: &'static str,
+        /// Name of the neuron.
+        neuron: &'static str,
+        /// Names of those that it has.
+        known: String,
+    },
     /// A backend does not give the spikes of exact sums.
     #[error(
         "backend `{backend}`: layer {layer} differs from exact sums (a matrix product that rounds to TF32 or 16 bits would); run with `--backend flex`, or with simulate.engine = \"event\""
@@ -193,6 +217,37 @@ pub fn neurons(network: &SpikingNetwork, settings: &RunSettings) -> Vec<Neurons>
         }
     };
     network.layers().iter().enumerate().map(of).collect()
+}
+
+/// The same for neurons of any model in every layer: limits are those of what its spikes carry.
+///
+/// # Errors
+/// [`EngineError::TooLarge`] if a layer's sums would not be exact.
+pub fn neurons_of(
+    network: &SpikingNetwork,
+    settings: &RunSettings,
+    neuron: &dyn Neuron,
+) -> Result<Vec<Neurons>, EngineError> {
+    let mut all = neurons(network, settings);
+    for (neurons, layer) in all.iter_mut().zip(network.layers()) {
+        let limits = layer.potential_limits_of(neuron, settings.n_steps).map_err(|channel| EngineError::TooLarge {
+            layer: layer.name().to_owned(),
+            channel,
+            neuron: neuron.name(),
+        })?;
+        neurons.limits = limits.map(|limits| layer.for_neurons(&limits));
+    }
+    Ok(all)
+}
+
+/// What a network of neurons of any model did with one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emissions {
+    /// What arrives of the input, then of each layer, in quanta of one spike, `[source][T][n]`. A last layer that only integrates has
+    /// zeros.
+    pub quanta: Vec<Vec<Vec<i32>>>,
+    /// Potentials of each layer after each step, in thresholds, `[layer][T][n]`.
+    pub potentials: Vec<Vec<Vec<f64>>>,
 }
 
 /// Spikes so far after each step, `[T, n]`.

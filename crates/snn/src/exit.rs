@@ -39,6 +39,7 @@ use crate::network::SpikingNetwork;
 use crate::places::by_place;
 use crate::pool::Pooling;
 use crate::spikes::SpikeTrain;
+use crate::wiring::Source;
 
 /// Increments that the variance of independent inputs counts as much as, ν₀.
 ///
@@ -69,7 +70,7 @@ pub struct EarlyExit {
 /// One connection of the last layer.
 #[derive(Debug, Clone, PartialEq)]
 struct Inputs {
-    source: usize,
+    source: Source,
     pooling: Pooling,
     /// Weights `[n_classes]`, each of the inputs behind the max pools by place, padded with zeros to whole lanes.
     weights: Vec<Vec<f32>>,
@@ -145,7 +146,7 @@ impl EarlyExit {
     /// - `spikes`: of the input, then of the layers
     pub fn inputs<'a>(&self, spikes: &'a [SpikeTrain]) -> Vec<Cow<'a, SpikeTrain>> {
         let behind_pools = |inputs: &Inputs| {
-            let train = &spikes[inputs.source];
+            let train = &spikes[inputs.source.index()];
             inputs.pooling.max_pooled(train).map_or(Cow::Borrowed(train), Cow::Owned)
         };
         self.connections.iter().map(behind_pools).collect()
@@ -258,7 +259,7 @@ impl Watch<'_> {
     fn independent(&self, leader: usize, rival: usize) -> f64 {
         let n_steps = self.n_steps as f32;
         // A constant current does not vary.
-        let varies = |inputs: &Inputs| inputs.source > 0 || self.settings.encoding != Encoding::Constant;
+        let varies = |inputs: &Inputs| inputs.source != Source::INPUT || self.settings.encoding != Encoding::Constant;
         let mut sum = 0.0;
         for (inputs, counts) in self.exit.connections.iter().zip(&self.counts).filter(|(inputs, _)| varies(inputs)) {
             let pairs = inputs.weights[leader].chunks_exact(LANES).zip(inputs.weights[rival].chunks_exact(LANES));
@@ -304,7 +305,7 @@ mod tests {
     }
 
     fn two_classes(weights: Vec<f64>, initial_potentials: Vec<f64>) -> SpikingNetwork {
-        network(&Wiring::dense(0, [weights.len() / 2, 1, 1], 2), weights, initial_potentials)
+        network(&Wiring::dense(Source::INPUT, [weights.len() / 2, 1, 1], 2), weights, initial_potentials)
     }
 
     fn train(n_neurons: usize, steps: &[&[usize]]) -> SpikeTrain {
@@ -336,7 +337,7 @@ mod tests {
     fn inputs_behind_an_average_pool_have_the_weights_of_their_windows() {
         // Two overlapping windows of two pixels out of three: the middle one stands in both.
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 1] };
-        let mut wiring = Wiring::dense(0, [1, 1, 3], 2);
+        let mut wiring = Wiring::dense(Source::INPUT, [1, 1, 3], 2);
         (wiring.pools, wiring.kernel) = (vec![pool], crate::wiring::Kernel::dense(2, 2));
         let exit = EarlyExit::new(&network(&wiring, vec![1.0, 0.5, -1.0, 0.25], vec![0.0; 2]), 0.9);
         let weights = exit.connections[0].weights.iter().map(|weights| &weights[..3]);
@@ -393,7 +394,7 @@ mod tests {
             let exact = ExactLayer {
                 name: "dense".to_owned(),
                 connections: vec![Connection {
-                    wiring: Wiring::dense(source, [2, 1, 1], 2),
+                    wiring: Wiring::dense(Source::from_index(source), [2, 1, 1], 2),
                     weights: vec![1.0, 0.0, 0.0, 1.0],
                 }],
                 biases: vec![0.0; 2],

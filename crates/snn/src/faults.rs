@@ -34,7 +34,7 @@ use crate::grid::Precision;
 use crate::network::{ExactLayer, NetworkError, SpikingLayer, SpikingNetwork};
 use crate::philox::philox;
 use crate::spikes::SpikeTrain;
-use crate::wiring::Connection;
+use crate::wiring::{Connection, Source};
 
 /// What random numbers are for; those of [`crate::encoder`] are 0 and 1.
 const DEVICE_STREAM: u32 = 2;
@@ -162,18 +162,17 @@ impl SpikeLoss {
 
     /// Whether a spike is lost.
     ///
-    /// - `source`: 0 for the input, then the layers in order
     /// - `sample`: index in its data set
     /// - `step`: of the run, from 0
-    pub fn loses(self, source: usize, sample: u32, neuron: usize, step: usize) -> bool {
-        let counter = [neuron as u32, step as u32 / 4, sample, LOSS_STREAM + source as u32];
+    pub fn loses(self, source: Source, sample: u32, neuron: usize, step: usize) -> bool {
+        let counter = [neuron as u32, step as u32 / 4, sample, LOSS_STREAM + source.index() as u32];
         u64::from(philox(self.key, counter)[step % 4]) < self.lost
     }
 
     /// Takes the lost spikes out of a train.
     ///
     /// - `first_step`: of the run, at which the train begins
-    pub fn thin(self, train: &mut SpikeTrain, source: usize, sample: u32, first_step: usize) {
+    pub fn thin(self, train: &mut SpikeTrain, source: Source, sample: u32, first_step: usize) {
         train.retain(|step, neuron| !self.loses(source, sample, neuron, first_step + step));
     }
 }
@@ -214,7 +213,7 @@ mod tests {
 
     fn dense(weights: Vec<f64>, n_out: usize) -> SpikingNetwork {
         let input = [weights.len() / n_out, 1, 1];
-        SpikingNetwork::new(input, vec![layer(Wiring::dense(0, input, n_out), weights, 32)]).unwrap()
+        SpikingNetwork::new(input, vec![layer(Wiring::dense(Source::INPUT, input, n_out), weights, 32)]).unwrap()
     }
 
     fn weights(network: &SpikingNetwork) -> &[f32] {
@@ -334,7 +333,7 @@ mod tests {
     #[test]
     fn every_position_of_a_convolution_has_a_threshold_of_its_own_and_a_kernel_one_noise() {
         let kernel = Kernel { input: [1, 40, 40], channels: 12, size: 3, stride: 1, padding: 1, groups: 1 };
-        let wiring = Wiring { source: 0, source_shape: [1, 40, 40], pools: Vec::new(), kernel };
+        let wiring = Wiring { source: Source::INPUT, source_shape: [1, 40, 40], pools: Vec::new(), kernel };
         let network = SpikingNetwork::new([1, 40, 40], vec![layer(wiring, vec![0.1; 12 * 9], 32)]).unwrap();
         let faults = FaultsConfig { threshold_mismatch: 0.15, weight_noise: 0.1, ..NONE };
         let faulty = device(&network, &faults, 4, 32).unwrap();
@@ -411,7 +410,7 @@ mod tests {
         for probability in [0.05, 0.3, 0.9] {
             let loss = SpikeLoss::new(5, probability);
             let mut thinned = all.clone();
-            loss.thin(&mut thinned, 2, 17, 0);
+            loss.thin(&mut thinned, Source::of_layer(1), 17, 0);
             let n = (N_NEURONS * N_STEPS) as f64;
             let kept = thinned.n_spikes_in_all() as f64;
             let error = (n * probability * (1.0 - probability)).sqrt();
@@ -423,31 +422,33 @@ mod tests {
             assert!(off(&counts.collect::<Vec<_>>()).iter().all(|errors| errors.abs() < STANDARD_ERRORS));
             let mut later = SpikeTrain::silent([30, 2, 5], 40);
             (0..40).for_each(|step| (0..N_NEURONS).for_each(|neuron| later.add(step, neuron)));
-            loss.thin(&mut later, 2, 17, 33);
+            loss.thin(&mut later, Source::of_layer(1), 17, 33);
             for (step, neuron) in (0..40).flat_map(|step| (0..N_NEURONS).map(move |neuron| (step, neuron))) {
                 assert_eq!(later.get(step, neuron), thinned.get(33 + step, neuron));
             }
             let mut other = all.clone();
-            loss.thin(&mut other, 1, 17, 0);
+            loss.thin(&mut other, Source::of_layer(0), 17, 0);
             assert_ne!(other, thinned);
         }
         let mut none = all.clone();
-        SpikeLoss::new(5, 1.0).thin(&mut none, 0, 0, 0);
+        SpikeLoss::new(5, 1.0).thin(&mut none, Source::INPUT, 0, 0);
         assert!(none.is_silent());
     }
 
     #[test]
     fn what_is_lost_at_a_low_probability_is_lost_at_a_higher_one_too() {
         let (few, many) = (SpikeLoss::new(3, 0.1), SpikeLoss::new(3, 0.2));
-        let lost = |loss: SpikeLoss| (0..4000).map(move |neuron| loss.loses(0, 1, neuron, 6)).collect::<Vec<bool>>();
+        let lost = |loss: SpikeLoss| {
+            (0..4000).map(move |neuron| loss.loses(Source::INPUT, 1, neuron, 6)).collect::<Vec<bool>>()
+        };
         assert!(lost(few).iter().zip(lost(many)).all(|(few, many)| !few || many));
     }
 
     #[test]
     fn lost_spikes_reach_nobody_and_leave_their_neuron_reset() {
         // Every spike of the hidden neuron is lost; its own input is constant, so that it goes on firing as before.
-        let first = layer(Wiring::dense(0, [1, 1, 1], 1), vec![0.75], 32);
-        let second = layer(Wiring::dense(1, [1, 1, 1], 1), vec![1.0], 32);
+        let first = layer(Wiring::dense(Source::INPUT, [1, 1, 1], 1), vec![0.75], 32);
+        let second = layer(Wiring::dense(Source::of_layer(0), [1, 1, 1], 1), vec![1.0], 32);
         let network = SpikingNetwork::new([1, 1, 1], vec![first, second]).unwrap();
         let faulty = device(&network, &FaultsConfig { dropped_spikes: 1.0, ..NONE }, 0, 32).unwrap();
         let settings = RunSettings {

@@ -26,7 +26,7 @@
 //! ```
 //! use model::config::{Encoding, Readout, Reset};
 //! use snn::network::ExactLayer;
-//! use snn::{Connection, Engine, ReferenceEngine, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
+//! use snn::{Connection, Engine, ReferenceEngine, RunSettings, Sample, Source, SpikingLayer, SpikingNetwork, Wiring};
 //!
 //! // Two inputs onto one neuron that starts half-way to its threshold, and a readout of it.
 //! let layer = |name: &str, wiring: Wiring, weights: Vec<f64>, start: f64| {
@@ -40,8 +40,8 @@
 //!     SpikingLayer::round(&exact, 4)
 //! };
 //! let layers = vec![
-//!     layer("dense 1", Wiring::dense(0, [2, 1, 1], 1), vec![0.5, -0.25], 0.5)?,
-//!     layer("dense 2", Wiring::dense(1, [1, 1, 1], 1), vec![2.0], 0.0)?,
+//!     layer("dense 1", Wiring::dense(Source::INPUT, [2, 1, 1], 1), vec![0.5, -0.25], 0.5)?,
+//!     layer("dense 2", Wiring::dense(Source::of_layer(0), [1, 1, 1], 1), vec![2.0], 0.0)?,
 //! ];
 //! let network = SpikingNetwork::new([2, 1, 1], layers)?;
 //!
@@ -81,11 +81,11 @@ pub mod spikes;
 pub mod wiring;
 
 pub use cost::SynapticOperations;
-pub use engine::{Engine, EngineError, RunSettings, Sample, SampleTrace};
+pub use engine::{Emissions, Engine, EngineError, RunSettings, Sample, SampleTrace};
 pub use exit::{EarlyDecision, EarlyExit};
 pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
 pub use places::Potentials;
 pub use reference::ReferenceEngine;
 pub use spikes::SpikeTrain;
-pub use wiring::{Connection, Kernel, Wiring};
+pub use wiring::{Connection, Kernel, Source, Wiring};

@@ -1,4 +1,4 @@
-//! Layers of integrate-and-fire neurons, each on its exact grid.
+//! Layers of neurons, each on its exact grid.
 //!
 //! A [`SpikingNetwork`] cannot be invalid: shapes fit, all values are finite and on the grid, and the grid's limits
 //! are those of its weights. Made by conversion or read from [`crate::artefact`]; run by [`crate::engine`].
@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::faults::SpikeLoss;
 use crate::grid::{Grid, Precision};
-use crate::wiring::Connection;
+use crate::neurons::Neuron;
+use crate::wiring::{Connection, Source, Wiring};
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -64,7 +65,7 @@ pub enum NetworkError {
     },
 }
 
-/// One layer: synapses from one or more sources onto integrate-and-fire neurons of threshold 1.
+/// One layer: synapses from one or more sources onto neurons of threshold 1.
 ///
 /// Neurons are numbered channel by channel, row by row; those of a channel share bias, threshold and grid. A fully connected
 /// layer has a channel per neuron.
@@ -297,6 +298,41 @@ impl SpikingLayer {
         limits.iter().any(|limit| limit.is_finite()).then_some(limits)
     }
 
+    /// The same for neurons of any model in this layer and those before it, whose spikes may carry more than 0 or 1.
+    ///
+    /// # Errors
+    /// The index of the first channel whose sums would not be exact even if its potentials saturate.
+    pub fn potential_limits_of(&self, neuron: &dyn Neuron, n_steps: usize) -> Result<Option<Vec<f32>>, usize> {
+        // The layer's own grids are for spikes of 0 and 1.
+        if neuron.range() == [0, 1] {
+            return Ok(self.potential_limits(n_steps));
+        }
+        let limit = |channel: usize| {
+            // What the two ends of a range bring are like two inputs of 0 or 1, one of which spikes.
+            let synapses = self.connections.iter().flat_map(|connection| {
+                let Wiring { source, .. } = connection.wiring;
+                let (range, multiplicity) = (neuron.range(), connection.wiring.multiplicity());
+                let range = if source == Source::INPUT { [0, 1] } else { range };
+                let ends =
+                    move |&weight: &f32| range.map(|quanta| (f64::from(weight) * f64::from(quanta), multiplicity));
+                connection.row(channel).iter().flat_map(ends)
+            });
+            let (bias, start) = (f64::from(self.biases[channel]), f64::from(self.initial_potentials[channel]));
+            let n_positions = self.n_positions();
+            let own = self.firing_thresholds.as_ref().map(|all| &all[channel * n_positions..][..n_positions]);
+            let threshold = own.map_or(1.0, |own| own.iter().copied().fold(0.0, f32::max));
+            Grid::with_exponent(self.grids[channel].exponent, synapses, bias, start)
+                .filter(|grid| {
+                    let limit = f64::from(grid.potential_limit);
+                    neuron.largest_potential(limit, f64::from(threshold)) <= limit
+                })
+                .map(|grid| if n_steps > grid.free_steps { grid.potential_limit } else { f32::INFINITY })
+                .ok_or(channel)
+        };
+        let limits: Vec<f32> = (0..self.shape[0]).map(limit).collect::<Result<_, _>>()?;
+        Ok(limits.iter().any(|limit| limit.is_finite()).then_some(limits))
+    }
+
     /// What the user should know of a run of `n_steps` steps in which potentials may saturate; `None` if none may.
     pub fn saturation_note(&self, n_steps: usize) -> Option<String> {
         let limited = self.grids.iter().filter(|grid| n_steps > grid.free_steps);
@@ -311,12 +347,14 @@ impl SpikingLayer {
         ))
     }
 
-    /// Current per step of a constant input: `W̃ x + b̃`, `[n_out]`, in thresholds, on the grid. Connections from other
-    /// layers do not count.
+    /// Current per step of a constant input: `W̃ x + b̃`, `[n_out]`, in thresholds, on the grid, where x is behind the pools of each
+    /// connection from the input. Connections from other layers do not count; a layer that no pixel reaches has its biases.
     ///
     /// - `pixels`: `[C·H·W]`, each in [0, 1]
     ///
-    /// Computed once in f64, inputs in order, then rounded: every engine is handed these numbers.
+    /// Summed in f64, connection by connection and input by input in order, the bias last; then rounded once to the channel's grid,
+    /// halves to even. It does not change from step to step. This is the definition, slow as the whole of [`crate::reference`]; the fast
+    /// engines compute the same numbers by `engine_event::drive`, which their tests hold to this.
     ///
     /// # Panics
     /// If a pixel is missing, left over or outside [0, 1].
@@ -397,17 +435,17 @@ impl SpikingNetwork {
         for (idx, layer) in layers.iter().enumerate() {
             for Connection { wiring, .. } in &layer.connections {
                 let misshapen = |found| Err(NetworkError::Misshapen { layer: layer.name.clone(), found });
-                if wiring.source > idx {
+                if wiring.source > Source::from_index(idx) {
                     return misshapen(format!("spikes of source {} at layer {idx}", wiring.source));
                 }
-                let source = wiring.source.checked_sub(1).map_or(input, |source| layers[source].shape);
+                let source = wiring.source.layer().map_or(input, |source| layers[source].shape);
                 if source != wiring.source_shape {
                     return misshapen(format!(
                         "a connection for {:?} from a source of {source:?}",
                         wiring.source_shape
                     ));
                 }
-                if wiring.source == 0 && wiring.max_pools().next().is_some() {
+                if wiring.source == Source::INPUT && wiring.max_pools().next().is_some() {
                     return misshapen("a max pool of the input".to_owned());
                 }
             }
@@ -448,5 +486,39 @@ impl SpikingNetwork {
     /// Number of outputs.
     pub fn n_classes(&self) -> usize {
         self.layers.last().map_or(0, SpikingLayer::n_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::neurons::{IntegrateAndFire, Ternary};
+    use model::config::Reset;
+
+    #[test]
+    fn limits_of_potentials_are_those_of_what_spikes_carry() {
+        let layer = |source: Source| {
+            let exact = ExactLayer {
+                name: "dense".to_owned(),
+                connections: vec![Connection { wiring: Wiring::dense(source, [2, 1, 1], 1), weights: vec![1.0, -2.0] }],
+                biases: vec![0.5],
+                initial_potentials: vec![0.25],
+                thresholds: vec![1.0],
+            };
+            SpikingLayer::round(&exact, 4).unwrap()
+        };
+        let units = f64::from(layer(Source::INPUT).grids()[0].exponent).exp2();
+        let limit = |layer: &SpikingLayer, neuron: &dyn Neuron, n_steps: usize| {
+            layer.potential_limits_of(neuron, n_steps).unwrap().map(|limits| f64::from(limits[0]))
+        };
+        let without = |swing: f64| Some((16_777_216.0 - swing * units - 1.0) / units);
+        let (binary, of_pixels, of_layer) =
+            (IntegrateAndFire { reset: Reset::Zero }, layer(Source::INPUT), layer(Source::of_layer(0)));
+        // A step brings 1.5 at most, and takes 2: with −1 for spikes, up to 3.5.
+        assert_eq!(limit(&of_layer, &binary, 1_000_000), without(2.0));
+        assert_eq!(limit(&of_layer, &Ternary, 1_000_000), without(3.5));
+        // The input's spikes are 0 or 1 whatever the neurons do.
+        assert_eq!(limit(&of_pixels, &Ternary, 1_000_000), without(2.0));
+        assert_eq!((limit(&of_layer, &binary, 4), limit(&of_layer, &Ternary, 1)), (None, None));
     }
 }

@@ -8,27 +8,20 @@ use model::config::{Encoding, Readout};
 use model::population::PoolKind;
 use rayon::prelude::*;
 
-use crate::engine::{Engine, EngineError, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts};
+use crate::engine::{
+    Emissions, Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts,
+    neurons_of,
+};
 use crate::network::{SpikingLayer, SpikingNetwork};
 use crate::neurons::{IntegrateAndFire, Neuron, State};
 use crate::places::Potentials;
 use crate::spikes::SpikeTrain;
-use crate::wiring::Wiring;
+use crate::wiring::{Source, Wiring};
 
 /// Runs a network as it is defined.
 #[derive(Debug, Clone)]
 pub struct ReferenceEngine {
     network: SpikingNetwork,
-}
-
-/// What a network of any neurons did with one sample.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Emissions {
-    /// What arrives of the input, then of each layer, in quanta of one spike, `[source][T][n]`. A last layer that only integrates has
-    /// zeros.
-    pub quanta: Vec<Vec<Vec<i32>>>,
-    /// Potentials of each layer after each step, in thresholds, `[layer][T][n]`.
-    pub potentials: Vec<Vec<Vec<f64>>>,
 }
 
 impl ReferenceEngine {
@@ -37,33 +30,46 @@ impl ReferenceEngine {
         Self { network: network.clone() }
     }
 
-    /// Runs a sample with neurons of any model in every layer that fires.
+    /// Runs samples independently of each other with neurons of any model in every layer that fires
+    /// ([`crate::neurons::by_name`]).
+    ///
+    /// - returns what happened in each sample, in order
     ///
     /// # Errors
-    /// [`EngineError::WrongSize`] if the sample does not fit the network.
+    /// [`EngineError::WrongSize`] if a sample does not fit the network; [`EngineError::TooLarge`] if sums would not be exact.
     pub fn emissions(
+        &self,
+        samples: &[Sample<'_>],
+        settings: &RunSettings,
+        neuron: &dyn Neuron,
+    ) -> Result<Vec<Emissions>, EngineError> {
+        check_sizes(&self.network, samples)?;
+        let neurons = neurons_of(&self.network, settings, neuron)?;
+        Ok(samples.par_iter().map(|sample| self.run_sample(sample, settings, neuron, &neurons)).collect())
+    }
+
+    /// - `neurons`: one entry per layer
+    fn run_sample(
         &self,
         sample: &Sample<'_>,
         settings: &RunSettings,
         neuron: &dyn Neuron,
-    ) -> Result<Emissions, EngineError> {
-        check_sizes(&self.network, &[*sample])?;
+        neurons: &[Neurons],
+    ) -> Emissions {
         let n_steps = settings.n_steps;
         let loss = self.network.spike_loss();
-        let arrives = |source: usize, step: usize, neuron: usize| {
+        let arrives = |source: Source, step: usize, neuron: usize| {
             !loss.is_some_and(|loss| loss.loses(source, sample.index, neuron, step))
         };
         let input = sample.encode(self.network.input(), settings);
-        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(0, step, at));
+        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(Source::INPUT, step, at));
         let inputs = (0..n_steps).map(|step| (0..input.n_neurons()).map(|at| of_input(step, at)).collect());
         let mut quanta: Vec<Vec<Vec<i32>>> = vec![inputs.collect()];
         let mut potentials = Vec::with_capacity(self.network.layers().len());
-        let last = self.network.layers().len() - 1;
-        for (idx, layer) in self.network.layers().iter().enumerate() {
-            let fires = idx < last || settings.readout == Readout::Spikes;
-            let limits = layer.potential_limits(n_steps).map(|limits| layer.for_neurons(&limits));
+        for (idx, (layer, neurons)) in self.network.layers().iter().zip(neurons).enumerate() {
+            let Neurons { fires, thresholds, limits } = neurons;
             let limit = |at: usize| limits.as_ref().map_or(f64::INFINITY, |limits| f64::from(limits[at]));
-            let threshold = |at: usize| layer.firing_thresholds().map_or(1.0, |all| f64::from(all[at]));
+            let threshold = |at: usize| thresholds.as_ref().map_or(1.0, |all| f64::from(all[at]));
             let start = |potential| State { potential: f64::from(potential), emitted: 0 };
             let mut states: Vec<State> = layer.for_neurons(layer.initial_potentials()).into_iter().map(start).collect();
             let steady = match settings.encoding {
@@ -73,7 +79,7 @@ impl ReferenceEngine {
             let arriving: Vec<Vec<Vec<f64>>> = layer
                 .connections()
                 .iter()
-                .map(|connection| pooled(wide(&quanta[connection.wiring.source]), &connection.wiring))
+                .map(|connection| pooled(wide(&quanta[connection.wiring.source.index()]), &connection.wiring))
                 .collect();
             let mut emitted = vec![vec![0; layer.n_out()]; n_steps];
             let mut after = Vec::with_capacity(n_steps);
@@ -87,9 +93,9 @@ impl ReferenceEngine {
                     }
                 }
                 for (at, (state, current)) in states.iter_mut().zip(currents).enumerate() {
-                    if fires {
+                    if fires.is_some() {
                         let out = neuron.step(state, current, threshold(at));
-                        emitted[at] = if arrives(idx + 1, step, at) { out } else { 0 };
+                        emitted[at] = if arrives(Source::of_layer(idx), step, at) { out } else { 0 };
                     } else {
                         state.potential += current;
                     }
@@ -100,12 +106,11 @@ impl ReferenceEngine {
             quanta.push(emitted);
             potentials.push(after);
         }
-        Ok(Emissions { quanta, potentials })
+        Emissions { quanta, potentials }
     }
 
-    fn trace(&self, sample: &Sample<'_>, settings: &RunSettings) -> Result<SampleTrace, EngineError> {
-        let Emissions { quanta, potentials } =
-            self.emissions(sample, settings, &IntegrateAndFire { reset: settings.reset })?;
+    fn trace(&self, emissions: &Emissions, settings: &RunSettings) -> SampleTrace {
+        let Emissions { quanta, potentials } = emissions;
         let shapes = std::iter::once(self.network.input()).chain(self.network.layers().iter().map(SpikingLayer::shape));
         let n_firing = self.network.layers().len() + usize::from(settings.readout == Readout::Spikes);
         let train = |(shape, steps): ([usize; 3], &Vec<Vec<i32>>)| {
@@ -115,23 +120,28 @@ impl ReferenceEngine {
             }
             train
         };
-        let spikes: Vec<SpikeTrain> = shapes.zip(&quanta).take(n_firing).map(train).collect();
+        let spikes: Vec<SpikeTrain> = shapes.zip(quanta).take(n_firing).map(train).collect();
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let readout = match settings.readout {
             Readout::Spikes => cumulative_counts(spikes.last().expect("the last layer fires")),
             Readout::Potential => potentials.last().into_iter().flatten().flat_map(|step| narrow(step)).collect(),
         };
-        let residual = self.network.layers().iter().zip(&potentials).map(|(layer, steps)| {
+        let residual = self.network.layers().iter().zip(potentials).map(|(layer, steps)| {
             let last = steps.last().map_or_else(|| layer.for_neurons(layer.initial_potentials()), |step| narrow(step));
             Potentials::of_neurons(layer.shape(), &last)
         });
-        Ok(SampleTrace { spikes, readout, residual: residual.collect(), n_classes: self.network.n_classes() })
+        SampleTrace { spikes, readout, residual: residual.collect(), n_classes: self.network.n_classes() }
     }
 }
 
 impl Engine for ReferenceEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
-        samples.par_iter().map(|sample| self.trace(sample, settings)).collect()
+        check_sizes(&self.network, samples)?;
+        let neuron = IntegrateAndFire { reset: settings.reset };
+        let neurons = neurons_of(&self.network, settings, &neuron)?;
+        // Sample by sample: what happened in one takes far more room than its trace.
+        let run = |sample| self.trace(&self.run_sample(sample, settings, &neuron, &neurons), settings);
+        Ok(samples.par_iter().map(run).collect())
     }
 }
 
@@ -140,7 +150,7 @@ impl Engine for ReferenceEngine {
 pub(crate) fn drive(layer: &SpikingLayer, pixels: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0; layer.n_out()];
     let mut reached = false;
-    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == 0) {
+    for connection in layer.connections().iter().filter(|connection| connection.wiring.source == Source::INPUT) {
         assert_eq!(pixels.len(), connection.wiring.source_shape.iter().product::<usize>(), "one pixel per input");
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)), "pixels are in [0, 1]");
         let values = pooled(vec![pixels.iter().map(|&pixel| f64::from(pixel)).collect()], &connection.wiring);

@@ -4,6 +4,7 @@
 //! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
 //! channel, row by row, as the trained network's tensors are.
 
+pub use model::population::Source;
 use model::population::{Pool, PoolKind, n_windows};
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,8 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wiring {
-    /// 0 is the network's input, k its layer k − 1.
-    pub source: usize,
+    /// Where the spikes come from; in files, 0 is the network's input and k its layer k − 1.
+    pub source: Source,
     /// `[C, H, W]` of the source.
     pub source_shape: [usize; 3],
     /// What happens to the spikes on the way: max pools first, then pools that add spikes up (an average pool's 1/k² is in the
@@ -139,7 +140,7 @@ impl Kernel {
 
 impl Wiring {
     /// Fully connected to the whole of a source.
-    pub fn dense(source: usize, source_shape: [usize; 3], n_out: usize) -> Self {
+    pub fn dense(source: Source, source_shape: [usize; 3], n_out: usize) -> Self {
         let kernel = Kernel::dense(source_shape.iter().product(), n_out);
         Self { source, source_shape, pools: Vec::new(), kernel }
     }
@@ -233,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_flattened_channel_is_found_again() {
-        let mut wiring = Wiring::dense(1, [3, 2, 2], 5);
+        let mut wiring = Wiring::dense(Source::of_layer(0), [3, 2, 2], 5);
         assert_eq!(
             (0..12).map(|i| wiring.source_channel(4, i)).collect::<Vec<_>>(),
             [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
@@ -246,7 +247,8 @@ mod tests {
     fn parts_that_do_not_fit_are_refused() {
         let pool = |kind, size| Pool { kind, kernel: [size; 2], stride: [size; 2] };
         let kernel = Kernel { input: [2, 4, 4], channels: 3, size: 3, stride: 1, padding: 1, groups: 1 };
-        let good = Wiring { source: 0, source_shape: [2, 8, 8], pools: vec![pool(PoolKind::Max, 2)], kernel };
+        let good =
+            Wiring { source: Source::INPUT, source_shape: [2, 8, 8], pools: vec![pool(PoolKind::Max, 2)], kernel };
         assert_eq!(good.check(), Ok(()));
         let bad = [
             Wiring { source_shape: [2, 9, 12], ..good.clone() },

@@ -7,7 +7,7 @@ use model::population::{Pool, PoolKind};
 use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::philox::philox;
-use snn::{Connection, Kernel, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
+use snn::{Connection, Kernel, RunSettings, Sample, Source, SpikingLayer, SpikingNetwork, Wiring};
 
 /// Uniform numbers in [−1, 1) from a seed, for weights that need no statistics.
 pub fn uniform(seed: u64, n: usize) -> Vec<f64> {
@@ -25,7 +25,7 @@ pub fn network(sizes: &[usize], seed: u64, initial_potential: f64, precision: im
         let layer = ExactLayer {
             name: format!("dense {}", idx + 1),
             connections: vec![Connection {
-                wiring: Wiring::dense(idx, [pair[0], 1, 1], pair[1]),
+                wiring: Wiring::dense(Source::from_index(idx), [pair[0], 1, 1], pair[1]),
                 weights: weights.iter().map(|weight| weight * scale).collect(),
             }],
             biases: biases.iter().map(|bias| bias * 0.2).collect(),
@@ -66,21 +66,21 @@ pub fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl In
         padding: conv.padding,
         groups,
     };
-    let wire = |source: usize, source_shape: [usize; 3], pools: Vec<Pool>, kernel: Kernel| Wiring {
+    let wire = |source: Source, source_shape: [usize; 3], pools: Vec<Pool>, kernel: Kernel| Wiring {
         source,
         source_shape,
         pools,
         kernel,
     };
-    let first = wire(0, kernel.input, Vec::new(), kernel);
+    let first = wire(Source::INPUT, kernel.input, Vec::new(), kernel);
     let shape = kernel.output();
     let pooled = conv.pool.map_or(shape, |pool| pool.output(shape));
     let pools: Vec<Pool> = conv.pool.into_iter().collect();
     let again = Kernel { input: pooled, size: 3, stride: 1, padding: 1, groups: 1, ..kernel };
     let skip = Kernel { size: 1, padding: 0, groups: kernel.channels, ..again };
-    let mut sum = vec![wire(1, shape, pools.clone(), again)];
-    sum.extend(conv.skip.then(|| wire(1, shape, pools, skip)));
-    let wirings = [vec![first], sum, vec![Wiring::dense(2, pooled, 3)]];
+    let mut sum = vec![wire(Source::of_layer(0), shape, pools.clone(), again)];
+    sum.extend(conv.skip.then(|| wire(Source::of_layer(0), shape, pools, skip)));
+    let wirings = [vec![first], sum, vec![Wiring::dense(Source::of_layer(1), pooled, 3)]];
     let layers = wirings.into_iter().enumerate().map(|(idx, wirings)| {
         let n_channels = wirings[0].kernel.channels;
         let connections = wirings.into_iter().enumerate().map(|(at, wiring)| {

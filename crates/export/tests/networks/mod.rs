@@ -3,7 +3,7 @@
 use model::population::{Pool, PoolKind};
 use snn::network::ExactLayer;
 use snn::philox::philox;
-use snn::{Connection, Kernel, SpikingLayer, SpikingNetwork, Wiring};
+use snn::{Connection, Kernel, Source, SpikingLayer, SpikingNetwork, Wiring};
 
 /// Time steps that the networks are made for.
 pub const N_STEPS: usize = 12;
@@ -40,13 +40,13 @@ pub fn network(kind: PoolKind, initial_potential: f64) -> SpikingNetwork {
         |input, channels, size, stride, groups| Kernel { input, channels, size, stride, padding: size / 2, groups };
     let plain = |source, source_shape, kernel| Wiring { source, source_shape, pools: Vec::new(), kernel };
     let (input, image, small) = ([2, 6, 5], [4, 6, 5], [4, 3, 2]);
-    let body = Wiring { pools: vec![pool], ..plain(1, image, kernel(small, 4, 3, 1, 1)) };
-    let skip = Wiring { pools: vec![pool], ..plain(1, image, kernel(small, 4, 1, 1, 4)) };
+    let body = Wiring { pools: vec![pool], ..plain(Source::of_layer(0), image, kernel(small, 4, 3, 1, 1)) };
+    let skip = Wiring { pools: vec![pool], ..plain(Source::of_layer(0), image, kernel(small, 4, 1, 1, 4)) };
     let layers = vec![
-        layer("conv 1", &[plain(0, input, kernel(input, 4, 3, 1, 2))], initial_potential, 1),
+        layer("conv 1", &[plain(Source::INPUT, input, kernel(input, 4, 3, 1, 2))], initial_potential, 1),
         layer("residual 2", &[body, skip], initial_potential, 2),
-        layer("dense 3", &[plain(2, small, Kernel::dense(24, 7))], initial_potential, 4),
-        layer("dense 4", &[Wiring::dense(3, [7, 1, 1], 3)], 0.0, 5),
+        layer("dense 3", &[plain(Source::of_layer(1), small, Kernel::dense(24, 7))], initial_potential, 4),
+        layer("dense 4", &[Wiring::dense(Source::of_layer(2), [7, 1, 1], 3)], 0.0, 5),
     ];
     SpikingNetwork::new(input, layers).unwrap()
 }

@@ -224,7 +224,7 @@ mod tests {
 
     fn dense(name: &str, source: usize, weights: Vec<f64>, biases: Vec<f64>) -> AnnLayer {
         let n_out = biases.len();
-        let wiring = Wiring::dense(source, [weights.len() / n_out, 1, 1], n_out);
+        let wiring = Wiring::dense(snn::Source::from_index(source), [weights.len() / n_out, 1, 1], n_out);
         AnnLayer {
             name: name.to_owned(),
             shape: [n_out, 1, 1],
@@ -347,7 +347,7 @@ mod tests {
         // One channel behind a window of two neurons, its weight of 6 halved by the pool, and another connection.
         let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
         let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
-        let pooled = Wiring { source: 0, source_shape: [1, 1, 2], pools: vec![pool], kernel };
+        let pooled = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 2], pools: vec![pool], kernel };
         let skip =
             Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
         layers[0] = AnnLayer {

@@ -104,7 +104,7 @@ fn layer_tables(kinds: &[LayerKind]) -> Value {
     let window = |Window { kernel, stride }: Window| vec![("kernel", count(kernel)), ("stride", count(stride))];
     let table = |kind: &LayerKind| {
         let keys = match kind {
-            LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool => Vec::new(),
+            LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool | LayerKind::Add => Vec::new(),
             LayerKind::Dense { units } => vec![("units", count(*units))],
             LayerKind::Conv2d(conv) => vec![
                 ("channels", count(conv.channels)),

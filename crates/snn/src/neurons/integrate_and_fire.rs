@@ -7,7 +7,7 @@
 
 use model::config::Reset;
 
-use super::{Neuron, State};
+use super::{Description, Neuron, State};
 
 /// The integrate-and-fire neuron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,5 +36,18 @@ impl Neuron for IntegrateAndFire {
 
     fn range(&self) -> [i32; 2] {
         [0, 1]
+    }
+
+    /// A spike moves a potential of θ or more towards zero.
+    fn largest_potential(&self, before: f64, _: f64) -> f64 {
+        before
+    }
+
+    fn description(&self) -> Description {
+        let update = match self.reset {
+            Reset::Subtract => "u = v + I; a spike if u >= threshold; then v = u - threshold, else v = u",
+            Reset::Zero => "u = v + I; a spike if u >= threshold; then v = 0, else v = u",
+        };
+        Description { update, integrates_and_fires: Some(self.reset) }
     }
 }

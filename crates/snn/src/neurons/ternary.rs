@@ -7,7 +7,7 @@
 //! sign arrives, up to one spike a step. Source: Wang et al. 2022, "Signed neuron with memory" (SNM), and the spike-tracking neuron of
 //! ST-BIF; the form here starts wherever the layer's initial potential says.
 
-use super::{Neuron, State};
+use super::{Description, Neuron, State};
 
 /// The ternary neuron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,18 @@ impl Neuron for Ternary {
 
     fn range(&self) -> [i32; 2] {
         [-1, 1]
+    }
+
+    /// A spike moves a potential of θ or more towards zero; one that is taken back leaves less than θ where less than 0 was.
+    fn largest_potential(&self, before: f64, threshold: f64) -> f64 {
+        before.max(threshold)
+    }
+
+    fn description(&self) -> Description {
+        Description {
+            update: "u = v + I; s = 1 if u >= threshold, s = -1 if u < 0 and the sum of s so far is above 0, else s = 0; then v = u - s threshold",
+            integrates_and_fires: None,
+        }
     }
 }
 
