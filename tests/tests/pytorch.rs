@@ -18,7 +18,7 @@ const TOLERANCE: f32 = 5e-6;
 const INPUT: [usize; 3] = [1, 8, 8];
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/import/tests/fixtures").join(name)
 }
 
 fn conv(channels: usize, kernel: usize, stride: usize, bias: bool) -> LayerKind {
