@@ -1,7 +1,7 @@
 //! MNIST: 28×28 images of handwritten digits.
 //!
 //! Files: IDX, gzipped or not ([`crate::idx`]), as `scripts/fetch-data mnist` gets them.
-//! Source: Y. LeCun et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86 (1998).
+//! Source: Y. `LeCun` et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86 (1998).
 
 use super::Row;
 use crate::idx;

@@ -429,7 +429,7 @@ pub const KEYS: &[Key] = &[
         default: Some("0"),
         doc: "time steps T that `mmse`, `calibrate`, `kappa = \"auto\"` and `scale = \"auto\"` aim at; 0 is `simulate.steps`",
         read: |to, from| {
-            to.convert.target_steps = from.positive_count().unwrap_or_else(|| from.other("simulate.steps").count())
+            to.convert.target_steps = from.positive_count().unwrap_or_else(|| from.other("simulate.steps").count());
         },
         matters: Matters::Where(TARGET),
         ..KEY
