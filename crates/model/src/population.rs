@@ -355,7 +355,7 @@ impl Lowering<'_> {
 
     /// Makes a population of the last node, which gives the logits.
     fn logits(&mut self) {
-        let Some((idx, (node, signal))) = self.graph.nodes().iter().zip(self.signals.clone()).enumerate().last() else {
+        let Some((node, signal)) = self.graph.nodes().last().zip(self.signals.last().cloned()) else {
             let message = "no layers; give at least one `dense` layer".to_owned();
             self.problems.push((0, LayerProblem { path: None, message }));
             return;
@@ -369,6 +369,6 @@ impl Lowering<'_> {
             node.layer()
         );
         // Behind what is wrong with the layer itself.
-        self.problems.push((idx + 1, LayerProblem { path: Some(node.name.clone()), message }));
+        self.problems.push((self.signals.len(), LayerProblem { path: Some(node.name.clone()), message }));
     }
 }

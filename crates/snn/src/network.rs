@@ -124,6 +124,9 @@ impl SpikingLayer {
     /// The same for neurons that fire at other potentials than λ.
     ///
     /// - `firing_thresholds`: `[n_out]`, in thresholds λ, each > 0; rounded to the grid of their channel
+    ///
+    /// # Errors
+    /// [`NetworkError`] as for [`SpikingLayer::round`].
     pub fn round_with(
         layer: &ExactLayer,
         firing_thresholds: Option<&[f64]>,
@@ -454,6 +457,7 @@ impl SpikingNetwork {
     }
 
     /// The same network, losing spikes on their way.
+    #[must_use]
     pub fn with_spike_loss(self, spike_loss: Option<SpikeLoss>) -> Self {
         Self { spike_loss, ..self }
     }
