@@ -127,6 +127,25 @@ impl DenseEngine {
         Self::with_kernels(network, device, batch_size, spiking_kernels(device))
     }
 
+    /// How a network is run on a device, in one sentence.
+    pub fn explain(network: &SpikingNetwork, device: &Device) -> String {
+        let backend = ann::backend::of(device);
+        match spiking_kernels(device) {
+            Some(_) if network.has_faulty_neurons() => format!(
+                "the dense engine runs this network step by step on {backend}: its device kernels know neither thresholds \
+                 of a neuron's own nor lost spikes"
+            ),
+            Some(_) => format!(
+                "the dense engine runs this network with the device kernels of {backend}: each layer goes through the \
+                 steps of a chunk in one launch"
+            ),
+            None => format!(
+                "the dense engine runs this network step by step on {backend}, which has no device kernels; the backend \
+                 wgpu has them"
+            ),
+        }
+    }
+
     /// The same with the kernels given; they do not change results.
     fn with_kernels(
         network: &SpikingNetwork,

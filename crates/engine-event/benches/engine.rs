@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --workspace --bench engine` prints a table. Items are synaptic operations (random numbers for `encode`), as if
 //! every spike's weights were added one by one, so that they compare with `peak`: loads of weights from the first-level cache,
-//! each with an addition, at the same SIMD level. One thread; networks, images and spikes are random, of fixed seeds.
+//! each with an addition, at the same SIMD level. One thread; networks, images and spikes are random, of fixed seeds. Before the
+//! table stands which compute kernels run each network.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(missing_docs, reason = "a program of its own")]
@@ -33,7 +34,26 @@ const SUM_BITS: [u32; 2] = [15, 24];
 
 fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("the first pool of the program");
+    for (name, network) in NETWORKS {
+        for sum_bits in SUM_BITS {
+            let layers = engine_event::explain(&network(sum_bits), &settings(Encoding::Poisson));
+            let kernels: Vec<&str> = layers.iter().map(|layer| layer.synapses.kernel).collect();
+            println!("{name}, {sum_bits}: {}", kernels.join(", "));
+        }
+    }
     divan::main();
+}
+
+/// The networks that are timed.
+const NETWORKS: [(&str, fn(u32) -> SpikingNetwork); 4] = [
+    ("layer_512_to_512", |sum_bits| dense(&[512, 512], sum_bits)),
+    ("layer_512_to_2048", |sum_bits| dense(&[512, 2048], sum_bits)),
+    ("network_784_512_512_10", |sum_bits| dense(&[784, 512, 512, 10], sum_bits)),
+    ("network_lenet", lenet),
+];
+
+fn settings(encoding: Encoding) -> RunSettings {
+    RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Spikes, n_steps: STEPS, seed: 0 }
 }
 
 /// Neurons whose sums stay in registers, as in the engine.
@@ -169,7 +189,7 @@ fn lenet(sum_bits: u32) -> SpikingNetwork {
 
 /// Times a network on random images.
 fn run(bencher: Bencher<'_, '_>, network: &SpikingNetwork, encoding: Encoding, lit: f64) {
-    let settings = RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Spikes, n_steps: STEPS, seed: 0 };
+    let settings = settings(encoding);
     let images = images(network.n_in(), lit);
     let samples = Sample::consecutive(0, &images);
     let engine = EventEngine::new(network);

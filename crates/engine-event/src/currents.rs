@@ -1,26 +1,34 @@
 //! The currents of one layer, site by site, for whoever measures them.
 //!
-//! One consumer of the kernels serves all measurements: each has the kernels compiled into it once more, at every SIMD level.
-
-#![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
+//! Neurons that hand on what arrives at them serve all measurements, and the kernels are compiled for no others.
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::Arch;
 use snn::network::SpikingLayer;
 use snn::spikes::SpikeTrain;
 
-use crate::gather::{Consumer, GatherLayer, NARROW, Scale, Visit, WIDE, Weight};
-use crate::simd::Aligned;
+use crate::events::{Lists, PoolStates, Scratch};
+use crate::firing::{Firing, with_room};
+use crate::kernels::{Synapses, pack};
 
 /// The synapses of a layer, packed to tell the currents that spikes cause.
 #[derive(Debug)]
-pub struct LayerCurrents(GatherLayer);
+pub struct LayerCurrents {
+    synapses: Box<dyn Synapses>,
+    /// By place.
+    zeros: Vec<f32>,
+}
 
 impl LayerCurrents {
     /// Packs a layer's weights.
     pub fn new(layer: &SpikingLayer) -> Self {
-        Self(GatherLayer::new(layer))
+        Self::of(pack(layer), layer)
+    }
+
+    /// - `synapses`: of the layer
+    pub(crate) fn of(synapses: Box<dyn Synapses>, layer: &SpikingLayer) -> Self {
+        Self { synapses, zeros: with_room(vec![0.0; layer.n_out()], 0.0) }
     }
 
     /// Hands the currents that the spikes of a sample cause, at all steps, to `receive`, a few neurons at a time.
@@ -34,42 +42,20 @@ impl LayerCurrents {
         n_steps: usize,
         receive: &mut dyn FnMut(Range<usize>, &[f32], usize),
     ) {
-        self.0.visit_sample(spikes, n_steps, &mut Recorder { receive, places: 0..0, currents: Vec::new() });
-    }
-}
-
-/// Keeps the currents of a site until there are no more steps.
-struct Recorder<'a> {
-    receive: &'a mut dyn FnMut(Range<usize>, &[f32], usize),
-    places: Range<usize>,
-    currents: Vec<f32>,
-}
-
-impl Visit for Recorder<'_> {
-    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE> {
-        self
+        self.at_level(Arch::new(), spikes, n_steps, receive);
     }
 
-    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW> {
-        self
-    }
-}
-
-impl<N: Weight, const W: usize> Consumer<N, W> for &mut Recorder<'_> {
-    #[inline(always)]
-    fn begin(&mut self, _: usize, places: Range<usize>, _: &Scale<W>) -> [N; W] {
-        self.places = places;
-        self.currents.clear();
-        [N::ZERO; W]
-    }
-
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, _: S, _: usize, Aligned(sums): &Aligned<[N; W]>, scale: &Scale<W>) {
-        self.currents.extend_from_slice(&scale.currents(sums));
-    }
-
-    #[inline(always)]
-    fn end(&mut self, _: bool, _: &Scale<W>) {
-        (self.receive)(self.places.clone(), &self.currents, W);
+    /// The same at a SIMD level.
+    pub(crate) fn at_level(
+        &self,
+        arch: Arch,
+        spikes: &[SpikeTrain],
+        n_steps: usize,
+        receive: &mut dyn FnMut(Range<usize>, &[f32], usize),
+    ) {
+        let (mut lists, mut potentials) = ([Lists::default()], self.zeros.clone());
+        self.synapses.list(arch, spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists[0]);
+        let mut firing = Firing::handing_on(receive, &self.zeros, &mut potentials, n_steps);
+        self.synapses.visit(arch, &lists, n_steps, &mut firing);
     }
 }

@@ -6,6 +6,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::explain::Choice;
+use crate::kernels::Refusal;
 use crate::pixels::ByteDrive;
 use snn::network::SpikingLayer;
 use snn::places::by_neuron;
@@ -84,7 +86,7 @@ impl Drive {
             steps: layer.grids().iter().map(|grid| grid.step()).collect(),
             units: layer.grids().iter().map(|grid| grid.step().recip()).collect(),
             connections,
-            of_bytes: ByteDrive::new(layer),
+            of_bytes: ByteDrive::new(layer).ok(),
         })
     }
 
@@ -133,6 +135,25 @@ impl Drive {
             }
         }
     }
+}
+
+/// The kernel that multiplies pixels with a layer's weights, if they are bytes, and why the faster ones do not; `None` if no
+/// pixels reach the layer. Pixels that are no bytes are multiplied by the last kernel.
+pub(crate) fn choose(layer: &SpikingLayer) -> Option<Choice> {
+    let [int8, int16, float64] = ["drive-int8", "drive-int16", "drive-float64"];
+    let refusal = |kernel, reason: &str| Refusal { kernel, reason: reason.to_owned() };
+    if layer.connections().iter().all(|connection| connection.wiring.source != snn::Source::INPUT) {
+        return None;
+    }
+    Some(match ByteDrive::new(layer) {
+        Err(reason) => {
+            Choice { kernel: float64, refusals: [int8, int16].map(|kernel| refusal(kernel, &reason)).to_vec() }
+        }
+        Ok(drive) => match drive.not_small() {
+            Some(reason) => Choice { kernel: int16, refusals: vec![refusal(int8, reason)] },
+            None => Choice { kernel: int8, refusals: Vec::new() },
+        },
+    })
 }
 
 impl Weighted {

@@ -10,9 +10,9 @@
 use std::ops::Range;
 
 use model::config::Reset;
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
-use crate::gather::{Consumer, NARROW, Scale, SumsOf, Visit, WIDE, Weight};
+use crate::gather::{Consumer, Scale, SumsOf, WIDE, Weight};
 use crate::simd::{Aligned, LANES, Potential, SHORT};
 use snn::engine::Neurons;
 use snn::network::SpikingLayer;
@@ -36,7 +36,12 @@ pub(super) enum Output {
     Spikes(SpikeTrain),
     /// After each step, `[T, n_out]`, by place.
     Potentials(Vec<f32>),
+    /// Neurons that hand their currents on have no other.
+    Nothing,
 }
+
+/// Is given the places of neurons and their currents in thresholds, `[T, W]` with that `W`.
+pub(super) type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
 
 /// Values by place, with as many behind the last place as a site may hold; what lies there starts at zero and gets no current.
 pub(super) fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {
@@ -54,6 +59,8 @@ pub(super) struct Firing<'a> {
     limits: Option<Vec<f32>>,
     fires: Option<Reset>,
     n_out: usize,
+    /// What each site's currents are handed to instead, and those of the site so far, `[T, W]`.
+    receiver: Option<(&'a mut Receive<'a>, Vec<f32>)>,
 }
 
 impl<'a> Firing<'a> {
@@ -68,6 +75,28 @@ impl<'a> Firing<'a> {
             limits: of(&neurons.limits, f32::INFINITY),
             fires: neurons.fires,
             n_out: layer.n_out(),
+            receiver: None,
+        }
+    }
+
+    /// Neurons that only hand on what arrives at them.
+    ///
+    /// - `zeros`, `potentials`: by place, with room behind the last
+    pub(super) fn handing_on(
+        receive: &'a mut Receive<'a>,
+        zeros: &'a [f32],
+        potentials: &'a mut [f32],
+        n_steps: usize,
+    ) -> Self {
+        let run = LayerRun { currents: zeros, start: Some(zeros), potentials, output: Output::Nothing };
+        Self {
+            runs: vec![run],
+            n_steps,
+            thresholds: None,
+            limits: None,
+            fires: None,
+            n_out: zeros.len() - WIDE,
+            receiver: Some((receive, Vec::new())),
         }
     }
 
@@ -76,9 +105,11 @@ impl<'a> Firing<'a> {
         self.runs.into_iter().map(|run| run.output).collect()
     }
 
-    fn site<N: Weight, const W: usize>(&mut self) -> Site<'_, 'a, N, W> {
+    /// Takes the sums of one site after the other.
+    pub(super) fn site<N: Weight, const W: usize>(&mut self) -> impl Consumer<N, W> {
         Site {
             spikes: vec![0; self.n_steps],
+            waiting: Vec::new(),
             firing: self,
             sample: 0,
             places: 0..0,
@@ -96,16 +127,6 @@ impl<'a> Firing<'a> {
     }
 }
 
-impl Visit for Firing<'_> {
-    fn wide<N: Weight>(&mut self) -> impl Consumer<N, WIDE> {
-        self.site()
-    }
-
-    fn narrow<N: Weight>(&mut self) -> impl Consumer<N, NARROW> {
-        self.site()
-    }
-}
-
 /// The neurons of one site of one sample; potentials, thresholds and limits on the scale of its weights.
 struct Site<'a, 'b, N: Weight, const W: usize> {
     firing: &'a mut Firing<'b>,
@@ -117,6 +138,8 @@ struct Site<'a, 'b, N: Weight, const W: usize> {
     limits: Aligned<[N::Potential; W]>,
     /// Bit k for neuron k, of each step.
     spikes: Vec<u64>,
+    /// Currents of steps that are still to be run.
+    waiting: Vec<Aligned<[N; W]>>,
     /// The last one at which nothing arrived.
     silent: Silent<N, W>,
 }
@@ -137,6 +160,18 @@ struct Silent<N: Weight, const W: usize> {
 
 /// Steps from which on it pays to make potentials short.
 const FEW: usize = 4;
+
+/// Whether potentials are kept in 16 bits for a few steps at a time, where sums are 16-bit integers that are at hand.
+pub(crate) fn is_short(arch: Arch, n_steps: usize) -> bool {
+    struct IsShort;
+    impl WithSimd for IsShort {
+        type Output = bool;
+        fn with_simd<S: Simd>(self, simd: S) -> bool {
+            <i16 as Weight>::fires_short::<S, WIDE>(simd)
+        }
+    }
+    n_steps >= FEW && arch.dispatch(IsShort)
+}
 
 /// Values by place hold as many as a site from each place on.
 const ROOM: &str = "room behind the last place";
@@ -202,6 +237,51 @@ impl<N: Weight, const W: usize> Site<'_, '_, N, W> {
         }
         bits
     }
+
+    /// What neurons do with the currents of a step.
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[N; W]>, scale: &Scale<W>) {
+        if let Some((_, of_site)) = &mut self.firing.receiver {
+            of_site.extend_from_slice(&scale.currents(&currents.0));
+            return;
+        }
+        let bits = match self.firing.fires {
+            Some(Reset::Subtract) => self.fire(simd, currents, |u, threshold| u - threshold),
+            Some(Reset::Zero) => self.fire(simd, currents, |_, _| N::Potential::ZERO),
+            None => {
+                self.fire(simd, currents, |u, _| u);
+                0
+            }
+        };
+        self.spikes[step] = bits;
+        let (first, n) = (self.places.start, self.places.len());
+        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
+            let to = steps[step * self.firing.n_out + first..][..n].iter_mut();
+            for ((to, potential), step) in to.zip(self.potentials.0).zip(scale.steps) {
+                *to = potential.in_thresholds(step);
+            }
+        }
+    }
+}
+
+/// Takes neurons through all steps whose currents wait for them, whatever they do with them.
+struct StepByStep<'a, 'b, 'c, N: Weight, const W: usize> {
+    site: &'a mut Site<'b, 'c, N, W>,
+    scale: &'a Scale<W>,
+}
+
+impl<N: Weight, const W: usize> WithSimd for StepByStep<'_, '_, '_, N, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { site, scale } = self;
+        let waiting = std::mem::take(&mut site.waiting);
+        for (step, currents) in waiting.iter().enumerate() {
+            site.step(simd, step, currents, scale);
+        }
+        site.waiting = waiting;
+    }
 }
 
 impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
@@ -230,34 +310,12 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
     }
 
     #[inline(always)]
-    fn step<S: Simd>(&mut self, simd: S, step: usize, currents: &Aligned<[N; W]>, scale: &Scale<W>) {
-        let bits = match self.firing.fires {
-            Some(Reset::Subtract) => self.fire(simd, currents, |u, threshold| u - threshold),
-            Some(Reset::Zero) => self.fire(simd, currents, |_, _| N::Potential::ZERO),
-            None => {
-                self.fire(simd, currents, |u, _| u);
-                0
-            }
-        };
-        self.spikes[step] = bits;
-        let (first, n) = (self.places.start, self.places.len());
-        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
-            let to = steps[step * self.firing.n_out + first..][..n].iter_mut();
-            for ((to, potential), step) in to.zip(self.potentials.0).zip(scale.steps) {
-                *to = potential.in_thresholds(step);
-            }
-        }
-    }
-
-    #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
         let Firing { fires, limits, .. } = self.firing;
-        if *fires != Some(Reset::Subtract) || limits.is_some() {
-            return self.step_by_step(simd, n_steps, scale, sums);
-        }
-        // The same, in registers throughout.
+        let is_plain = *fires == Some(Reset::Subtract) && limits.is_none();
+        // In registers throughout.
         let (mut potentials, thresholds) = (self.potentials.0, self.thresholds.0);
-        if n_steps >= FEW && sums.are_at_hand() && N::fires_short::<S, W>(simd) {
+        if is_plain && n_steps >= FEW && sums.are_at_hand() && N::fires_short::<S, W>(simd) {
             let mut currents = [[N::ZERO; W]; SHORT];
             for (chunk, spikes) in self.spikes.chunks_mut(SHORT).enumerate() {
                 let currents = &mut currents[..spikes.len()];
@@ -272,12 +330,24 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
                     }
                 }
             }
-        } else {
-            for (step, spikes) in self.spikes.iter_mut().enumerate() {
-                *spikes = integrate(simd, &mut potentials, &thresholds, &sums.at::<S>(simd, step));
+            self.potentials.0 = potentials;
+            return;
+        }
+        self.waiting.clear();
+        // One loop for both ways: what adds up is inlined, at every SIMD level, into each that there is.
+        for step in 0..n_steps {
+            let currents = sums.at(simd, step);
+            if is_plain {
+                self.spikes[step] = integrate(simd, &mut potentials, &thresholds, &currents);
+            } else {
+                self.waiting.push(Aligned(currents));
             }
         }
-        self.potentials.0 = potentials;
+        if is_plain {
+            self.potentials.0 = potentials;
+        } else {
+            simd.vectorize(StepByStep { site: self, scale });
+        }
     }
 
     #[inline(always)]
@@ -322,6 +392,10 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
             for (words, bits) in words.chunks_exact_mut(pitch).zip(&self.spikes) {
                 add_bits(words, first, bits & there);
             }
+        }
+        if let Some((receive, of_site)) = &mut self.firing.receiver {
+            receive(self.places.clone(), of_site, W);
+            of_site.clear();
         }
     }
 }

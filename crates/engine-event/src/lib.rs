@@ -1,9 +1,11 @@
 //! The event-driven engine: work is done only where a spike arrives.
 //!
-//! Samples run in parallel, a few at a time; a sample's layers one after another, each over all T steps. The synapses are
-//! those of `gather`, the neurons those of `firing`. The SIMD level is chosen at run time.
+//! Samples run in parallel, a few at a time; a sample's layers one after another, each over all T steps. A compute kernel of the
+//! list in `kernels` adds up the weights of a layer's synapses, and its neurons are those of `firing`. The SIMD level is chosen
+//! at run time.
 //!
 //! - [`EventEngine`]: runs a spiking network
+//! - [`explain`]: which compute kernel runs each layer, and why the faster ones do not
 //! - [`drive`]: weighted sums of pixels, the current of a constant input
 //! - [`LayerCurrents`]: the currents of one layer, for whoever measures them
 //!
@@ -12,11 +14,14 @@
 mod currents;
 pub mod drive;
 mod events;
+mod explain;
 mod firing;
 mod gather;
+mod kernels;
 mod patterns;
 mod pixels;
 mod planes;
+mod rows;
 mod simd;
 mod slide;
 
@@ -38,9 +43,12 @@ use snn::{Engine, EngineError, RunSettings, Sample, SampleTrace};
 use drive::Drive;
 use events::{Lists, PoolStates, Scratch};
 use firing::{Firing, LayerRun, Output, with_room};
-use gather::{GatherLayer, WIDE};
+use gather::WIDE;
+use kernels::{Synapses, pack};
 
 pub use currents::LayerCurrents;
+pub use explain::{Choice, LayerExplanation, explain};
+pub use kernels::Refusal;
 
 /// Samples that one thread runs together, so that a block of weights is read from memory once for all of them.
 const BATCH: usize = 16;
@@ -72,7 +80,7 @@ struct Memory {
 
 #[derive(Debug)]
 struct PackedLayer {
-    synapses: GatherLayer,
+    synapses: Box<dyn Synapses>,
     drive: Option<Drive>,
     /// By place.
     biases: Vec<f32>,
@@ -84,7 +92,7 @@ impl PackedLayer {
     fn new(layer: &SpikingLayer) -> Self {
         let of_neurons = |values: &[f32]| with_room(by_place(layer.shape(), &layer.for_neurons(values)), 0.0);
         Self {
-            synapses: GatherLayer::new(layer),
+            synapses: pack(layer),
             drive: Drive::of_pixels(layer),
             biases: of_neurons(layer.biases()),
             initial_potentials: of_neurons(layer.initial_potentials()),
@@ -184,6 +192,7 @@ impl EventEngine {
                             let by_place = steps.chunks_exact(layer.n_out());
                             run.potentials.extend(by_place.flat_map(|values| by_neuron(layer.shape(), values)));
                         }
+                        Output::Nothing => {}
                     }
                 }
             }
@@ -343,6 +352,9 @@ fn every_simd_level(network: &SpikingNetwork) -> Vec<EventEngine> {
     }
     levels.into_iter().map(|arch| EventEngine::with_arch(network, arch)).collect()
 }
+
+#[cfg(test)]
+mod portable;
 
 #[cfg(test)]
 mod tests;

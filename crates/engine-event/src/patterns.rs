@@ -7,11 +7,13 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
+use crate::events::{Lists, PoolStates, Scratch};
+use crate::firing::Firing;
 use crate::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
+use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
 use crate::simd::{Addend, Aligned};
-use snn::network::SpikingLayer;
 use snn::spikes::{SpikeTrain, word_from};
 use snn::wiring::Kernel;
 
@@ -47,31 +49,82 @@ pub(super) struct Rows {
     is_silent: bool,
 }
 
-impl Patterns {
-    /// `None` if the layer's inputs are counts or too many, or its neurons do not fill half a site.
-    ///
-    /// - `layer`: whose sums of weights are 16-bit integers
-    pub(super) fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
-        let [connection] = layer.connections() else { return None };
-        let kernel = connection.wiring.kernel;
-        let Kernel { input: [n_inputs, _, width], channels, size, stride, padding, groups } = kernel;
-        let n_positions = HALF / channels.min(HALF);
-        let n_bits = n_inputs * (size + (n_positions - 1) * stride);
-        let fits = connection.wiring.pools.is_empty()
-            && groups == 1
-            && !kernel.is_dense()
-            && n_positions * channels == HALF
-            && sites.group == 2 * n_positions
-            && n_bits <= MAX_BITS
-            && n_inputs * (width + 2 * padding) <= u64::BITS as usize;
-        if !fits {
-            return None;
+/// Looks the sums of a row's inputs up.
+#[derive(Debug)]
+pub(crate) struct Tables;
+
+/// Neighbouring positions of which a half of a site has the channels.
+fn n_positions(kernel: &Kernel) -> usize {
+    HALF / kernel.channels.min(HALF)
+}
+
+/// Inputs of a row of the kernel's that a half of a site sees.
+fn n_bits(kernel: &Kernel) -> usize {
+    kernel.input[0] * (kernel.size + (n_positions(kernel) - 1) * kernel.stride)
+}
+
+impl ComputeKernel for Tables {
+    fn name(&self) -> &'static str {
+        "tables"
+    }
+
+    fn sums(&self) -> Sums {
+        Sums::Int16
+    }
+
+    fn are_at_hand(&self) -> bool {
+        true
+    }
+
+    fn supports(&self, layer: &LayerFacts<'_>) -> Result<(), String> {
+        let connection = layer.single_connection()?;
+        let kernel = &connection.wiring.kernel;
+        let Kernel { input: [n_inputs, _, width], channels, padding, groups, .. } = *kernel;
+        if kernel.is_dense() {
+            return Err("fully connected; supported: convolutions".to_owned());
         }
+        if !connection.wiring.pools.is_empty() {
+            return Err("pools before the convolution; supported: none".to_owned());
+        }
+        if groups != 1 {
+            return Err(format!("{groups} groups of channels; supported: one"));
+        }
+        let n_bits = n_bits(kernel);
+        if n_bits > MAX_BITS {
+            return Err(format!("{HALF} neurons see {n_bits} inputs of a row, {MAX_BITS} at most"));
+        }
+        if n_positions(kernel) * channels != HALF {
+            return Err(format!("{channels} channels; supported: 1, 2, 4, 8, 16 and 32"));
+        }
+        let n_columns = kernel.output()[2];
+        let at_least = 2 * n_positions(kernel);
+        if n_columns < at_least {
+            return Err(format!("rows of {n_columns} positions; supported: {at_least} or more"));
+        }
+        let row = n_inputs * (width + 2 * padding);
+        if row > u64::BITS as usize {
+            return Err(format!("rows of {row} inputs with their padding, {} at most", u64::BITS));
+        }
+        layer.sums_are_int16()
+    }
+
+    fn pack(&self, layer: &LayerFacts<'_>) -> Box<dyn Synapses> {
+        Box::new(Patterns::new(layer))
+    }
+}
+
+impl Patterns {
+    /// - `layer`: which [`Tables`] support
+    fn new(layer: &LayerFacts<'_>) -> Self {
+        let connection = layer.single_connection().expect("a layer with one connection");
+        let kernel = connection.wiring.kernel;
+        let Kernel { input: [n_inputs, ..], channels, size, stride, .. } = kernel;
+        let (n_positions, n_bits) = (n_positions(&kernel), n_bits(&kernel));
         let weight = |row: usize, bit: usize, lane: usize| {
             let (column, channel) = (bit / n_inputs, lane % channels);
             let column = column.checked_sub(lane / channels * stride).filter(|&column| column < size)?;
             let weight = connection.row(channel)[(bit % n_inputs * size + row) * size + column];
-            Some((f64::from(weight) / layer.grids()[channel].step()) as i16)
+            Some(layer.integer_weight(channel, weight))
         };
         let sum = |row: usize, combination: usize, lane: usize| {
             let set = (0..n_bits).filter(|bit| combination >> bit & 1 == 1);
@@ -80,19 +133,20 @@ impl Patterns {
         let of_row =
             |row| std::array::from_fn(|combination| Aligned(std::array::from_fn(|lane| sum(row, combination, lane))));
         let half = n_positions * stride * n_inputs;
-        Some(Self {
+        let grids = layer.layer.grids();
+        Self {
             source: connection.wiring.source.index(),
-            sites,
+            sites: Sites::of_width(layer.layer.shape(), WIDE),
             kernel,
             rows: (0..size).map(of_row).collect(),
-            scale: Scale::of_steps(std::array::from_fn(|lane| layer.grids()[lane % channels].step() as f32)),
+            scale: Scale::of_steps(std::array::from_fn(|lane| grids[lane % channels].step() as f32)),
             half,
             site: 2 * half,
-        })
+        }
     }
 
     /// - `spikes`: of the input and of the layers so far
-    pub(super) fn read(&self, spikes: &[SpikeTrain], rows: &mut Rows) {
+    fn read(&self, spikes: &[SpikeTrain], rows: &mut Rows) {
         let Kernel { input: [n_inputs, height, width], padding, .. } = self.kernel;
         let spikes = &spikes[self.source];
         rows.words.clear();
@@ -114,16 +168,29 @@ impl Patterns {
     }
 }
 
-/// All sites of all samples.
-pub(super) struct Sweep<'a, R, C> {
-    pub(super) patterns: &'a Patterns,
-    /// Per sample.
-    pub(super) samples: R,
-    pub(super) n_steps: usize,
-    pub(super) consumer: C,
+impl Synapses for Patterns {
+    fn has_one_position(&self) -> bool {
+        self.sites.n_sites() == 1
+    }
+
+    fn list(&self, _: Arch, spikes: &[SpikeTrain], _: &mut PoolStates, _: &mut Scratch, lists: &mut Lists) {
+        self.read(spikes, &mut lists.rows);
+    }
+
+    fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>) {
+        arch.dispatch(Sweep { patterns: self, samples, n_steps, consumer: firing.site::<i16, WIDE>() });
+    }
 }
 
-impl<'a, R: Iterator<Item = &'a Rows> + Clone, C: Consumer<i16, WIDE>> WithSimd for Sweep<'a, R, C> {
+/// All sites of all samples.
+struct Sweep<'a, C> {
+    patterns: &'a Patterns,
+    samples: &'a [Lists],
+    n_steps: usize,
+    consumer: C,
+}
+
+impl<C: Consumer<i16, WIDE>> WithSimd for Sweep<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -135,7 +202,7 @@ impl<'a, R: Iterator<Item = &'a Rows> + Clone, C: Consumer<i16, WIDE>> WithSimd 
             let tables = &tables[of_kernel];
             let shift = column * site;
             let seen = u64::MAX.checked_shr(64 - (half + MAX_BITS) as u32).unwrap_or(0) << shift;
-            for (sample, Rows { words, is_silent }) in self.samples.clone().enumerate() {
+            for (sample, Lists { rows: Rows { words, is_silent }, .. }) in self.samples.iter().enumerate() {
                 let steady = self.consumer.begin(sample, sites.places([row, column], 0), scale);
                 let seen_at =
                     |step: usize| words[step * height + first..][..tables.len()].iter().fold(0, |any, word| any | word);

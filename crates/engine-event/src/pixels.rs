@@ -33,13 +33,15 @@ type Quad = Aligned<[[[i8; 4]; LANES]; HALVES]>;
 const HALVES: usize = 2;
 
 /// What two weights may be away from zero for their products with any bytes to add up to 16 bits.
-const MOST_OF_TWO: u16 = 128;
+const MOST_OF_TWO: u32 = 128;
 
 /// A layer's weights of pixels in whole steps of its channels' grids.
 #[derive(Debug, Clone)]
 pub(crate) struct ByteDrive {
     kernel: Kernel,
     weights: Weights,
+    /// Why weights are not [`Weights::Quads`].
+    not_small: Option<String>,
     /// Rows of a padded image that those of the kernel lie on at the first position.
     rows: Vec<usize>,
     /// `[C]`, in steps.
@@ -57,33 +59,40 @@ enum Weights {
 }
 
 impl ByteDrive {
-    /// `None` if the weights are no 16-bit integers of the grids' steps, or if the pixels get to the layer in other ways too.
-    pub(crate) fn new(layer: &SpikingLayer) -> Option<Self> {
-        let mut of_pixels =
-            layer.connections().iter().filter(|connection| connection.wiring.source == snn::Source::INPUT);
-        let connection = of_pixels.next().filter(|connection| {
-            let wiring = &connection.wiring;
-            wiring.pools.is_empty() && wiring.kernel.groups == 1
-        })?;
-        if of_pixels.next().is_some() {
-            return None;
+    /// # Errors
+    /// Why bytes are not multiplied: what was found and what is supported, in one sentence.
+    pub(crate) fn new(layer: &SpikingLayer) -> Result<Self, String> {
+        let of_pixels = layer.connections().iter().filter(|connection| connection.wiring.source == snn::Source::INPUT);
+        let of_pixels: Vec<_> = of_pixels.collect();
+        let [connection] = of_pixels[..] else {
+            return Err(format!("{} connections from the pixels; supported: one", of_pixels.len()));
+        };
+        let kernel = connection.wiring.kernel;
+        if !connection.wiring.pools.is_empty() {
+            return Err("pools between the pixels and the weights; supported: none".to_owned());
+        }
+        if kernel.groups != 1 {
+            return Err(format!("{} groups of channels; supported: one", kernel.groups));
         }
         let steps: Vec<f64> = layer.grids().iter().map(|grid| grid.step()).collect();
         let weights_of = |(channel, &step)| {
             let weights = connection.row(channel).iter().map(|&weight| whole(weight, step));
-            weights.collect::<Option<Vec<i16>>>().filter(|weights| rounds_alike(weights))
+            weights.collect::<Option<Vec<i16>>>()
         };
-        let weights: Vec<Vec<i16>> = steps.iter().enumerate().map(weights_of).collect::<Option<_>>()?;
+        let weights: Option<Vec<Vec<i16>>> = steps.iter().enumerate().map(weights_of).collect();
+        let Some(weights) = weights.filter(|weights| weights.iter().all(|weights| rounds_alike(weights))) else {
+            return Err("so large are sums of weights, in steps of the grid, that those of bytes might be rounded \
+                 otherwise than those of fractions: convert with convert.sum_bits = 15"
+                .to_owned());
+        };
         let biases = layer.biases().iter().zip(layer.grids());
         let biases = biases.map(|(&bias, grid)| grid.holds(bias).then(|| f64::from(bias) / grid.step()));
-        let kernel = connection.wiring.kernel;
-        Some(Self {
-            kernel,
-            weights: quads(&kernel, &weights).unwrap_or_else(|| pairs(&kernel, &weights)),
-            rows: rows_of(&kernel),
-            biases: biases.collect::<Option<_>>()?,
-            steps,
-        })
+        let Some(biases) = biases.collect() else { return Err("biases are not whole steps of the grid".to_owned()) };
+        let (weights, not_small) = match quads(&kernel, &weights) {
+            Ok(quads) => (quads, None),
+            Err(reason) => (pairs(&kernel, &weights), Some(reason)),
+        };
+        Ok(Self { kernel, weights, not_small, rows: rows_of(&kernel), biases, steps })
     }
 
     /// What [`super::drive::Drive::currents`] gives; `None` if a pixel is not that of a byte.
@@ -107,9 +116,9 @@ impl ByteDrive {
         Some(currents)
     }
 
-    #[cfg(test)]
-    pub(crate) fn has_small_weights(&self) -> bool {
-        matches!(self.weights, Weights::Quads(_))
+    /// Why weights are not multiplied four at a time; `None` if they are.
+    pub(crate) fn not_small(&self) -> Option<&str> {
+        self.not_small.as_deref()
     }
 
     /// Currents of a fully connected layer: a block of weights serves all samples while it is in the cache.
@@ -211,16 +220,24 @@ fn pairs(kernel: &Kernel, weights: &[Vec<i16>]) -> Weights {
     Weights::Pairs(blocks.collect())
 }
 
-/// [`Weights::Quads`]; `None` if the layer is a convolution or a weight is too large.
+/// [`Weights::Quads`], or why there are none.
 ///
 /// - `weights`: `[C, …]`
-fn quads(kernel: &Kernel, weights: &[Vec<i16>]) -> Option<Weights> {
-    let bytes = |weights: &Vec<i16>| weights.iter().map(|&weight| weight.try_into().ok()).collect();
-    let weights: Vec<Vec<i8>> = weights.iter().map(bytes).collect::<Option<_>>()?;
-    let too_large = |two: &[i8]| two.iter().map(|weight| u16::from(weight.unsigned_abs())).sum::<u16>() > MOST_OF_TWO;
-    if !kernel.is_dense() || weights.iter().flat_map(|weights| weights.chunks(2)).any(too_large) {
-        return None;
+fn quads(kernel: &Kernel, weights: &[Vec<i16>]) -> Result<Weights, String> {
+    if !kernel.is_dense() {
+        return Err("a convolution; supported: fully connected layers".to_owned());
     }
+    let sum = |two: &[i16]| two.iter().map(|weight| u32::from(weight.unsigned_abs())).sum::<u32>();
+    let pairs = weights.iter().flat_map(|weights| weights.chunks(2));
+    let largest = pairs.max_by_key(|two| sum(two)).map_or(0, sum);
+    let bytes = |weights: &Vec<i16>| weights.iter().map(|&weight| weight.try_into().ok()).collect();
+    let weights = weights.iter().map(bytes).collect::<Option<Vec<Vec<i8>>>>();
+    let Some(weights) = weights.filter(|_| largest <= MOST_OF_TWO) else {
+        return Err(format!(
+            "two neighbouring weights reach {largest} steps of the grid together, {MOST_OF_TWO} at most and 127 alone: \
+             convert with convert.weight_bits = 7"
+        ));
+    };
     let blocks = weights.chunks(HALVES * LANES).flat_map(|channels| {
         (0..kernel.n_in()).step_by(4).map(move |first| {
             let mut quad = [[[0; 4]; LANES]; HALVES];
@@ -230,7 +247,7 @@ fn quads(kernel: &Kernel, weights: &[Vec<i16>]) -> Option<Weights> {
             Aligned(quad)
         })
     });
-    Some(Weights::Quads(blocks.collect()))
+    Ok(Weights::Quads(blocks.collect()))
 }
 
 /// Neighbours in an image.
@@ -467,7 +484,7 @@ mod tests {
             let fit = is_byte(a) && is_byte(b) && most(a, b) <= i32::from(i16::MAX);
             let last = ([0, 0, 0, 0, -64, 64, a], is_byte(a));
             for (weights, expected) in [([a, b, 3, 0, 0, 0, 1], fit), ([90, 38, a, b, 0, 0, 0], fit), last] {
-                assert_eq!(quads(&kernel, &[weights.to_vec()]).is_some(), expected, "{weights:?}");
+                assert_eq!(quads(&kernel, &[weights.to_vec()]).is_ok(), expected, "{weights:?}");
             }
         }
     }

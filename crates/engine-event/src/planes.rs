@@ -88,13 +88,6 @@ pub(crate) struct Centred {
     pub(crate) below: Planes,
 }
 
-impl Centred {
-    /// Most of any of its counts.
-    pub(crate) fn n_planes(&self) -> usize {
-        [&self.base, &self.above, &self.below].into_iter().map(Planes::n_planes).fold(0, usize::max)
-    }
-}
-
 impl Planes {
     /// - `n_words`: a multiple of [`LANES`]
     fn reset(&mut self, n_planes: usize, n_steps: usize, n_words: usize) {

@@ -9,62 +9,86 @@
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 
+use std::marker::PhantomData;
+
 use pulp::{Arch, Simd, WithSimd};
+use snn::spikes::SpikeTrain;
+use snn::wiring::Kernel;
 
-use crate::events::{Entries, Input, Lists, Slice, Strips};
-use crate::gather::{Consumer, MANY_STEPS, Scale, Sites, SumsOf, TWIN, Visit, WIDE, integer_weight};
-use crate::simd::{Addend, Aligned, Integer, Place, Table};
-use snn::network::SpikingLayer;
+use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};
+use crate::firing::Firing;
+use crate::gather::{Consumer, MANY_STEPS, Number, Scale, Sites, SumsOf, TWIN, WIDE};
+use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
+use crate::rows::{Slice, Table};
+use crate::simd::{Addend, Aligned};
 
-/// A layer's synapses, with weights of a type.
+/// Slides a window along rows of neurons, with weights of a type.
 #[derive(Debug)]
-pub(super) enum Convolution<N> {
-    Three(Sliding<N, 3, WIDE>),
-    Five(Sliding<N, 5, WIDE>),
-    TwinThree(Sliding<N, 3, TWIN>),
-    TwinFive(Sliding<N, 5, TWIN>),
+pub(crate) struct Slide<N> {
+    name: &'static str,
+    number: PhantomData<fn() -> N>,
 }
 
-impl<N: Integer> Convolution<N> {
-    /// `None` if the layer is no such convolution, or the type cannot hold a weight.
-    ///
-    /// - `layer`: whose sums of weights are 16-bit integers
-    pub(super) fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
-        let three = || Sliding::new(layer, sites).map(Self::Three);
-        let five = || Sliding::new(layer, sites).map(Self::Five);
-        let twin_three = || Sliding::new(layer, sites).map(Self::TwinThree);
-        let twin_five = || Sliding::new(layer, sites).map(Self::TwinFive);
-        three().or_else(five).or_else(twin_three).or_else(twin_five)
+impl<N> Slide<N> {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self { name, number: PhantomData }
+    }
+}
+
+impl<N: Number<Sum = i16>> ComputeKernel for Slide<N> {
+    fn name(&self) -> &'static str {
+        self.name
     }
 
-    pub(super) fn input(&self) -> &Input {
-        match self {
-            Self::Three(sliding) => &sliding.input,
-            Self::Five(sliding) => &sliding.input,
-            Self::TwinThree(sliding) => &sliding.input,
-            Self::TwinFive(sliding) => &sliding.input,
-        }
+    fn sums(&self) -> Sums {
+        Sums::Int16
     }
 
-    /// - `samples`: lists of the layer's
-    pub(super) fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, visit: &mut impl Visit) {
-        macro_rules! sweep {
-            ($sliding:ident) => {
-                arch.dispatch(Sweep { sliding: $sliding, samples, n_steps, consumer: visit.wide() })
-            };
+    fn are_at_hand(&self) -> bool {
+        true
+    }
+
+    fn supports(&self, layer: &LayerFacts<'_>) -> Result<(), String> {
+        let kernel = layer.single_connection()?.wiring.kernel;
+        let Kernel { size, stride, groups, padding, channels, .. } = kernel;
+        if kernel.is_dense() {
+            return Err("fully connected; supported: convolutions".to_owned());
         }
-        match self {
-            Self::Three(sliding) => sweep!(sliding),
-            Self::Five(sliding) => sweep!(sliding),
-            Self::TwinThree(sliding) => sweep!(sliding),
-            Self::TwinFive(sliding) => sweep!(sliding),
+        if !matches!(size, 3 | 5) {
+            return Err(format!("kernel {size}×{size}; supported: 3×3 and 5×5"));
+        }
+        if stride != 1 {
+            return Err(format!("stride {stride}; supported: stride 1"));
+        }
+        if groups != 1 {
+            return Err(format!("{groups} groups of channels; supported: one"));
+        }
+        if padding >= size {
+            return Err(format!("padding {padding}; supported: less than the kernel"));
+        }
+        if channels < TWIN {
+            return Err(format!("{channels} channels; supported: {TWIN} or more"));
+        }
+        if channels == TWIN && kernel.output()[2] < 2 {
+            return Err(format!("{TWIN} channels in rows of one position; supported: two or more"));
+        }
+        N::suits(layer)
+    }
+
+    fn pack(&self, layer: &LayerFacts<'_>) -> Box<dyn Synapses> {
+        let [channels, ..] = layer.layer.shape();
+        match (layer.layer.connections()[0].wiring.kernel.size, channels) {
+            (3, TWIN) => Box::new(Sliding::<N, 3, TWIN>::new(layer)),
+            (3, _) => Box::new(Sliding::<N, 3, WIDE>::new(layer)),
+            (_, TWIN) => Box::new(Sliding::<N, 5, TWIN>::new(layer)),
+            (..) => Box::new(Sliding::<N, 5, WIDE>::new(layer)),
         }
     }
 }
 
 /// The synapses, for a kernel of `K` columns and `L` channels of a position in a site.
 #[derive(Debug)]
-pub(super) struct Sliding<N, const K: usize, const L: usize> {
+struct Sliding<N, const K: usize, const L: usize> {
     sites: Sites,
     input: Input,
     blocks: Vec<Block<N, K, L>>,
@@ -80,21 +104,14 @@ struct Block<N, const K: usize, const L: usize> {
     scale: Scale<WIDE>,
 }
 
-impl<N: Integer, const K: usize, const L: usize> Sliding<N, K, L> {
-    /// As [`Convolution::new`].
-    fn new(layer: &SpikingLayer, sites: Sites) -> Option<Self> {
-        let [connection] = layer.connections() else { return None };
+impl<N: Number<Sum = i16>, const K: usize, const L: usize> Sliding<N, K, L> {
+    /// - `layer`: which [`Slide`] supports
+    fn new(layer: &LayerFacts<'_>) -> Self {
+        let connection = layer.single_connection().expect("a layer with one connection");
         let kernel = connection.wiring.kernel;
-        let n_channels = kernel.channels;
-        let is_such = (kernel.size, kernel.stride, kernel.groups) == (K, 1, 1)
-            && kernel.padding < K
-            && sites.width == WIDE
-            && if L == WIDE { n_channels > WIDE / 2 } else { n_channels == L && sites.group * L == WIDE };
-        if !is_such {
-            return None;
-        }
-        let strips = Strips::of_columns(&kernel);
-        let input = Input::new(&connection.wiring, sites, strips, 1, (K * Table::<N, K, L>::PITCH) as u32);
+        let (n_channels, sites) = (kernel.channels, Sites::of_width(layer.layer.shape(), WIDE));
+        let pitch = Table::<N, K, L>::PITCH;
+        let input = Input::new(&connection.wiring, sites, Strips::of_columns(&kernel), 1, (K * pitch) as u32);
         let block = |block: usize| {
             let channel = |lane: usize| Some(block * WIDE + lane).filter(|&channel| channel < n_channels);
             let mut rows = Vec::new();
@@ -106,116 +123,161 @@ impl<N: Integer, const K: usize, const L: usize> Sliding<N, K, L> {
                     for (lane, weight) in weights.iter_mut().enumerate() {
                         let Some(channel) = channel(lane) else { break };
                         if let Some(at) = input.weight(block, [row, column, listed], channel, 0) {
-                            *weight = N::of(integer_weight(layer, channel, connection.row(channel)[at] * factor))?;
+                            *weight = N::of_weight(layer, channel, connection.row(channel)[at] * factor);
                         }
                     }
                     rows.push(weights);
                 }
             }
-            let step = |lane: usize| channel(lane % L).map_or(1.0, |channel| layer.grids()[channel].step() as f32);
-            Some(Block { rows: N::table(rows), scale: Scale::of_steps(std::array::from_fn(step)) })
-        };
-        let blocks = (0..sites.n_blocks()).map(block).collect::<Option<_>>()?;
-        let sliding = Self { sites, input, blocks, padding: kernel.padding };
-        sliding.check(kernel.input[2]);
-        Some(sliding)
-    }
-
-    /// What a row of neurons reads of a column of inputs.
-    fn slice(&self, row: usize, column: usize, block: usize) -> Slice {
-        let mut slice = self.input.slice([row, column], block, 0);
-        // The first position of the window sees the input in the kernel's last column.
-        slice.place.first += ((K - 1) * Table::<N, K, L>::PITCH) as isize;
-        slice.place.stride = Table::<N, K, L>::PITCH;
-        slice
-    }
-
-    /// - `width`: of the input
-    ///
-    /// # Panics
-    /// If a window might read what is no row of weights: the kernel relies on it.
-    fn check(&self, width: usize) {
-        for (block_idx, block) in self.blocks.iter().enumerate() {
-            for (row, column) in (0..self.sites.n_rows()).flat_map(|row| (0..width).map(move |column| (row, column))) {
-                let slice = self.slice(row, column, block_idx);
-                block.rows.check(slice.place, self.input.bounds(block_idx, &slice).flatten());
+            let mut windows = input.windows(sites.n_rows(), block, 0);
+            for window in &mut windows {
+                // The first position of the window sees the input in the kernel's last column.
+                window.place.first += ((K - 1) * pitch) as isize;
+                window.place.stride = pitch;
             }
-        }
+            let grids = layer.layer.grids();
+            let step = |lane: usize| channel(lane % L).map_or(1.0, |channel| grids[channel].step() as f32);
+            Block {
+                rows: Table::new(&rows, [(input.layout(block), windows)]),
+                scale: Scale::of_steps(std::array::from_fn(step)),
+            }
+        };
+        let blocks = (0..sites.n_blocks()).map(block).collect();
+        Self { sites, input, blocks, padding: kernel.padding }
     }
 }
 
-/// All sites of all samples.
-struct Sweep<'a, N, const K: usize, const L: usize, C> {
-    sliding: &'a Sliding<N, K, L>,
-    samples: &'a [Lists],
-    n_steps: usize,
-    consumer: C,
-}
+impl<N: Number<Sum = i16>, const K: usize, const L: usize> Synapses for Sliding<N, K, L> {
+    fn has_one_position(&self) -> bool {
+        self.sites.n_sites() == 1
+    }
 
-impl<N: Integer, const K: usize, const L: usize, C: Consumer<i16, WIDE>> WithSimd for Sweep<'_, N, K, L, C> {
-    type Output = ();
+    fn list(
+        &self,
+        arch: Arch,
+        spikes: &[SpikeTrain],
+        pools: &mut PoolStates,
+        scratch: &mut Scratch,
+        lists: &mut Lists,
+    ) {
+        Listing { inputs: std::slice::from_ref(&self.input), spikes, pools, scratch, lists }.run(arch);
+    }
 
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let Self { sliding: Sliding { sites, input, blocks, padding }, samples, n_steps, .. } = self;
-        let (n_columns, width) = (sites.n_columns(), input.width());
-        let per_site = WIDE / L;
+    fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>) {
+        let Self { sites, input, blocks, padding } = self;
+        let (n_columns, width, per_site) = (sites.n_columns(), input.width(), WIDE / L);
         // Of a row of neurons, step by step.
         let mut sums = vec![Aligned([0; WIDE]); n_steps * n_columns];
-        let mut slices = Vec::with_capacity(width);
+        let mut silent = Vec::with_capacity(n_columns);
+        let mut neurons = firing.site::<i16, WIDE>();
         for (block_idx, block) in blocks.iter().enumerate() {
             for row in 0..sites.n_rows() {
-                slices.clear();
-                slices.extend((0..width).map(|column| self.sliding.slice(row, column, block_idx)));
                 for (sample, lists) in samples.iter().enumerate() {
-                    let entries = &lists.of(0, block_idx).above;
-                    if !entries.is_empty() {
-                        for (step, sums) in sums.chunks_exact_mut(n_columns).enumerate() {
-                            if input.has_factors() {
-                                block.slide::<S, true>(simd, entries, step, &slices, *padding, sums);
-                            } else {
-                                block.slide::<S, false>(simd, entries, step, &slices, *padding, sums);
-                            }
-                        }
+                    let arriving = block.rows.slice(0, row, lists.of(0, block_idx));
+                    if !arriving.is_empty() {
+                        let (padding, sums) = (*padding, &mut sums[..]);
+                        arch.dispatch(SlideRow { block, arriving, width, n_columns, padding, sums });
                     }
-                    for column in 0..n_columns {
-                        let steady = self.consumer.begin(sample, sites.places([row, column], block_idx), &block.scale);
+                    silent.clear();
+                    silent.extend((0..n_columns).map(|column| {
                         // Columns of inputs that the site sees.
                         let first = (column * per_site).saturating_sub(*padding).min(width);
                         let behind = (column * per_site + per_site + K - 1).saturating_sub(*padding).min(width);
-                        let is_silent = n_steps >= MANY_STEPS
-                            && slices[first..behind].iter().all(|slice| entries.is_silent(slice, n_steps));
-                        if is_silent && self.consumer.recall(&steady) {
-                            self.consumer.end(false, &block.scale);
-                            continue;
-                        }
-                        let site = OfSite {
-                            steady,
-                            sums: if entries.is_empty() { &[] } else { &sums[column..] },
-                            pitch: n_columns,
-                        };
-                        self.consumer.run(simd, n_steps, &block.scale, &site);
-                        self.consumer.end(is_silent, &block.scale);
-                    }
+                        n_steps >= MANY_STEPS && (first..behind).all(|column| arriving.is_silent(column, n_steps))
+                    }));
+                    let sums: &[Aligned<[i16; WIDE]>] = if arriving.is_empty() { &[] } else { &sums };
+                    let (sites, scale, silent, neurons) = (*sites, &block.scale, &*silent, &mut neurons);
+                    arch.dispatch(FireRow {
+                        neurons,
+                        sample,
+                        sites,
+                        row,
+                        block: block_idx,
+                        scale,
+                        sums,
+                        silent,
+                        n_steps,
+                    });
                 }
             }
         }
     }
 }
 
-impl<N: Integer, const K: usize, const L: usize> Block<N, K, L> {
+/// Adds up the sums of a row of neurons, at all steps.
+struct SlideRow<'a, N, const K: usize, const L: usize> {
+    block: &'a Block<N, K, L>,
+    arriving: Slice<'a, N, K, L>,
+    /// Columns of inputs, and of sites.
+    width: usize,
+    n_columns: usize,
+    padding: usize,
+    sums: &'a mut [Aligned<[i16; WIDE]>],
+}
+
+impl<N: Number<Sum = i16>, const K: usize, const L: usize> WithSimd for SlideRow<'_, N, K, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, arriving, width, n_columns, padding, sums } = self;
+        let arriving = arriving.side_by_side();
+        for (step, sums) in sums.chunks_exact_mut(n_columns).enumerate() {
+            if arriving.has_factors() {
+                block.slide::<S, true>(simd, &arriving, step, width, padding, sums);
+            } else {
+                block.slide::<S, false>(simd, &arriving, step, width, padding, sums);
+            }
+        }
+    }
+}
+
+/// Takes a row of neurons through all steps: the same for all types of weights and kernels, for which it is compiled once.
+struct FireRow<'a, C> {
+    neurons: &'a mut C,
+    sample: usize,
+    sites: Sites,
+    row: usize,
+    block: usize,
+    scale: &'a Scale<WIDE>,
+    /// Site by site, step by step; none if nothing arrives.
+    sums: &'a [Aligned<[i16; WIDE]>],
+    /// Whether nothing arrives at each site.
+    silent: &'a [bool],
+    n_steps: usize,
+}
+
+impl<C: Consumer<i16, WIDE>> WithSimd for FireRow<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { neurons, sample, sites, row, block, scale, sums, silent, n_steps } = self;
+        for (column, &is_silent) in silent.iter().enumerate() {
+            let steady = neurons.begin(sample, sites.places([row, column], block), scale);
+            if is_silent && neurons.recall(&steady) {
+                neurons.end(false, scale);
+                continue;
+            }
+            let site = OfSite { steady, sums: sums.get(column..).unwrap_or(&[]), pitch: silent.len() };
+            neurons.run(simd, n_steps, scale, &site);
+            neurons.end(is_silent, scale);
+        }
+    }
+}
+
+impl<N: Number<Sum = i16>, const K: usize, const L: usize> Block<N, K, L> {
     /// The sums of a row of neurons at a step.
     ///
-    /// - `slices`: of each column of inputs
+    /// - `width`: columns of inputs
     /// - `sums`: site by site
     #[inline(always)]
-    #[allow(unsafe_code, reason = "a bounds check per row takes as long as adding the row up")]
     fn slide<S: Simd, const HAS_FACTORS: bool>(
         &self,
         simd: S,
-        entries: &Entries,
+        arriving: &Slice<'_, N, K, L>,
         step: usize,
-        slices: &[Slice],
+        width: usize,
         padding: usize,
         sums: &mut [Aligned<[i16; WIDE]>],
     ) {
@@ -228,13 +290,8 @@ impl<N: Integer, const K: usize, const L: usize> Block<N, K, L> {
                 site.as_chunks_mut::<L>().0[position % per_site] = *sum;
             }
         };
-        for slice in slices {
-            let place = Place { stride: Table::<N, K, L>::PITCH, ..slice.place };
-            // SAFETY: entries lie between the bounds of their runs, a whole number of rows apart, and [`Sliding::check`] has seen
-            // that the table holds those; that lists are this layer's, `visit` has.
-            unsafe {
-                N::add_up::<S, HAS_FACTORS, false, K, L>(&self.rows, simd, &mut window, entries.at(step, slice), place);
-            }
+        for column in 0..width {
+            arriving.add_above::<S, HAS_FACTORS>(simd, &mut window, step, column);
             put(position, &window[0]);
             position = position.wrapping_add(1);
             // One by one, or the window would be moved in memory.

@@ -16,7 +16,7 @@ use specimens::{
 };
 
 use super::*;
-use crate::gather::GatherLayer;
+use crate::kernels::{KERNELS, LayerFacts, choose};
 use crate::pixels::ByteDrive;
 
 fn compare_with_the_definition(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSettings) {
@@ -65,7 +65,7 @@ fn potentials_that_become_longer_than_sums_do_what_the_definition_says() {
     // A window that slides over many spikes: its sums are there before neurons fire, in few bits as long as potentials fit.
     let conv = convs()[9];
     let network = conv_network([9, 11], conv, 4, Precision { n_steps: 100, ..INTEGERS });
-    assert!(GatherLayer::new(&network.layers()[0]).slides());
+    assert_eq!(kernel_of(&network.layers()[0]), "sliding-int16");
     let images = images(2, network.n_in(), 90);
     for settings in all_settings(100) {
         compare_with_the_definition(&network, &images, &settings);
@@ -141,19 +141,52 @@ fn levels_and_threads_agree_bit_for_bit_with_sums_of_bytes() {
     agree_on_networks(BYTES);
 }
 
+fn kernel_of(layer: &SpikingLayer) -> &'static str {
+    choose(&LayerFacts::new(layer)).0.name()
+}
+
 #[test]
-fn the_networks_that_engines_agree_on_have_layers_of_every_kind() {
+fn the_networks_that_engines_agree_on_are_run_by_every_kernel() {
+    let mut names = Vec::new();
+    for precision in [FLOATS, INTEGERS, BYTES] {
+        let networks = convs().into_iter().map(|conv| conv_network([8, 9], conv, 9, precision));
+        let networks = networks.chain([network(&[70, 65, 130, 10], 5, 0.5, precision)]);
+        for network in networks {
+            names.extend(network.layers().iter().map(kernel_of));
+        }
+    }
+    for kernel in KERNELS {
+        assert!(names.contains(&kernel.name()), "{} runs no layer of {names:?}", kernel.name());
+    }
+}
+
+#[test]
+fn every_kernel_that_supports_a_layer_packs_it_and_the_last_supports_all() {
+    for precision in [FLOATS, INTEGERS, BYTES] {
+        for conv in convs() {
+            for layer in conv_network([8, 9], conv, 9, precision).layers() {
+                let facts = LayerFacts::new(layer);
+                let supporting: Vec<_> = KERNELS.iter().filter(|kernel| kernel.supports(&facts).is_ok()).collect();
+                supporting.iter().for_each(|kernel| drop(kernel.pack(&facts)));
+                assert_eq!(supporting.last().map(|kernel| kernel.name()), Some(KERNELS[KERNELS.len() - 1].name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_run_the_layers_that_they_are_made_for() {
+    let names = |precision, layer: usize| {
+        let networks = convs().into_iter().map(|conv| conv_network([8, 9], conv, 9, precision));
+        networks.map(|network| kernel_of(&network.layers()[layer])).collect::<Vec<_>>()
+    };
     for precision in [INTEGERS, BYTES] {
-        let layers = |layer: usize| {
-            convs()
-                .into_iter()
-                .map(move |conv| GatherLayer::new(&conv_network([8, 9], conv, 9, precision).layers()[layer]))
-        };
+        let count = |layer: usize, name: &str| names(precision, layer).iter().filter(|of| of.starts_with(name)).count();
         // The three with few inputs a row, and the kernel of one pixel.
-        assert_eq!(layers(0).filter(GatherLayer::looks_up).count(), 4);
+        assert_eq!(count(0, "tables"), 4);
         // The last five, and the second convolution of those without a skip connection.
-        assert_eq!([0, 1].map(|layer| layers(layer).filter(GatherLayer::slides).count()), [5, 3]);
-        let of_bytes = [0, 1].map(|layer| layers(layer).filter(GatherLayer::has_bytes).count());
+        assert_eq!([count(0, "sliding"), count(1, "sliding")], [5, 3]);
+        let of_bytes = [0, 1].map(|layer| count(layer, "sliding-bytes") + count(layer, "gather-bytes"));
         // Those that are not looked up, and those that do not read sums of nine, which have rows of multiples. Two have so many synapses
         // that their weights are small anyway.
         assert_eq!(of_bytes, if precision == BYTES { [convs().len() - 4, convs().len() - 2] } else { [0, 2] });
@@ -170,7 +203,7 @@ fn drives_as_defined(layer: &SpikingLayer, images: &[Vec<f32>]) -> bool {
     for (image, (found, expected)) in all.iter().zip(&expected).enumerate() {
         assert_eq!(*found, with_zeros(expected), "image {image} of {}", images.len());
     }
-    let of_bytes = ByteDrive::new(layer).map(|drive| drive.currents(&pixels, 0));
+    let of_bytes = ByteDrive::new(layer).ok().map(|drive| drive.currents(&pixels, 0));
     assert!(of_bytes.is_none() || of_bytes == Some(Some(expected)), "bytes drive the layer otherwise");
     of_bytes.is_some()
 }
@@ -180,7 +213,7 @@ fn pixels_that_are_bytes_are_multiplied_as_integers_and_drive_neurons_as_the_def
     for precision in [INTEGERS, BYTES, SMALL] {
         for (sizes, seed) in [([70, 65], 5), ([7, 16], 6), ([1, 1], 7), ([301, 40], 8)] {
             let network = network(&sizes, seed, 0.5, precision);
-            let has_small_weights = ByteDrive::new(&network.layers()[0]).unwrap().has_small_weights();
+            let has_small_weights = ByteDrive::new(&network.layers()[0]).unwrap().not_small().is_none();
             assert_eq!(has_small_weights, precision == SMALL || sizes == [1, 1] && precision == BYTES, "{sizes:?}");
             for n in [1, 4, 6] {
                 assert!(drives_as_defined(&network.layers()[0], &images_of_bytes(n, sizes[0], seed, 20)));

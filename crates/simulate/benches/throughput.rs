@@ -78,9 +78,15 @@ fn main() -> Result<()> {
     let images: Vec<Vec<f32>> = (0..test.len()).map(|index| test.image(index)).collect();
     let samples = Sample::consecutive(0, &images);
     let engine: Box<dyn Engine> = match &args.backend {
-        None => Box::new(EventEngine::new(&artefact.network)),
+        None => {
+            for layer in engine_event::explain(&artefact.network, &settings) {
+                eprintln!("{}: {}, {}", layer.layer, layer.synapses.kernel, layer.simd_level);
+            }
+            Box::new(EventEngine::new(&artefact.network))
+        }
         Some(name) => {
             let device = ann::device(name.parse::<Backend>()?)?;
+            eprintln!("{}", DenseEngine::explain(&artefact.network, &device));
             Box::new(DenseEngine::new(&artefact.network, &device, args.batch_size))
         }
     };

@@ -3,6 +3,7 @@
 //! What it measures is in the crate `analysis`.
 //!
 //! - [`record`]: spikes, rates and potentials of a few as NumPy arrays
+//! - [`explain`]: which compute kernels run a network, and why
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -15,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod explain;
 pub mod record;
 
 use std::borrow::Cow;

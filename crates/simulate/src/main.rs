@@ -23,10 +23,13 @@ struct Args {
     /// Also write spikes, rates and potentials of the first N test samples as NumPy arrays into RUNS/NAME/recording
     #[arg(long, value_name = "N")]
     record: Option<usize>,
+    /// Print which compute kernel runs each layer and why the faster ones do not, then exit without simulating
+    #[arg(long, conflicts_with = "record")]
+    explain: bool,
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, record } = Args::parse();
+    let Args { experiment: args, record, explain } = Args::parse();
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
@@ -38,7 +41,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match simulate(&experiment, &args.runs.join(&experiment.name), record, args.options()) {
+    let folder = args.runs.join(&experiment.name);
+    let outcome = if explain {
+        self::explain(&experiment, &folder)
+    } else {
+        simulate(&experiment, &folder, record, args.options())
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -69,6 +78,17 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     println!("{}: results{state}\n{}: report", outcome.path.display(), page.display());
     if let Some(path) = recording {
         println!("{}: spikes, rates and potentials of single samples", path.display());
+    }
+    Ok(())
+}
+
+fn explain(experiment: &Experiment, folder: &Path) -> Result<()> {
+    let explanation = simulate::explain::explain(experiment, folder)?;
+    if let Some(table) = &explanation.table {
+        println!("{}", report::terminal(table));
+    }
+    for reason in &explanation.reasons {
+        println!("{reason}");
     }
     Ok(())
 }
