@@ -383,7 +383,9 @@ impl WithSimd for CurrentStatistics<'_> {
                 *squares += deviation * (f64::from(current) - *mean);
             }
         }
-        squares.iter_mut().for_each(|sum| *sum /= n);
+        for sum in squares {
+            *sum /= n;
+        }
     }
 }
 

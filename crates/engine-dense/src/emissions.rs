@@ -55,7 +55,7 @@ impl DenseEngine {
                     let currents = plain.currents(idx, state, &outputs, steps.len(), batch.len());
                     let fires: Option<&dyn Update> = neurons[idx].fires.map(|_| &*update);
                     let shape = [steps.len() * batch.len(), self.network.layers()[idx].n_out()];
-                    let (quanta, potentials) = state.step_by_step(currents, fires, true);
+                    let (quanta, potentials) = state.step_by_step(&currents, fires, true);
                     let potentials = potentials.expect("asked for");
                     let quanta = quanta.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
                     let quanta = plain.arriving(quanta, Source::of_layer(idx), batch, &steps);

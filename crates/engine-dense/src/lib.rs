@@ -645,7 +645,7 @@ impl LayerState {
         }
         let neuron = fires.map(|reset| IntegrateAndFire { reset });
         let neuron = neuron.as_ref().map(|neuron| neuron as &dyn Update);
-        let (quanta, potentials) = self.step_by_step(currents, neuron, neuron.is_none());
+        let (quanta, potentials) = self.step_by_step(&currents, neuron, neuron.is_none());
         quanta.or(potentials).expect("one of them")
     }
 
@@ -657,7 +657,7 @@ impl LayerState {
     /// - returns quanta, if they fire, and potentials after each step, if asked for, `[T·N, n_out]` each
     fn step_by_step(
         &mut self,
-        currents: Tensor<3>,
+        currents: &Tensor<3>,
         neuron: Option<&dyn Update>,
         tells_potentials: bool,
     ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {

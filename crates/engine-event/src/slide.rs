@@ -272,6 +272,7 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> Block<N, K, L> {
     /// - `width`: columns of inputs
     /// - `sums`: site by site
     #[inline(always)]
+    #[allow(clippy::unused_self, reason = "the block says which numbers and how many channels slide")]
     fn slide<S: Simd, const HAS_FACTORS: bool>(
         &self,
         simd: S,
