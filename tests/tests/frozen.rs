@@ -145,7 +145,9 @@ impl Run {
         match self.confidence {
             None => {
                 let traces = engine.run(&samples, &self.settings).expect("samples that fit");
-                traces.iter().for_each(|trace| add_trace(&mut hash, trace));
+                for trace in &traces {
+                    add_trace(&mut hash, trace);
+                }
             }
             Some(confidence) => {
                 let exit = EarlyExit::new(network, confidence);
@@ -296,7 +298,9 @@ fn subjects() -> Vec<Subject> {
     for name in ["dense", "grey-16", "conv3-twin", "max-max-mean", "residual-twin", "dense-of-counts"] {
         for numbers in [Floats, Bytes] {
             let mut runs = all_runs(numbers, EXIT_STEPS);
-            runs.iter_mut().for_each(|run| (run.confidence, run.n_times) = (Some(CONFIDENCE), 3));
+            for run in &mut runs {
+                (run.confidence, run.n_times) = (Some(CONFIDENCE), 3);
+            }
             add(format!("{name} {numbers} early-exit"), network(name, numbers, EXIT_STEPS), runs);
         }
     }

@@ -40,7 +40,7 @@ fn spikes(shape: [usize; 3]) -> SpikeTrain {
     let chance = uniform(7, STEPS * train.n_neurons());
     for (at, chance) in chance.into_iter().enumerate() {
         let (step, neuron) = (at % STEPS, at / STEPS);
-        if (chance + 1.0) / 2.0 < step as f64 / STEPS as f64 {
+        if f64::midpoint(chance, 1.0) < step as f64 / STEPS as f64 {
             train.add(step, neuron);
         }
     }

@@ -300,7 +300,9 @@ mod tests {
                 }
             }
             if idx + 1 < layers.len() {
-                y.iter_mut().for_each(|value| *value = value.max(0.0));
+                for value in &mut y {
+                    *value = value.max(0.0);
+                }
             }
             sources.push(y);
         }

@@ -40,7 +40,7 @@ pub struct AnnMetadata {
 /// A trained network: its weights and where they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnArtefact {
-    /// Named as [`crate::network::Network::tensors`] says, shaped as [`crate::architecture::Layer::tensors`] does.
+    /// Named and shaped as [`crate::architecture::Layer::tensors`] says.
     pub tensors: BTreeMap<String, TensorF32>,
     /// `None` if the file was made by something else.
     pub metadata: Option<AnnMetadata>,

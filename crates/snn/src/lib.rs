@@ -12,7 +12,7 @@
 //! - [`encoder`]: pixels to spikes or to a constant current
 //! - [`spikes`]: spike trains as bits
 //! - [`engine`]: what every engine takes and gives
-//! - [`reference`]: the definition, neuron by neuron and step by step; what the fast engines are held to
+//! - [`mod@reference`]: the definition, neuron by neuron and step by step; what the fast engines are held to
 //! - [`faults`]: what neuromorphic hardware does to a network
 //! - [`exit`]: when a decision is settled before the last step
 //! - [`mod@norm`]: norms of weight vectors

@@ -251,7 +251,9 @@ fn hash_of_tensors(tensors: &BTreeMap<String, TensorF32>) -> String {
     for (name, TensorF32 { shape, values }) in tensors {
         hash.bytes(name.as_bytes());
         hash.size(shape.len());
-        shape.iter().for_each(|&size| hash.size(size));
+        for &size in shape {
+            hash.size(size);
+        }
         hash.floats(values);
     }
     hash.finish()
@@ -427,7 +429,9 @@ fn every_sum_of_the_trained_networks_is_exact_in_32_bits() {
                 let largest = magnitudes.iter().copied().fold(0.0, f64::max);
                 assert!(ROOM * largest / finest <= EXACT, "{}: sums of {finest} up to {largest}", layer.name);
                 if idx + 1 < layers.len() {
-                    sums.iter_mut().for_each(|sum| *sum = sum.max(0.0));
+                    for sum in &mut sums {
+                        *sum = sum.max(0.0);
+                    }
                 }
                 let own = measured[idx].values[sample * sums.len()..][..sums.len()].iter().map(|&own| f64::from(own));
                 assert!(own.eq(sums.iter().copied()), "{}: activations of sample {sample} are rounded", layer.name);
