@@ -44,8 +44,11 @@ fn main() {
     divan::main();
 }
 
+/// Makes a network with a number of `sum_bits`.
+type Make = fn(u32) -> SpikingNetwork;
+
 /// The networks that are timed.
-const NETWORKS: [(&str, fn(u32) -> SpikingNetwork); 4] = [
+const NETWORKS: [(&str, Make); 4] = [
     ("layer_512_to_512", |sum_bits| dense(&[512, 512], sum_bits)),
     ("layer_512_to_2048", |sum_bits| dense(&[512, 2048], sum_bits)),
     ("network_784_512_512_10", |sum_bits| dense(&[784, 512, 512, 10], sum_bits)),

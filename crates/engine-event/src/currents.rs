@@ -12,6 +12,9 @@ use crate::events::{Lists, PoolStates, Scratch};
 use crate::firing::{Firing, with_room};
 use crate::kernels::{Synapses, pack};
 
+/// Is given the places ([`snn::places`]) of a few neurons and their currents in thresholds, `[T, W]`, with that `W`.
+pub type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
+
 /// The synapses of a layer, packed to tell the currents that spikes cause.
 #[derive(Debug)]
 pub struct LayerCurrents {
@@ -36,23 +39,12 @@ impl LayerCurrents {
     /// - `spikes`: of the input, then of the layers before this one
     /// - `receive`: is given the places ([`snn::places`]) of the neurons and their currents in thresholds, `[T, W]` with `W` not
     ///   below the number of places; columns behind the last place mean nothing
-    pub fn for_each_site(
-        &self,
-        spikes: &[SpikeTrain],
-        n_steps: usize,
-        receive: &mut dyn FnMut(Range<usize>, &[f32], usize),
-    ) {
+    pub fn for_each_site(&self, spikes: &[SpikeTrain], n_steps: usize, receive: &mut Receive<'_>) {
         self.at_level(Arch::new(), spikes, n_steps, receive);
     }
 
     /// The same at a SIMD level.
-    pub(crate) fn at_level(
-        &self,
-        arch: Arch,
-        spikes: &[SpikeTrain],
-        n_steps: usize,
-        receive: &mut dyn FnMut(Range<usize>, &[f32], usize),
-    ) {
+    pub(crate) fn at_level(&self, arch: Arch, spikes: &[SpikeTrain], n_steps: usize, receive: &mut Receive<'_>) {
         let (mut lists, mut potentials) = ([Lists::default()], self.zeros.clone());
         self.synapses.list(arch, spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists[0]);
         let mut firing = Firing::handing_on(receive, &self.zeros, &mut potentials, n_steps);

@@ -215,7 +215,7 @@ impl Input {
     /// What the weights are multiplied with, in the order of their rows.
     pub(super) fn factors(&self) -> Vec<f32> {
         match self.factors {
-            Factors::Digits(n) => (0..n).map(|digit| 2_f32.powi(digit as i32)).collect(),
+            Factors::Digits(n) => (0..n).map(|digit| (1_u64 << digit) as f32).collect(),
             Factors::Values(most) => (1..=most).map(|value| value as f32).collect(),
             Factors::OfEntries(_) => vec![1.0],
         }

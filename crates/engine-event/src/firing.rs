@@ -12,6 +12,7 @@ use std::ops::Range;
 use model::config::Reset;
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::currents::Receive;
 use crate::gather::{Consumer, Scale, SumsOf, WIDE, Weight};
 use crate::simd::{Aligned, LANES, Potential, SHORT};
 use snn::engine::Neurons;
@@ -39,9 +40,6 @@ pub(super) enum Output {
     /// Neurons that hand their currents on have no other.
     Nothing,
 }
-
-/// Is given the places of neurons and their currents in thresholds, `[T, W]` with that `W`.
-pub(super) type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
 
 /// Values by place, with as many behind the last place as a site may hold; what lies there starts at zero and gets no current.
 pub(super) fn with_room(mut by_place: Vec<f32>, value: f32) -> Vec<f32> {

@@ -112,7 +112,7 @@ pub(crate) struct LayerFacts<'a> {
 
 impl<'a> LayerFacts<'a> {
     pub(crate) fn new(layer: &'a SpikingLayer) -> Self {
-        let (mut largest_sum, mut weight_bits) = (0.0_f64, 1);
+        let (mut largest_sum, mut least, mut greatest) = (0.0_f64, 0.0_f64, 0.0_f64);
         for channel in 0..layer.shape()[0] {
             let step = layer.grids()[channel].step();
             let bias = f64::from(layer.biases()[channel]) / step;
@@ -125,12 +125,13 @@ impl<'a> LayerFacts<'a> {
                     let units = f64::from(weight) / step;
                     up += (units * multiplicity).max(0.0);
                     down += (units * multiplicity).min(0.0);
-                    weight_bits = weight_bits.max(bits(units * factor));
+                    (least, greatest) = (least.min(units * factor), greatest.max(units * factor));
                 }
             }
             // The least 16-bit integer is one further from zero than the greatest.
             largest_sum = largest_sum.max(up).max(-down - 1.0);
         }
+        let weight_bits = bits(least).max(bits(greatest));
         let has_multiples = layer.connections().iter().any(|connection| greatest_factor(&connection.wiring) > 1);
         Self { layer, largest_sum, weight_bits, has_multiples }
     }
@@ -176,7 +177,7 @@ impl<'a> LayerFacts<'a> {
 /// Bits of a whole number, with the sign.
 fn bits(value: f64) -> u32 {
     let magnitude = if value < 0.0 { -value - 1.0 } else { value };
-    1 + (0..64).find(|&bits| magnitude < f64::from(bits).exp2()).unwrap_or(64)
+    1 + u64::BITS - (magnitude as u64).leading_zeros()
 }
 
 /// A whole number with commas between thousands.
@@ -199,8 +200,8 @@ mod tests {
     #[test]
     fn bits_are_those_of_twos_complement() {
         for bits_of in 1..20_u32 {
-            let half = f64::from(bits_of - 1).exp2();
-            assert_eq!([half - 1.0, -half].map(bits), [bits_of.max(1); 2], "{bits_of} bits");
+            let half = f64::from(1_u32 << (bits_of - 1));
+            assert_eq!([half - 1.0, -half].map(bits), [bits_of; 2], "{bits_of} bits");
             assert_eq!([half, -half - 1.0].map(bits), [bits_of + 1; 2], "more than {bits_of} bits");
         }
     }

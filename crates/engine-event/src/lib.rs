@@ -46,7 +46,7 @@ use firing::{Firing, LayerRun, Output, with_room};
 use gather::WIDE;
 use kernels::{Synapses, pack};
 
-pub use currents::LayerCurrents;
+pub use currents::{LayerCurrents, Receive};
 pub use explain::{Choice, LayerExplanation, explain};
 pub use kernels::Refusal;
 

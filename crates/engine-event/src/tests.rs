@@ -167,7 +167,9 @@ fn every_kernel_that_supports_a_layer_packs_it_and_the_last_supports_all() {
             for layer in conv_network([8, 9], conv, 9, precision).layers() {
                 let facts = LayerFacts::new(layer);
                 let supporting: Vec<_> = KERNELS.iter().filter(|kernel| kernel.supports(&facts).is_ok()).collect();
-                supporting.iter().for_each(|kernel| drop(kernel.pack(&facts)));
+                for kernel in &supporting {
+                    drop(kernel.pack(&facts));
+                }
                 assert_eq!(supporting.last().map(|kernel| kernel.name()), Some(KERNELS[KERNELS.len() - 1].name()));
             }
         }

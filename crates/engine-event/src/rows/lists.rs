@@ -348,6 +348,8 @@ impl Entries {
         self.starts[0] = 0;
     }
 
+    /// Lists inputs.
+    #[inline(always)]
     fn list<S: Simd>(&mut self, simd: S, terms: &impl Terms, runs: &[Run]) {
         self.renew(terms.counts(), runs.iter().filter(|run| run.ends).count());
         if self.is_empty {
@@ -368,8 +370,6 @@ impl Entries {
         }
     }
 }
-
-/// What is written at a time may lie behind the last entry.
 
 /// What is written at a time may lie behind the last entry.
 const ROOM: &str = "room for the lanes behind the last";
