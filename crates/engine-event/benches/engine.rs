@@ -44,7 +44,7 @@ fn main() {
     divan::main();
 }
 
-/// Makes a network whose sums have that many bits.
+/// Makes a network with a number of `sum_bits`.
 type Make = fn(u32) -> SpikingNetwork;
 
 /// The networks that are timed.

@@ -12,6 +12,9 @@ use crate::events::{Lists, PoolStates, Scratch};
 use crate::firing::{Firing, with_room};
 use crate::kernels::{Synapses, pack};
 
+/// Is given the places ([`snn::places`]) of a few neurons and their currents in thresholds, `[T, W]`, with that `W`.
+pub type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
+
 /// The synapses of a layer, packed to tell the currents that spikes cause.
 #[derive(Debug)]
 pub struct LayerCurrents {
@@ -19,9 +22,6 @@ pub struct LayerCurrents {
     /// By place.
     zeros: Vec<f32>,
 }
-
-/// What takes the currents of a few neurons: their places, the currents `[T, W]`, and W.
-pub type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
 
 impl LayerCurrents {
     /// Packs a layer's weights.

@@ -122,7 +122,14 @@ mod tests {
             refusals.map(|refusal| format!("{}: {}", refusal.kernel, refusal.reason)).collect::<Vec<_>>()
         };
         assert_eq!(reasons(1), ["tables: pools before the convolution; supported: none"]);
-        assert_eq!(reasons(2)[3], "gather-int16-narrow: 128 neurons, 16 at most");
+        let not_conv = |kernel| format!("{kernel}: fully connected; supported: convolutions");
+        let convolve = ["tables", "sliding-bytes", "sliding-int16"].map(not_conv);
+        let [narrow, twin] = [
+            "gather-int16-narrow: 128 neurons, 16 at most",
+            "gather-bytes-twin: 128 channels in rows of 1; supported: 32 in rows of two or more",
+        ];
+        assert_eq!(reasons(2), [&convolve[..], &[narrow.to_owned(), twin.to_owned()]].concat());
+        assert_eq!(reasons(3), convolve);
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> Synapses for Sliding<
                     let arriving = block.rows.slice(0, row, lists.of(0, block_idx));
                     if !arriving.is_empty() {
                         let (padding, sums) = (*padding, &mut sums[..]);
-                        arch.dispatch(SlideRow { block, arriving, width, n_columns, padding, sums });
+                        arch.dispatch(SlideRow { arriving, width, n_columns, padding, sums });
                     }
                     silent.clear();
                     silent.extend((0..n_columns).map(|column| {
@@ -206,7 +206,6 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> Synapses for Sliding<
 
 /// Adds up the sums of a row of neurons, at all steps.
 struct SlideRow<'a, N, const K: usize, const L: usize> {
-    block: &'a Block<N, K, L>,
     arriving: Slice<'a, N, K, L>,
     /// Columns of inputs, and of sites.
     width: usize,
@@ -220,13 +219,13 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> WithSimd for SlideRow
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { block, arriving, width, n_columns, padding, sums } = self;
+        let Self { arriving, width, n_columns, padding, sums } = self;
         let arriving = arriving.side_by_side();
         for (step, sums) in sums.chunks_exact_mut(n_columns).enumerate() {
             if arriving.has_factors() {
-                block.slide::<S, true>(simd, &arriving, step, width, padding, sums);
+                slide::<S, N, K, L, true>(simd, &arriving, step, width, padding, sums);
             } else {
-                block.slide::<S, false>(simd, &arriving, step, width, padding, sums);
+                slide::<S, N, K, L, false>(simd, &arriving, step, width, padding, sums);
             }
         }
     }
@@ -266,45 +265,41 @@ impl<C: Consumer<i16, WIDE>> WithSimd for FireRow<'_, C> {
     }
 }
 
-impl<N: Number<Sum = i16>, const K: usize, const L: usize> Block<N, K, L> {
-    /// The sums of a row of neurons at a step.
-    ///
-    /// - `width`: columns of inputs
-    /// - `sums`: site by site
-    #[inline(always)]
-    #[allow(clippy::unused_self, reason = "the block says which numbers and how many channels slide")]
-    fn slide<S: Simd, const HAS_FACTORS: bool>(
-        &self,
-        simd: S,
-        arriving: &Slice<'_, N, K, L>,
-        step: usize,
-        width: usize,
-        padding: usize,
-        sums: &mut [Aligned<[i16; WIDE]>],
-    ) {
-        let per_site = WIDE / L;
-        let mut window = [[0; L]; K];
-        // Positions before the first are not there.
-        let mut position = padding.wrapping_sub(K - 1);
-        let mut put = |position: usize, sum: &[i16; L]| {
-            if let Some(Aligned(site)) = sums.get_mut(position / per_site) {
-                site.as_chunks_mut::<L>().0[position % per_site] = *sum;
-            }
-        };
-        for column in 0..width {
-            arriving.add_above::<S, HAS_FACTORS>(simd, &mut window, step, column);
-            put(position, &window[0]);
-            position = position.wrapping_add(1);
-            // One by one, or the window would be moved in memory.
-            for place in 1..K {
-                window[place - 1] = window[place];
-            }
-            window[K - 1] = [0; L];
+/// The sums of a row of neurons at a step.
+///
+/// - `width`: columns of inputs
+/// - `sums`: site by site
+#[inline(always)]
+fn slide<S: Simd, N: Number<Sum = i16>, const K: usize, const L: usize, const HAS_FACTORS: bool>(
+    simd: S,
+    arriving: &Slice<'_, N, K, L>,
+    step: usize,
+    width: usize,
+    padding: usize,
+    sums: &mut [Aligned<[i16; WIDE]>],
+) {
+    let per_site = WIDE / L;
+    let mut window = [[0; L]; K];
+    // Positions before the first are not there.
+    let mut position = padding.wrapping_sub(K - 1);
+    let mut put = |position: usize, sum: &[i16; L]| {
+        if let Some(Aligned(site)) = sums.get_mut(position / per_site) {
+            site.as_chunks_mut::<L>().0[position % per_site] = *sum;
         }
-        for sum in window.iter().take(K - 1) {
-            put(position, sum);
-            position = position.wrapping_add(1);
+    };
+    for column in 0..width {
+        arriving.add_above::<S, HAS_FACTORS>(simd, &mut window, step, column);
+        put(position, &window[0]);
+        position = position.wrapping_add(1);
+        // One by one, or the window would be moved in memory.
+        for place in 1..K {
+            window[place - 1] = window[place];
         }
+        window[K - 1] = [0; L];
+    }
+    for sum in window.iter().take(K - 1) {
+        put(position, sum);
+        position = position.wrapping_add(1);
     }
 }
 
