@@ -48,6 +48,7 @@ pub struct Grid {
 
 impl Grid {
     /// The step, in thresholds.
+    #[inline]
     pub fn step(self) -> f64 {
         (-f64::from(self.exponent)).exp2()
     }
@@ -55,11 +56,13 @@ impl Grid {
     /// The nearest multiple of the step, halves to even.
     ///
     /// - `value`: in thresholds, within the exact range
+    #[inline]
     pub fn round(self, value: f64) -> f32 {
         ((value / self.step()).round_ties_even() * self.step()) as f32
     }
 
     /// Whether a value lies on the grid.
+    #[inline]
     pub fn holds(self, value: f32) -> bool {
         (f64::from(value) / self.step()).fract() == 0.0
     }
@@ -73,6 +76,7 @@ impl Grid {
     /// negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that bound would make
     /// the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
     /// That is for spikes of 0 and 1; what others need of the same grid says [`crate::SpikingLayer::potential_limits_of`].
+    #[inline]
     pub fn finest(
         weights: &(impl Iterator<Item = (f64, usize)> + Clone),
         bias: f64,
@@ -87,6 +91,7 @@ impl Grid {
     /// - `largest`: the largest of them, in nominal thresholds
     ///
     /// The bound holds for any threshold above zero: a spike moves a potential of that much or more towards zero.
+    #[inline]
     pub fn finest_below(
         largest: f64,
         weights: &(impl Iterator<Item = (f64, usize)> + Clone),
@@ -125,6 +130,7 @@ impl Grid {
     /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
     ///
     /// Arguments as for [`Self::finest`].
+    #[inline]
     pub fn with_exponent(
         exponent: i32,
         weights: impl Iterator<Item = (f64, usize)>,

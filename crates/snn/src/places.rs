@@ -12,28 +12,33 @@ pub struct Potentials {
 
 impl Potentials {
     /// - `by_place`: what lies behind the last place is left out
+    #[inline]
     pub fn of_places(shape: [usize; 3], mut by_place: Vec<f32>) -> Self {
         by_place.truncate(shape.iter().product());
         Self { shape, by_place }
     }
 
     /// Of potentials in the order of neurons, `[C, H, W]`.
+    #[inline]
     pub fn of_neurons(shape: [usize; 3], potentials: &[f32]) -> Self {
         Self { shape, by_place: by_place(shape, potentials) }
     }
 
     /// In thresholds, `[C, H, W]`.
+    #[inline]
     pub fn by_neuron(&self) -> Vec<f32> {
         by_neuron(self.shape, &self.by_place)
     }
 }
 
 /// Values by place, out of values by neuron.
+#[inline]
 pub fn by_place<T: Copy>(shape: [usize; 3], by_neuron: &[T]) -> Vec<T> {
     transposed(by_neuron, [shape[0], shape[1] * shape[2]])
 }
 
 /// Values by neuron, out of values by place; those behind the last place are left out.
+#[inline]
 pub fn by_neuron<T: Copy>(shape: [usize; 3], by_place: &[T]) -> Vec<T> {
     let (channels, n_positions) = (shape[0], shape[1] * shape[2]);
     transposed(&by_place[..channels * n_positions], [n_positions, channels])

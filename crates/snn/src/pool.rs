@@ -26,6 +26,7 @@ impl Windows {
     /// The windows of pools that follow each other; an input stands in a window as often as it is added.
     ///
     /// - `shape`: `[C, H, W]` of the input
+    #[inline]
     pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
         let n_inputs: usize = shape.iter().product();
         let mut lists: Vec<Vec<u32>> = (0..n_inputs as u32).map(|input| vec![input]).collect();
@@ -63,6 +64,7 @@ impl Windows {
     /// The largest value of each window; 0 where none is above.
     ///
     /// - `values`: of the inputs
+    #[inline]
     pub fn largest(&self, values: &[f64]) -> Vec<f64> {
         let mut largest = vec![0.0; self.output.iter().product()];
         for (input, &value) in values.iter().enumerate() {
@@ -120,11 +122,13 @@ impl MaxPoolState {
 ///
 /// - `windows`: of one max pool
 /// - returns one neuron per window
+#[inline]
 pub fn max_pool(windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
     MaxPoolState::default().pass(windows, train)
 }
 
 /// The windows of each of a wiring's max pools, in order.
+#[inline]
 pub fn max_pools(wiring: &Wiring) -> Vec<Windows> {
     let mut shape = wiring.source_shape;
     let windows = wiring.max_pools().map(|pool| {
@@ -138,6 +142,7 @@ pub fn max_pools(wiring: &Wiring) -> Vec<Windows> {
 /// The spikes behind max pools of a train that follows what they have seen; `None` if there are none.
 ///
 /// - `states`: one per pool, or none before the first step
+#[inline]
 pub fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, train: &SpikeTrain) -> Option<SpikeTrain> {
     states.resize_with(pools.len(), MaxPoolState::default);
     let pools = pools.iter().zip(states);
@@ -154,6 +159,7 @@ pub struct Pooling {
 
 impl Pooling {
     /// Windows of all pools of a wiring.
+    #[inline]
     pub fn new(wiring: &Wiring) -> Self {
         let adds = wiring.pools.iter().any(|pool| pool.kind == PoolKind::Mean);
         let sum = adds.then(|| Windows::new(wiring.max_pooled_shape(), wiring.sum_pools()));
@@ -161,6 +167,7 @@ impl Pooling {
     }
 
     /// The spikes behind the max pools; `None` if there are none and the source's own spikes go on.
+    #[inline]
     pub fn max_pooled(&self, train: &SpikeTrain) -> Option<SpikeTrain> {
         max_pooled(&self.max, &mut Vec::new(), train)
     }

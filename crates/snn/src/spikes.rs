@@ -25,6 +25,7 @@ impl SpikeTrain {
     /// A train without a spike.
     ///
     /// - `shape`: `[C, H, W]`; `[n, 1, 1]` for a fully connected layer of n
+    #[inline]
     pub fn silent(shape: [usize; 3], n_steps: usize) -> Self {
         let mut train = Self { shape, n_steps, words: Vec::new() };
         train.words = vec![0; n_steps * train.pitch()];
@@ -32,16 +33,19 @@ impl SpikeTrain {
     }
 
     /// `[C, H, W]`.
+    #[inline]
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
     /// Number of neurons N.
+    #[inline]
     pub fn n_neurons(&self) -> usize {
         self.shape.iter().product()
     }
 
     /// Number of time steps T.
+    #[inline]
     pub fn n_steps(&self) -> usize {
         self.n_steps
     }
@@ -56,6 +60,7 @@ impl SpikeTrain {
     }
 
     /// Words of 64 bits that the spikes of a step take.
+    #[inline]
     pub fn words_per_step(&self) -> usize {
         self.n_neurons().div_ceil(WORD)
     }
@@ -89,6 +94,7 @@ impl SpikeTrain {
     }
 
     /// All words of all steps, and how many lie from a step to the next.
+    #[inline]
     pub fn words_mut(&mut self) -> (&mut [u64], usize) {
         let pitch = self.pitch();
         (&mut self.words, pitch)
@@ -97,6 +103,7 @@ impl SpikeTrain {
     /// Adds the spikes of a step, from 0.
     ///
     /// - `fired`: `[N]`, other than zero where a neuron spikes
+    #[inline]
     pub fn add_row(&mut self, step: usize, fired: &[f32]) {
         let in_order = self.n_positions() == 1;
         for (chunk_idx, chunk) in fired.chunks(WORD).enumerate() {
@@ -121,6 +128,7 @@ impl SpikeTrain {
     }
 
     /// Keeps the spikes that a step and a neuron, both from 0, say are to be kept.
+    #[inline]
     pub fn retain(&mut self, keeps: impl Fn(usize, usize) -> bool) {
         let pitch = self.pitch();
         let (channels, n_positions) = (self.shape[0], self.n_positions());
@@ -139,6 +147,7 @@ impl SpikeTrain {
     }
 
     /// Whether a neuron spikes at a step, both from 0.
+    #[inline]
     pub fn get(&self, step: usize, neuron: usize) -> bool {
         assert!(neuron < self.n_neurons(), "neuron {neuron} of {}", self.n_neurons());
         let place = self.place(neuron);
@@ -146,11 +155,13 @@ impl SpikeTrain {
     }
 
     /// Whether there is no spike at all.
+    #[inline]
     pub fn is_silent(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
     }
 
     /// The places that spike at a step, ascending.
+    #[inline]
     pub fn places(&self, step: usize) -> impl Iterator<Item = usize> {
         self.words(step).iter().enumerate().flat_map(|(word_idx, &word)| {
             let mut rest = word;
@@ -165,6 +176,7 @@ impl SpikeTrain {
     }
 
     /// The neurons that spike at a step (from 0), position by position.
+    #[inline]
     pub fn neurons(&self, step: usize) -> impl Iterator<Item = usize> {
         let (channels, n_positions) = (self.shape[0], self.n_positions());
         let neuron = move |place: usize| place % channels * n_positions + place / channels;
@@ -172,16 +184,19 @@ impl SpikeTrain {
     }
 
     /// Number of spikes at a step (from 0).
+    #[inline]
     pub fn n_spikes(&self, step: usize) -> usize {
         self.words(step).iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Number of spikes at all steps.
+    #[inline]
     pub fn n_spikes_in_all(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Appends the steps of another train of the same shape.
+    #[inline]
     pub fn append(&mut self, later: &Self) {
         assert_eq!(self.shape, later.shape, "trains of one layer");
         self.words.extend_from_slice(&later.words);
@@ -190,12 +205,14 @@ impl SpikeTrain {
 
     /// One step with a spike of each neuron that spikes at any step.
     #[must_use]
+    #[inline]
     pub fn at_any_step(&self) -> Self {
         self.fold(0, |a, b| a | b)
     }
 
     /// One step with a spike of each neuron that spikes at every step.
     #[must_use]
+    #[inline]
     pub fn at_every_step(&self) -> Self {
         self.fold(u64::MAX, |a, b| a & b)
     }
@@ -209,12 +226,14 @@ impl SpikeTrain {
     }
 
     /// Adds the spikes of another train of the same shape and number of steps.
+    #[inline]
     pub fn unite(&mut self, other: &Self) {
         assert_eq!((self.shape, self.n_steps), (other.shape, other.n_steps), "trains of one layer");
         self.words.iter_mut().zip(&other.words).for_each(|(to, from)| *to |= from);
     }
 
     /// Number of spikes of each neuron over all steps, `[N]`.
+    #[inline]
     pub fn counts(&self) -> Vec<u32> {
         let mut by_place = vec![0; self.n_neurons()];
         for step in 0..self.n_steps {
@@ -249,6 +268,7 @@ pub fn word_from(words: &[u64], first: usize, n: usize) -> u64 {
 
 /// Up to 64 bits from `first` on.
 #[cfg(test)]
+#[inline]
 pub fn bits_of(words: &[u64], first: usize, n: usize) -> u64 {
     (0..n).fold(0, |bits, i| bits | (words[(first + i) / WORD] >> ((first + i) % WORD) & 1) << i)
 }

@@ -52,6 +52,7 @@ pub struct Connection<W> {
 
 impl<W> Connection<W> {
     /// Weights of an output channel.
+    #[inline]
     pub fn row(&self, channel: usize) -> &[W] {
         let len = self.wiring.kernel.row_len();
         &self.weights[channel * len..][..len]
@@ -60,16 +61,19 @@ impl<W> Connection<W> {
 
 impl Kernel {
     /// Fully connected.
+    #[inline]
     pub fn dense(n_in: usize, n_out: usize) -> Self {
         Self { input: [n_in, 1, 1], channels: n_out, size: 1, stride: 1, padding: 0, groups: 1 }
     }
 
     /// Whether it is fully connected.
+    #[inline]
     pub fn is_dense(&self) -> bool {
         *self == Self::dense(self.n_in(), self.channels)
     }
 
     /// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
+    #[inline]
     pub fn weight_shape(&self) -> Vec<usize> {
         if self.is_dense() {
             vec![self.channels, self.n_in()]
@@ -79,17 +83,20 @@ impl Kernel {
     }
 
     /// `[C, H, W]` of its output.
+    #[inline]
     pub fn output(&self) -> [usize; 3] {
         let windows = |n| n_windows(n, self.size, self.stride, self.padding);
         [self.channels, windows(self.input[1]), windows(self.input[2])]
     }
 
     /// Number of inputs.
+    #[inline]
     pub fn n_in(&self) -> usize {
         self.input.iter().product()
     }
 
     /// Number of weights of an output channel.
+    #[inline]
     pub fn row_len(&self) -> usize {
         self.input[0] / self.groups * self.size * self.size
     }
@@ -97,6 +104,7 @@ impl Kernel {
     /// Input channel of a weight.
     ///
     /// - `channel`: the output channel; `position`: of the weight in the channel's row
+    #[inline]
     pub fn input_channel(&self, channel: usize, position: usize) -> usize {
         let per_group = self.input[0] / self.groups;
         channel / (self.channels / self.groups) * per_group + position / (self.size * self.size)
@@ -105,12 +113,14 @@ impl Kernel {
     /// Row or column of the output that an input's row or column reaches by the kernel's; `None` if there is none.
     ///
     /// - `n_out`: rows or columns of the output
+    #[inline]
     pub fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
         let shifted = (input + self.padding).checked_sub(kernel)?;
         Some(shifted / self.stride).filter(|&out| shifted.is_multiple_of(self.stride) && out < n_out)
     }
 
     /// Calls `reach` with the index of each neuron that an input reaches and the index of the weight.
+    #[inline]
     pub fn for_each_synapse(&self, input: usize, mut reach: impl FnMut(usize, usize)) {
         let [c_in, height, width] = self.input;
         let [_, out_height, out_width] = self.output();
@@ -131,6 +141,7 @@ impl Kernel {
     }
 
     /// Number of neurons that an input reaches; less at the borders.
+    #[inline]
     pub fn fan_out(&self, input: usize) -> usize {
         let mut n = 0;
         self.for_each_synapse(input, |_, _| n += 1);
@@ -140,6 +151,7 @@ impl Kernel {
 
 impl Wiring {
     /// Fully connected to the whole of a source.
+    #[inline]
     pub fn dense(source: Source, source_shape: [usize; 3], n_out: usize) -> Self {
         let kernel = Kernel::dense(source_shape.iter().product(), n_out);
         Self { source, source_shape, pools: Vec::new(), kernel }
@@ -149,6 +161,7 @@ impl Wiring {
     ///
     /// # Errors
     /// What does not fit.
+    #[inline]
     pub fn check(&self) -> Result<(), String> {
         let mut shape = self.source_shape;
         let mut adds = false;
@@ -179,21 +192,25 @@ impl Wiring {
     }
 
     /// The pools that let the spike through which raises the largest count.
+    #[inline]
     pub fn max_pools(&self) -> impl Iterator<Item = &Pool> {
         self.pools.iter().filter(|pool| pool.kind == PoolKind::Max)
     }
 
     /// The pools that add spikes up.
+    #[inline]
     pub fn sum_pools(&self) -> impl Iterator<Item = &Pool> {
         self.pools.iter().filter(|pool| pool.kind == PoolKind::Mean)
     }
 
     /// Shape of the spikes behind the max pools.
+    #[inline]
     pub fn max_pooled_shape(&self) -> [usize; 3] {
         self.max_pools().fold(self.source_shape, |shape, pool| pool.output(shape))
     }
 
     /// Number of neurons that are added up in one input of the kernel.
+    #[inline]
     pub fn multiplicity(&self) -> usize {
         self.sum_pools().map(Pool::area).product()
     }
@@ -201,6 +218,7 @@ impl Wiring {
     /// Channel of the source that a weight's input belongs to.
     ///
     /// - `channel`: the output channel; `position`: of the weight in the channel's row
+    #[inline]
     pub fn source_channel(&self, channel: usize, position: usize) -> usize {
         // An image may have become a vector, with as many channels as the image has pixels in all.
         self.kernel.input_channel(channel, position) * self.source_shape[0] / self.kernel.input[0]
