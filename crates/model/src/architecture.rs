@@ -7,7 +7,8 @@
 use std::fmt;
 
 use crate::graph::{Builder, Graph, Operand};
-use crate::population::{self, Population};
+use crate::kernel::{Kernel, Pool};
+use crate::population::{self, PoolKind, Population};
 
 /// What one layer does, as in the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,25 +57,69 @@ pub enum LayerKind {
 pub struct Conv2d {
     /// Number of output channels.
     pub channels: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Distance between neighbouring outputs.
-    pub stride: usize,
-    /// Rows and columns of zeros around the image.
-    pub padding: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring outputs, down and across.
+    pub stride: [usize; 2],
+    /// Rows of zeros above, columns to the left, rows below, columns to the right.
+    pub padding: [usize; 4],
+    /// Distance between neighbouring taps of the kernel, down and across.
+    pub dilation: [usize; 2],
     /// Groups of channels that do not see each other; as many as channels is depthwise.
     pub groups: usize,
     /// Whether there is a bias; a batch norm that follows makes it useless.
     pub bias: bool,
 }
 
-/// Windows of a pool, without padding.
+impl Conv2d {
+    /// A square kernel, padded on all sides alike, in one group, with a bias.
+    pub const fn square(channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 4],
+            dilation: [1; 2],
+            groups: 1,
+            bias: true,
+        }
+    }
+
+    /// Its geometry on an input.
+    ///
+    /// - `input`: `[C, H, W]`
+    pub const fn on(&self, input: [usize; 3]) -> Kernel {
+        let Self { channels, kernel: size, stride, padding, dilation, groups, .. } = *self;
+        Kernel { input, channels, size, stride, padding, dilation, groups }
+    }
+}
+
+/// Windows of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Side of the square window.
-    pub kernel: usize,
-    /// Distance between neighbouring windows.
-    pub stride: usize,
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring windows, down and across.
+    pub stride: [usize; 2],
+    /// Rows above, columns to the left, rows below, columns to the right: zeros for a mean, nothing for a maximum.
+    pub padding: [usize; 4],
+    /// Whether the last window may stick out behind the padding.
+    pub ceil: bool,
+    /// Whether a mean counts the padding among its inputs.
+    pub counts_padding: bool,
+}
+
+impl Window {
+    /// A square window without padding.
+    pub const fn square(kernel: usize, stride: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], ceil: false, counts_padding: true }
+    }
+
+    /// The pool of these windows.
+    pub const fn pool(self, kind: PoolKind) -> Pool {
+        let Self { kernel, stride, padding, ceil, counts_padding } = self;
+        Pool { kind, kernel, stride, padding, ceil, counts_padding }
+    }
 }
 
 impl LayerKind {
@@ -82,13 +127,13 @@ impl LayerKind {
     pub const KINDS: [(&'static str, &'static [&'static str]); 10] = [
         ("flatten", &[]),
         ("dense", &["units"]),
-        ("conv2d", &["channels", "kernel", "stride?", "padding?", "groups?", "bias?"]),
+        ("conv2d", &["channels", "kernel", "stride?", "padding?", "dilation?", "groups?", "bias?"]),
         ("batch-norm", &["epsilon?"]),
         ("relu", &[]),
         ("dropout", &["rate"]),
-        ("avg-pool", &["kernel", "stride?"]),
+        ("avg-pool", &["kernel", "stride?", "padding?", "ceil?", "count-padding?"]),
         ("global-avg-pool", &[]),
-        ("max-pool", &["kernel", "stride?"]),
+        ("max-pool", &["kernel", "stride?", "padding?", "ceil?"]),
         ("residual", &["body", "shortcut?"]),
     ];
 
@@ -119,7 +164,7 @@ impl LayerKind {
         match self {
             Self::Dense { units } => vec![("weight", vec![*units, input[0]]), ("bias", vec![*units])],
             Self::Conv2d(conv) => {
-                let shape = vec![conv.channels, input[0] / conv.groups, conv.kernel, conv.kernel];
+                let shape = vec![conv.channels, input[0] / conv.groups, conv.kernel[0], conv.kernel[1]];
                 let bias = conv.bias.then(|| ("bias", vec![conv.channels]));
                 std::iter::once(("weight", shape)).chain(bias).collect()
             }
@@ -364,18 +409,28 @@ impl fmt::Display for Architecture {
 
 /// A layer in the usual short form; `None` for those that it leaves out.
 fn brief(kind: &LayerKind) -> Option<String> {
-    let window = |name: &str, Window { kernel, stride }: Window| {
-        if kernel == stride { format!("{name}{kernel}") } else { format!("{name}{kernel}s{stride}") }
+    let sides =
+        |[down, across]: [usize; 2]| if down == across { down.to_string() } else { format!("{down}×{across}") };
+    let window = |name: &str, Window { kernel, stride, .. }: &Window| {
+        if kernel == stride {
+            format!("{name}{}", sides(*kernel))
+        } else {
+            format!("{name}{}s{}", sides(*kernel), sides(*stride))
+        }
     };
     match kind {
         LayerKind::Dense { units } => Some(units.to_string()),
         LayerKind::Conv2d(conv) => {
-            let groups = if conv.groups == 1 { String::new() } else { format!("g{}", conv.groups) };
-            let stride = if conv.stride == 1 { String::new() } else { format!("s{}", conv.stride) };
-            Some(format!("{}c{}{stride}{groups}", conv.channels, conv.kernel))
+            let part = |letter: &str, is_usual: bool, text: String| {
+                if is_usual { String::new() } else { format!("{letter}{text}") }
+            };
+            let groups = part("g", conv.groups == 1, conv.groups.to_string());
+            let stride = part("s", conv.stride == [1; 2], sides(conv.stride));
+            let dilation = part("d", conv.dilation == [1; 2], sides(conv.dilation));
+            Some(format!("{}c{}{stride}{dilation}{groups}", conv.channels, sides(conv.kernel)))
         }
-        LayerKind::AvgPool(pool) => Some(window("ap", *pool)),
-        LayerKind::MaxPool(pool) => Some(window("mp", *pool)),
+        LayerKind::AvgPool(pool) => Some(window("ap", pool)),
+        LayerKind::MaxPool(pool) => Some(window("mp", pool)),
         LayerKind::GlobalAvgPool => Some("gap".to_owned()),
         LayerKind::Residual { body, .. } => {
             Some(format!("[{}]", body.iter().filter_map(brief).collect::<Vec<_>>().join("-")))
@@ -400,11 +455,11 @@ mod tests {
     use crate::population::Source;
     use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
 
-    const HALVE: Window = Window { kernel: 2, stride: 2 };
+    const HALVE: Window = Window::square(2, 2);
     const NORM: LayerKind = BatchNorm { epsilon: 1e-5 };
 
     fn conv(channels: usize, kernel: usize, stride: usize, padding: usize) -> LayerKind {
-        LayerKind::Conv2d(Conv2d { channels, kernel, stride, padding, groups: 1, bias: true })
+        LayerKind::Conv2d(Conv2d::square(channels, kernel, stride, padding))
     }
 
     fn problems(kinds: &[LayerKind]) -> String {
@@ -426,8 +481,7 @@ mod tests {
 
     #[test]
     fn shapes_and_costs_of_a_cnn_are_those_computed_by_hand() {
-        let depthwise =
-            LayerKind::Conv2d(Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 16, bias: false });
+        let depthwise = LayerKind::Conv2d(Conv2d { groups: 16, bias: false, ..Conv2d::square(16, 3, 2, 1) });
         let kinds = [
             conv(16, 5, 1, 2),
             NORM,
@@ -517,13 +571,10 @@ mod tests {
                 "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
             ),
             (with_end(&[conv(2, 3, 1, 3), Relu]), "0: conv2d: padding 3 is not below kernel 3"),
-            (with_end(&[AvgPool(Window { kernel: 29, stride: 1 })]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
+            (with_end(&[AvgPool(Window::square(29, 1))]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
             (with_end(&[Flatten, conv(2, 3, 1, 1), Relu]), "1: conv2d: its input is a vector"),
             (
-                with_end(&[
-                    LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: true }),
-                    Relu,
-                ]),
+                with_end(&[LayerKind::Conv2d(Conv2d { groups: 2, ..Conv2d::square(4, 3, 1, 1) }), Relu]),
                 "0: conv2d: groups 2 does not divide both 1 input and 4 output channels",
             ),
             (

@@ -7,7 +7,7 @@
 //! `add` of both.
 
 use crate::architecture::{Architecture, Conv2d, LayerKind, LayerProblem, Window, shape_text};
-use crate::population::n_windows;
+use crate::population::PoolKind;
 
 /// What a node reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -217,29 +217,38 @@ fn dense(units: usize, input: &[usize]) -> impl Iterator<Item = String> {
     is_image.into_iter().chain(too_large)
 }
 
-fn conv2d(conv: Conv2d, [c_in, height, width]: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
-    let Conv2d { channels, kernel, stride, padding, groups, .. } = conv;
-    if padding >= kernel {
+fn conv2d(conv: Conv2d, image: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
+    let [c_in, height, width] = image;
+    let Conv2d { channels, kernel: size, padding, groups, .. } = conv;
+    let kernel = conv.on(image);
+    let extent = [kernel.axis(0).extent(), kernel.axis(1).extent()];
+    let text = sides_text(size);
+    if (0..4).any(|side| padding[side] >= extent[side % 2]) {
+        let (found, most) = (sides_text(padding), extent.map(|extent| extent - 1));
         problems.push(format!(
-            "conv2d: padding {padding} is not below kernel {kernel}, so some outputs see nothing but zeros; use padding ≤ {}",
-            kernel - 1
+            "conv2d: padding {found} is not below kernel {}, so some outputs see nothing but zeros; use padding ≤ {}",
+            sides_text(extent),
+            sides_text(most)
         ));
     }
     if !c_in.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
         problems.push(format!(
             "conv2d: groups {groups} does not divide both {c_in} input and {channels} output channels; use a common divisor"
         ));
+        return vec![channels, 1, 1];
     }
-    let size = [height, width].map(|n| n_windows(n, kernel, stride, padding));
-    if size.contains(&0) {
-        let least = (kernel - height.min(width)).div_ceil(2);
+    let output = kernel.output();
+    if output.contains(&0) {
+        let least = [height, width].iter().zip(extent).map(|(n, extent)| extent.saturating_sub(*n).div_ceil(2)).max();
+        let dilated = if extent == size { String::new() } else { format!(", dilated to {},", sides_text(extent)) };
         problems.push(format!(
-            "conv2d: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {least}",
-            height.min(width)
+            "conv2d: kernel {text}{dilated} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {}",
+            height.min(width),
+            least.unwrap_or_default()
         ));
     }
-    let n_weights = [c_in / groups.max(1), kernel, kernel].into_iter().fold(channels, usize::saturating_mul);
-    let n_outputs = size.into_iter().fold(channels, usize::saturating_mul);
+    let n_weights = [c_in / groups, size[0], size[1]].into_iter().fold(channels, usize::saturating_mul);
+    let n_outputs = output[1..].iter().copied().fold(channels, usize::saturating_mul);
     if n_weights > Architecture::MAX_WEIGHTS || n_outputs > Architecture::MAX_OUTPUTS {
         problems.push(format!(
             "conv2d: {n_weights} weights and {n_outputs} outputs exceed the {} and {} a layer may have; use fewer channels",
@@ -247,17 +256,32 @@ fn conv2d(conv: Conv2d, [c_in, height, width]: [usize; 3], problems: &mut Vec<St
             Architecture::MAX_OUTPUTS
         ));
     }
-    vec![channels, size[0].max(1), size[1].max(1)]
+    vec![channels, output[1].max(1), output[2].max(1)]
 }
 
-fn pool(name: &str, window: Window, [channels, height, width]: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
-    let Window { kernel, stride } = window;
-    if kernel > height || kernel > width {
+fn pool(name: &str, window: Window, image: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
+    let Window { kernel, padding, .. } = window;
+    let [channels, height, width] = image;
+    if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
+        problems.push(format!(
+            "{name}: padding {} is not below kernel {}, so some windows see no input; use a smaller padding",
+            sides_text(padding),
+            sides_text(kernel)
+        ));
+    }
+    let output = window.pool(PoolKind::Mean).output(image);
+    if output.contains(&0) {
+        let found = sides_text(kernel);
         let least = height.min(width);
-        problems.push(format!("{name}: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {least}"));
+        problems.push(format!("{name}: kernel {found} exceeds its {height}×{width} input; use kernel ≤ {least}"));
         return vec![channels, height, width];
     }
-    vec![channels, n_windows(height, kernel, stride, 0), n_windows(width, kernel, stride, 0)]
+    output.to_vec()
+}
+
+/// Equal sizes as one number: `3`, or `1×7`.
+pub fn sides_text<const N: usize>(sizes: [usize; N]) -> String {
+    if sizes.iter().all(|size| *size == sizes[0]) { sizes[0].to_string() } else { shape_text(&sizes) }
 }
 
 #[cfg(test)]
@@ -267,7 +291,7 @@ mod tests {
     #[test]
     fn a_node_may_read_several_and_be_read_by_several() {
         let mut builder = Builder::new([2, 4, 4]);
-        let conv = Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+        let conv = Conv2d { bias: false, ..Conv2d::square(2, 3, 1, 1) };
         let a = builder.add("a", LayerKind::Conv2d(conv), &[Operand::Input]);
         let b = builder.add("b", LayerKind::Relu, &[a]);
         let c = builder.add("c", LayerKind::Conv2d(conv), &[b]);

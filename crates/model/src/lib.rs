@@ -36,6 +36,7 @@ pub mod artefact;
 pub mod backend;
 pub mod config;
 pub mod graph;
+pub mod kernel;
 pub mod population;
 
 pub use architecture::{Architecture, Layer, LayerKind};

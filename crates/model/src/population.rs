@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Conv2d, LayerKind, LayerProblem, Window};
 use crate::graph::{Graph, Node, Operand, Problem};
+pub use crate::kernel::Pool;
 
 /// Where a connection comes from: the network's input, or one of its layers of neurons.
 ///
@@ -82,30 +83,6 @@ pub struct Connection {
     pub weights: Weights,
 }
 
-/// A pool on the way of spikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pool {
-    /// What it takes of a window.
-    pub kind: PoolKind,
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Distance between neighbouring windows, down and across.
-    pub stride: [usize; 2],
-}
-
-impl Pool {
-    /// Number of inputs of a window.
-    pub fn area(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
-    }
-
-    /// Shape `[C, H, W]` of what comes out of an image of a shape; zero in a dimension that the window does not fit.
-    pub fn output(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
-        let windows = |n, d: usize| n_windows(n, self.kernel[d], self.stride[d], 0);
-        [channels, windows(height, 0), windows(width, 1)]
-    }
-}
-
 /// What a pool takes of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,13 +123,6 @@ pub struct BatchNorm {
     pub path: String,
     /// Added to the variance.
     pub epsilon: f64,
-}
-
-/// Output size of a window that slides along one dimension; 0 if it does not fit.
-///
-/// `⌊(n + 2·padding − kernel) / stride⌋ + 1`
-pub fn n_windows(n: usize, kernel: usize, stride: usize, padding: usize) -> usize {
-    (n + 2 * padding).checked_sub(kernel).map_or(0, |room| room / stride + 1)
 }
 
 /// The populations of a graph, in the order of computation, the logits last.
@@ -317,8 +287,8 @@ impl Lowering<'_> {
     /// - `window`: `None` for the whole image
     fn pool(&mut self, idx: usize, node: &Node, kind: PoolKind, window: Option<Window>, mut signal: Signal) -> Signal {
         let pool = |[_, height, width]: [usize; 3]| match window {
-            Some(Window { kernel, stride }) => Pool { kind, kernel: [kernel; 2], stride: [stride; 2] },
-            None => Pool { kind, kernel: [height, width], stride: [height, width] },
+            Some(window) => window.pool(kind),
+            None => Pool::new(kind, [height, width], [height, width]),
         };
         // What is no image, or smaller than a window, has been refused with the shapes.
         let image = <[usize; 3]>::try_from(self.graph.shape(node.inputs[0])).ok();

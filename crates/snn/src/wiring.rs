@@ -4,27 +4,10 @@
 //! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
 //! channel, row by row, as the trained network's tensors are.
 
+pub use model::kernel::Kernel;
 pub use model::population::Source;
-use model::population::{Pool, PoolKind, n_windows};
+use model::population::{Pool, PoolKind};
 use serde::{Deserialize, Serialize};
-
-/// Shape of a convolution, with zero padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kernel {
-    /// `[C, H, W]` of its input.
-    pub input: [usize; 3],
-    /// Number of output channels.
-    pub channels: usize,
-    /// Side of the square kernel.
-    pub size: usize,
-    /// Distance between neighbouring outputs.
-    pub stride: usize,
-    /// Rows and columns of zeros around the input.
-    pub padding: usize,
-    /// Groups of channels that do not see each other.
-    pub groups: usize,
-}
 
 /// How one spike train reaches a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,96 +39,6 @@ impl<W> Connection<W> {
     pub fn row(&self, channel: usize) -> &[W] {
         let len = self.wiring.kernel.row_len();
         &self.weights[channel * len..][..len]
-    }
-}
-
-impl Kernel {
-    /// Fully connected.
-    #[inline]
-    pub fn dense(n_in: usize, n_out: usize) -> Self {
-        Self { input: [n_in, 1, 1], channels: n_out, size: 1, stride: 1, padding: 0, groups: 1 }
-    }
-
-    /// Whether it is fully connected.
-    #[inline]
-    pub fn is_dense(&self) -> bool {
-        *self == Self::dense(self.n_in(), self.channels)
-    }
-
-    /// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
-    #[inline]
-    pub fn weight_shape(&self) -> Vec<usize> {
-        if self.is_dense() {
-            vec![self.channels, self.n_in()]
-        } else {
-            vec![self.channels, self.input[0] / self.groups, self.size, self.size]
-        }
-    }
-
-    /// `[C, H, W]` of its output.
-    #[inline]
-    pub fn output(&self) -> [usize; 3] {
-        let windows = |n| n_windows(n, self.size, self.stride, self.padding);
-        [self.channels, windows(self.input[1]), windows(self.input[2])]
-    }
-
-    /// Number of inputs.
-    #[inline]
-    pub fn n_in(&self) -> usize {
-        self.input.iter().product()
-    }
-
-    /// Number of weights of an output channel.
-    #[inline]
-    pub fn row_len(&self) -> usize {
-        self.input[0] / self.groups * self.size * self.size
-    }
-
-    /// Input channel of a weight.
-    ///
-    /// - `channel`: the output channel; `position`: of the weight in the channel's row
-    #[inline]
-    pub fn input_channel(&self, channel: usize, position: usize) -> usize {
-        let per_group = self.input[0] / self.groups;
-        channel / (self.channels / self.groups) * per_group + position / (self.size * self.size)
-    }
-
-    /// Row or column of the output that an input's row or column reaches by the kernel's; `None` if there is none.
-    ///
-    /// - `n_out`: rows or columns of the output
-    #[inline]
-    pub fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
-        let shifted = (input + self.padding).checked_sub(kernel)?;
-        Some(shifted / self.stride).filter(|&out| shifted.is_multiple_of(self.stride) && out < n_out)
-    }
-
-    /// Calls `reach` with the index of each neuron that an input reaches and the index of the weight.
-    #[inline]
-    pub fn for_each_synapse(&self, input: usize, mut reach: impl FnMut(usize, usize)) {
-        let [c_in, height, width] = self.input;
-        let [_, out_height, out_width] = self.output();
-        let (channel, y, x) = (input / (height * width), input / width % height, input % width);
-        let (in_per_group, out_per_group) = (c_in / self.groups, self.channels / self.groups);
-        let (group, in_group) = (channel / in_per_group, channel % in_per_group);
-        for out in group * out_per_group..(group + 1) * out_per_group {
-            for ky in 0..self.size {
-                let Some(row) = self.target(y, ky, out_height) else { continue };
-                for kx in 0..self.size {
-                    if let Some(column) = self.target(x, kx, out_width) {
-                        let weight = ((out * in_per_group + in_group) * self.size + ky) * self.size + kx;
-                        reach((out * out_height + row) * out_width + column, weight);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Number of neurons that an input reaches; less at the borders.
-    #[inline]
-    pub fn fan_out(&self, input: usize) -> usize {
-        let mut n = 0;
-        self.for_each_synapse(input, |_, _| n += 1);
-        n
     }
 }
 

@@ -29,8 +29,8 @@ const UNSUPPORTED: [(&[&str], &str); 6] = [
     ),
     (
         &["conv1d"],
-        "only `conv2d` is there; give a signal of one dimension as an image of height 1, and a conv2d with an odd kernel k \
-         and padding = (k - 1)/2, of which only the middle row meets the signal",
+        "use `conv2d`: a signal of one dimension is an image of one row, so model.input is [C, 1, length], the kernel [1, k] \
+         and the padding [0, p]",
     ),
     (&["conv3d", "conv-transpose2d"], "only `conv2d` is there; use it instead"),
     (&["lstm", "gru", "attention", "embedding"], "there is no spiking counterpart; use `conv2d` and `dense` layers"),
@@ -99,24 +99,43 @@ fn count(n: usize) -> Value {
     Value::Integer(n as i64)
 }
 
+/// Equal sizes as one number.
+fn sizes<const N: usize>(sizes: [usize; N]) -> Value {
+    let equal = sizes.iter().all(|size| *size == sizes[0]);
+    if equal { count(sizes[0]) } else { sizes.map(count).to_vec().into() }
+}
+
+/// What is not usual is written, so that files of usual networks stay what they were.
+fn window(window: Window, is_mean: bool) -> Vec<(&'static str, Value)> {
+    let Window { kernel, stride, padding, ceil, counts_padding } = window;
+    let mut keys = vec![("kernel", sizes(kernel)), ("stride", sizes(stride))];
+    keys.extend((padding != [0; 4]).then(|| ("padding", sizes(padding))));
+    keys.extend(ceil.then_some(("ceil", Value::Boolean(true))));
+    keys.extend((is_mean && !counts_padding).then_some(("count-padding", Value::Boolean(false))));
+    keys
+}
+
 /// The inverse of [`kinds`].
 fn layer_tables(kinds: &[LayerKind]) -> Value {
-    let window = |Window { kernel, stride }: Window| vec![("kernel", count(kernel)), ("stride", count(stride))];
     let table = |kind: &LayerKind| {
         let keys = match kind {
             LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool | LayerKind::Add => Vec::new(),
             LayerKind::Dense { units } => vec![("units", count(*units))],
             LayerKind::Conv2d(conv) => vec![
                 ("channels", count(conv.channels)),
-                ("kernel", count(conv.kernel)),
-                ("stride", count(conv.stride)),
-                ("padding", count(conv.padding)),
+                ("kernel", sizes(conv.kernel)),
+                ("stride", sizes(conv.stride)),
+                ("padding", sizes(conv.padding)),
                 ("groups", count(conv.groups)),
                 ("bias", Value::Boolean(conv.bias)),
-            ],
+            ]
+            .into_iter()
+            .chain((conv.dilation != [1; 2]).then(|| ("dilation", sizes(conv.dilation))))
+            .collect(),
             LayerKind::BatchNorm { epsilon } => vec![("epsilon", Value::Float(*epsilon))],
             LayerKind::Dropout { rate } => vec![("rate", Value::Float(*rate))],
-            LayerKind::AvgPool(pool) | LayerKind::MaxPool(pool) => window(*pool),
+            LayerKind::AvgPool(pool) => window(*pool, true),
+            LayerKind::MaxPool(pool) => window(*pool, false),
             LayerKind::Residual { body, shortcut } => {
                 vec![("body", layer_tables(body)), ("shortcut", layer_tables(shortcut))]
             }
@@ -171,14 +190,15 @@ fn kind(place: &str, layer: &Value, problems: &mut Vec<Problem>) -> Option<Layer
         },
         "conv2d" => LayerKind::Conv2d(Conv2d {
             channels: read.count("channels", None, 1, MAX_CHANNELS),
-            kernel: read.count("kernel", None, 1, MAX_KERNEL),
-            stride: read.count("stride", Some(1), 1, MAX_KERNEL),
-            padding: read.count("padding", Some(0), 0, MAX_KERNEL),
+            kernel: read.sizes("kernel", None, 1),
+            stride: read.sizes("stride", Some([1; 2]), 1),
+            padding: read.padding(),
+            dilation: read.sizes("dilation", Some([1; 2]), 1),
             groups: read.count("groups", Some(1), 1, MAX_CHANNELS),
             bias: read.bool("bias", true),
         }),
-        "avg-pool" => LayerKind::AvgPool(read.window()),
-        "max-pool" => LayerKind::MaxPool(read.window()),
+        "avg-pool" => LayerKind::AvgPool(read.window(true)),
+        "max-pool" => LayerKind::MaxPool(read.window(false)),
         "residual" => LayerKind::Residual { body: read.layers("body", true), shortcut: read.layers("shortcut", false) },
         other => unreachable!("kind `{other}` is in LayerKind::KINDS but is not read here"),
     };
@@ -195,6 +215,15 @@ fn remedy_for_unknown(name: &str, known: &str) -> String {
     match nearest.filter(|kind| distance(kind) <= 2) {
         Some(kind) => format!("did you mean `{kind}`?"),
         None => format!("use one of {known}"),
+    }
+}
+
+/// One whole number, or a list of them; `None` if it is anything else or out of range.
+fn numbers(value: &Value, low: i64) -> Option<Vec<usize>> {
+    let number = |value: &Value| value.as_integer().filter(|n| (low..=MAX_KERNEL).contains(n)).map(|n| n as usize);
+    match value {
+        Value::Array(values) => values.iter().map(number).collect(),
+        _ => number(value).map(|all| vec![all]),
     }
 }
 
@@ -238,9 +267,58 @@ impl LayerReader<'_> {
         found.unwrap_or_default()
     }
 
-    fn window(&mut self) -> Window {
-        let kernel = self.count("kernel", None, 1, MAX_KERNEL);
-        Window { kernel, stride: self.count("stride", Some(kernel as i64), 1, MAX_KERNEL) }
+    /// Sizes down and across: one number for both, or a list of two.
+    ///
+    /// - `default`: `None` if the key must be given
+    fn sizes(&mut self, key: &str, default: Option<[usize; 2]>, low: i64) -> [usize; 2] {
+        let Some(value) = self.table.get(key) else {
+            if default.is_none() {
+                self.refuse(
+                    key,
+                    &format!("a whole number from {low} to {MAX_KERNEL}, or two of them: down and across"),
+                );
+            }
+            return default.unwrap_or([1; 2]);
+        };
+        match numbers(value, low).as_deref() {
+            Some([all]) => [*all; 2],
+            Some(&[down, across]) => [down, across],
+            _ => {
+                self.refuse(
+                    key,
+                    &format!("a whole number from {low} to {MAX_KERNEL}, or two of them: down and across"),
+                );
+                [1; 2]
+            }
+        }
+    }
+
+    /// Zeros on four sides: one number for all, two for rows and columns, or four: top, left, bottom, right.
+    fn padding(&mut self) -> [usize; 4] {
+        let Some(value) = self.table.get("padding") else { return [0; 4] };
+        match numbers(value, 0).as_deref() {
+            Some([all]) => [*all; 4],
+            Some(&[rows, columns]) => [rows, columns, rows, columns],
+            Some(&[top, left, bottom, right]) => [top, left, bottom, right],
+            _ => {
+                let wanted = format!(
+                    "a whole number from 0 to {MAX_KERNEL}, two of them (rows, columns) or four (top, left, bottom, right)"
+                );
+                self.refuse("padding", &wanted);
+                [0; 4]
+            }
+        }
+    }
+
+    fn window(&mut self, is_mean: bool) -> Window {
+        let kernel = self.sizes("kernel", None, 1);
+        Window {
+            kernel,
+            stride: self.sizes("stride", Some(kernel), 1),
+            padding: self.padding(),
+            ceil: self.bool("ceil", false),
+            counts_padding: !is_mean || self.bool("count-padding", true),
+        }
     }
 
     fn layers(&mut self, key: &str, required: bool) -> Vec<LayerKind> {

@@ -266,7 +266,7 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
     assert!(with("{ kind = \"dropout\", rate = 1.0 }").contains("dropout: found 1.0; give a number from 0 to below 1"));
     assert!(with("{ kind = \"Softmax\" }").contains("unknown kind `Softmax`; leave it out: the loss applies it"));
     assert!(with("{ kind = \"maxout\" }").contains("use one of `flatten`"));
-    assert!(with("{ kind = \"conv1d\" }").contains("an image of height 1, and a conv2d with an odd kernel k"));
+    assert!(with("{ kind = \"conv1d\" }").contains("the kernel [1, k] and the padding [0, p]"));
     assert!(
         with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole")
     );
@@ -293,13 +293,13 @@ fn layers_with_all_their_keys_are_read() {
     let experiment = parse(&MINIMAL.replace("{ kind = \"flatten\" }", layers), &[]).unwrap().base;
     let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
     let conv = |kernel, stride, padding, bias| {
-        LayerKind::Conv2d(Conv2d { channels: 8, kernel, stride, padding, groups: 1, bias })
+        LayerKind::Conv2d(Conv2d { bias, ..Conv2d::square(8, kernel, stride, padding) })
     };
     assert_eq!(kinds[0], conv(3, 2, 1, false));
     assert_eq!(kinds[1], LayerKind::BatchNorm { epsilon: 1e-3 });
-    assert_eq!(kinds[3], LayerKind::MaxPool(Window { kernel: 2, stride: 2 }));
+    assert_eq!(kinds[3], LayerKind::MaxPool(Window::square(2, 2)));
     assert_eq!(kinds[4], LayerKind::Residual { body: vec![conv(1, 1, 0, true)], shortcut: Vec::new() });
-    assert_eq!(kinds[6], LayerKind::AvgPool(Window { kernel: 2, stride: 1 }));
+    assert_eq!(kinds[6], LayerKind::AvgPool(Window::square(2, 1)));
 }
 
 /// [`MINIMAL`] without its `[model]`.
@@ -309,19 +309,18 @@ fn without_model() -> String {
 
 #[test]
 fn a_model_from_elsewhere_becomes_part_of_the_configuration() {
-    let body =
-        vec![LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: false })];
+    let body = vec![LayerKind::Conv2d(Conv2d { groups: 2, bias: false, ..Conv2d::square(4, 3, 1, 1) })];
     let section = ModelSection {
         input: [1, 8, 8],
         layers: vec![
-            LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true }),
+            LayerKind::Conv2d(Conv2d::square(4, 3, 1, 1)),
             LayerKind::BatchNorm { epsilon: 1e-3 },
             LayerKind::Relu,
             LayerKind::Residual { body, shortcut: Vec::new() },
             LayerKind::Relu,
-            LayerKind::MaxPool(Window { kernel: 2, stride: 1 }),
+            LayerKind::MaxPool(Window::square(2, 1)),
             LayerKind::Dropout { rate: 0.25 },
-            LayerKind::AvgPool(Window { kernel: 2, stride: 2 }),
+            LayerKind::AvgPool(Window::square(2, 2)),
             LayerKind::GlobalAvgPool,
             LayerKind::Flatten,
             LayerKind::Dense { units: 10 },
