@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::Architecture;
 use model::artefact::TensorF32;
 use model::population::{self, BatchNorm, Population, Weights};
-use snn::{Connection, Kernel, Source, Wiring};
+use snn::{Biases, Connection, Kernel, Source, Wiring};
 
 /// One layer: the sum of its connections' currents, then a ReLU in all but the last.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +19,8 @@ pub struct AnnLayer {
     pub shape: [usize; 3],
     /// Where its input comes from, with weights.
     pub connections: Vec<Connection<f64>>,
-    /// Biases `[C]`.
-    pub biases: Vec<f64>,
+    /// Biases `[C]` or `[n_out]`.
+    pub biases: Biases<f64>,
 }
 
 /// Thresholds of the layers before one, `[C]` each, or none where they are not undone.
@@ -73,7 +73,7 @@ fn ann_layer(population: &Population, tensors: &BTreeMap<String, TensorF32>) -> 
         folded.connection
     });
     let connections = connections.collect();
-    AnnLayer { name: population.name.clone(), shape: population.shape, connections, biases }
+    AnnLayer { name: population.name.clone(), shape: population.shape, connections, biases: biases.into() }
 }
 
 struct Folded {
@@ -97,19 +97,11 @@ fn fold(connection: &population::Connection, population: &Population, tensors: &
     let (kernel, (mut weights, mut biases), batch_norm) = match weights {
         Weights::Dense { path, batch_norm } => (Kernel::dense(n_in, n_channels), weighted(path), batch_norm.as_ref()),
         Weights::Conv { path, conv, batch_norm } => {
-            let kernel = Kernel {
-                input: pooled,
-                channels: conv.channels,
-                size: conv.kernel,
-                stride: conv.stride,
-                padding: conv.padding,
-                groups: conv.groups,
-            };
-            (kernel, weighted(path), batch_norm.as_ref())
+            (conv.on(pooled), weighted(path), batch_norm.as_ref())
         }
         Weights::Identity => {
             let input = if population.shape[1..] == [1, 1] { [n_in, 1, 1] } else { pooled };
-            let kernel = Kernel { input, channels: n_channels, size: 1, stride: 1, padding: 0, groups: n_channels };
+            let kernel = Kernel::square(input, n_channels, 1, 1, 0, n_channels);
             (kernel, (vec![1.0; n_channels], vec![0.0; n_channels]), None)
         }
     };
@@ -154,7 +146,7 @@ mod tests {
     }
 
     fn conv(padding: usize) -> LayerKind {
-        LayerKind::Conv2d(Conv2d { channels: 2, kernel: 3, stride: 1, padding, groups: 1, bias: true })
+        LayerKind::Conv2d(Conv2d::square(2, 3, 1, padding))
     }
 
     /// A graph in which anything may be read by several and summed with anything of its shape, which configurations do not say yet.
@@ -180,7 +172,7 @@ mod tests {
                 }
                 2 => {
                     // The same shape again: 6 × 5 to 4 × 3 and back.
-                    let window = Window { kernel: 3, stride: 1 };
+                    let window = Window::square(3, 1);
                     let pool = match fires {
                         Some(&fires) if second % 2 == 0 => builder.add(&name(), LayerKind::MaxPool(window), &[fires]),
                         _ => builder.add(&name(), LayerKind::AvgPool(window), &[of_spikes]),
@@ -253,7 +245,7 @@ mod tests {
                     let sum = |(out, row, column): (usize, usize, usize)| {
                         let term = |i: usize| {
                             let (channel, ky, kx) = (i / 9, i / 3 % 3, i % 3);
-                            weights[out * 18 + i] * at(channel, row + ky, column + kx, conv.padding).unwrap_or(0.0)
+                            weights[out * 18 + i] * at(channel, row + ky, column + kx, conv.padding[0]).unwrap_or(0.0)
                         };
                         (0..18).map(term).sum::<f64>() + biases[out]
                     };
@@ -283,7 +275,7 @@ mod tests {
         let mut sources = vec![pixels.to_vec()];
         for (idx, layer) in layers.iter().enumerate() {
             let n_positions = layer.n_positions();
-            let mut y: Vec<f64> = layer.biases.iter().flat_map(|&bias| vec![bias; n_positions]).collect();
+            let mut y: Vec<f64> = layer.biases.of_neurons(n_positions);
             for Connection { wiring, weights } in &layer.connections {
                 let (mut x, mut shape) = (sources[wiring.source.index()].clone(), wiring.source_shape);
                 for pool in &wiring.pools {
