@@ -1,16 +1,19 @@
-//! The trained network as conversion sees it: weighted connections between ReLU layers, in f64.
+//! The trained network as conversion sees it: weighted connections between rectifiers, in f64.
 //!
-//! Batch norm is folded into the weights before it, and an average pool's 1/k² into the weights after it, both exactly
-//! but for rounding in f64.
+//! All that is affine between two activations is multiplied out into the weights of one connection for each source, and an average
+//! pool's divisor is put into the weights after it, both exactly but for rounding in f64.
 
 use std::collections::BTreeMap;
 
 use model::Architecture;
 use model::artefact::TensorF32;
-use model::population::{self, BatchNorm, Population, Weights};
-use snn::{Connection, Kernel, Source, Wiring};
+use model::graph::Graph;
+use model::population::{self, Factors, Population, Weights};
+use snn::{Biases, Connection, Kernel, Source, Wiring};
 
-/// One layer: the sum of its connections' currents, then a ReLU in all but the last.
+mod rest;
+
+/// One layer: the sum of its connections' currents, then `min(max(0, x), ceiling)` in all but the last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnLayer {
     /// Name for people: `conv 1`.
@@ -19,8 +22,10 @@ pub struct AnnLayer {
     pub shape: [usize; 3],
     /// Where its input comes from, with weights.
     pub connections: Vec<Connection<f64>>,
-    /// Biases `[C]`.
-    pub biases: Vec<f64>,
+    /// Biases.
+    pub biases: Biases<f64>,
+    /// The largest activation that there is, where the trained network saturates; else infinite.
+    pub ceiling: f64,
 }
 
 /// Thresholds of the layers before one, `[C]` each, or none where they are not undone.
@@ -58,78 +63,218 @@ impl AnnLayer {
     }
 }
 
-/// The layers of a trained network, batch norms folded.
+/// The layers of a trained network, everything affine between two activations composed.
 ///
 /// - `tensors`: as [`model::ann::AnnArtefact::read`] has checked them
 pub fn ann_layers(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> Vec<AnnLayer> {
-    architecture.populations().iter().map(|population| ann_layer(population, tensors)).collect()
+    layers_of(architecture.graph(), architecture.populations(), tensors)
 }
 
-fn ann_layer(population: &Population, tensors: &BTreeMap<String, TensorF32>) -> AnnLayer {
-    let mut biases = vec![0.0; population.shape[0]];
-    let connections = population.connections.iter().map(|connection| {
-        let folded = fold(connection, population, tensors);
-        biases.iter_mut().zip(&folded.biases).for_each(|(sum, bias)| *sum += bias);
-        folded.connection
-    });
-    let connections = connections.collect();
-    AnnLayer { name: population.name.clone(), shape: population.shape, connections, biases }
+fn layers_of(graph: &Graph, populations: &[Population], tensors: &BTreeMap<String, TensorF32>) -> Vec<AnnLayer> {
+    let tensors = Tensors(tensors);
+    let rests = rest::of_nodes(graph, tensors);
+    let layer = |population: &Population| AnnLayer {
+        name: population.name.clone(),
+        shape: population.shape,
+        connections: population.connections.iter().map(|connection| composed(connection, tensors)).collect(),
+        biases: rest::biases(graph, population, &rests),
+        ceiling: population.ceiling(),
+    };
+    populations.iter().map(layer).collect()
 }
 
-struct Folded {
-    connection: Connection<f64>,
-    biases: Vec<f64>,
-}
+/// The trained network's tensors.
+#[derive(Debug, Clone, Copy)]
+struct Tensors<'a>(&'a BTreeMap<String, TensorF32>);
 
-fn fold(connection: &population::Connection, population: &Population, tensors: &BTreeMap<String, TensorF32>) -> Folded {
-    let population::Connection { source, source_shape, pools, weights } = connection;
-    let pooled = pools.iter().fold(*source_shape, |shape, pool| pool.output(shape));
-    let n_in: usize = pooled.iter().product();
-    let n_channels = population.shape[0];
-    let stored = |path: &str, field: &str| -> Option<Vec<f64>> {
-        let tensor = tensors.get(&format!("{path}.{field}"))?;
+impl Tensors<'_> {
+    fn get(self, node: &str, field: &str) -> Option<Vec<f64>> {
+        let tensor = self.0.get(&format!("{node}.{field}"))?;
         Some(tensor.values.iter().map(|&value| f64::from(value)).collect())
-    };
-    let weighted = |path: &str| {
-        let weights = stored(path, "weight").expect("tensors were checked against the architecture");
-        (weights, stored(path, "bias").unwrap_or_else(|| vec![0.0; n_channels]))
-    };
-    let (kernel, (mut weights, mut biases), batch_norm) = match weights {
-        Weights::Dense { path, batch_norm } => (Kernel::dense(n_in, n_channels), weighted(path), batch_norm.as_ref()),
-        Weights::Conv { path, conv, batch_norm } => {
-            let kernel = Kernel {
-                input: pooled,
-                channels: conv.channels,
-                size: conv.kernel,
-                stride: conv.stride,
-                padding: conv.padding,
-                groups: conv.groups,
-            };
-            (kernel, weighted(path), batch_norm.as_ref())
-        }
-        Weights::Identity => {
-            let input = if population.shape[1..] == [1, 1] { [n_in, 1, 1] } else { pooled };
-            let kernel = Kernel { input, channels: n_channels, size: 1, stride: 1, padding: 0, groups: n_channels };
-            (kernel, (vec![1.0; n_channels], vec![0.0; n_channels]), None)
-        }
-    };
-    if let Some(BatchNorm { path, epsilon }) = batch_norm {
-        let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
-            .map(|field| stored(path, field).expect("tensors were checked against the architecture"));
-        for (channel, row) in weights.chunks_exact_mut(kernel.row_len()).enumerate() {
-            let scale = gamma[channel] / (variance[channel] + epsilon).sqrt();
-            for weight in row {
-                *weight *= scale;
-            }
-            biases[channel] = (biases[channel] - mean[channel]) * scale + beta[channel];
-        }
     }
-    let wiring = Wiring { source: *source, source_shape: *source_shape, pools: pools.clone(), kernel };
+
+    fn of(self, node: &str, field: &str) -> Vec<f64> {
+        self.get(node, field).expect("tensors were checked against the architecture")
+    }
+}
+
+/// `γ/√(σ² + ε)` of each channel.
+fn batch_norm_factors(node: &str, epsilon: f64, tensors: Tensors<'_>) -> Vec<f64> {
+    let (gamma, variance) = (tensors.of(node, "weight"), tensors.of(node, "running_var"));
+    gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect()
+}
+
+fn composed(connection: &population::Connection, tensors: Tensors<'_>) -> Connection<f64> {
+    let population::Connection { source, source_shape, pools, kernel, weights } = connection;
+    let mut weights = numbers(weights, kernel, tensors);
+    let wiring = Wiring { source: *source, source_shape: *source_shape, pools: pools.clone(), kernel: *kernel };
     let area = wiring.multiplicity() as f64;
     for weight in &mut weights {
         *weight /= area;
     }
-    Folded { connection: Connection { wiring, weights }, biases }
+    Connection { wiring, weights }
+}
+
+/// Weights of a kernel as numbers, `[C_out, C_in/groups, k_h, k_w]`.
+fn numbers(weights: &Weights, kernel: &Kernel, tensors: Tensors<'_>) -> Vec<f64> {
+    let rows_of = |of: &Weights, kernel: &Kernel| {
+        let all = numbers(of, kernel, tensors);
+        if kernel.groups > 1 { (ungrouped(&all, kernel), kernel.row_len() * kernel.groups) } else { (all, kernel.row_len()) }
+    };
+    match weights {
+        Weights::Identity => vec![1.0; kernel.channels * kernel.row_len()],
+        Weights::Uniform(value) => vec![*value; kernel.channels * kernel.row_len()],
+        Weights::Means(pool) => vec![(pool.area() as f64).recip(); kernel.channels * kernel.row_len()],
+        Weights::Stored { node } => tensors.of(node, "weight"),
+        Weights::Scaled { of, by, channels } => {
+            let mut all = numbers(of, kernel, tensors);
+            let factors = match by {
+                Factors::BatchNorm { node, epsilon } => batch_norm_factors(node, *epsilon, tensors),
+                Factors::Scale { node } => tensors.of(node, "weight"),
+                Factors::MinusSlope { node } => tensors.of(node, "weight").into_iter().map(|slope| -slope).collect(),
+                Factors::Numbers(numbers) => numbers.clone(),
+            };
+            for (channel, row) in all.chunks_exact_mut(kernel.row_len()).enumerate() {
+                let factor = factors[channels.as_ref().map_or(channel, |channels| channels[channel])];
+                row.iter_mut().for_each(|weight| *weight *= factor);
+            }
+            all
+        }
+        Weights::Rows { kernel: all, of, rows } => {
+            let (all, len) = rows_of(of, all);
+            rows.iter().flat_map(|row| all[row * len..][..len].iter().copied()).collect()
+        }
+        Weights::Spread { kernel: own, of, rows } => {
+            let (own, len) = rows_of(of, own);
+            let mut all = vec![0.0; kernel.channels * len];
+            for (row, values) in rows.iter().zip(own.chunks_exact(len)) {
+                all[row * len..][..len].copy_from_slice(values);
+            }
+            all
+        }
+        Weights::Columns { kernel: whole, of, columns } => columns_of(&numbers(of, whole, tensors), whole, columns),
+        Weights::Composed { outer_kernel, outer, inner_kernel, inner } => {
+            let (outer, inner) = (numbers(outer, outer_kernel, tensors), numbers(inner, inner_kernel, tensors));
+            product(outer_kernel, &outer, inner_kernel, &inner, kernel)
+        }
+    }
+}
+
+/// Weights of a kernel with groups as those of one group, with zeros.
+fn ungrouped(weights: &[f64], kernel: &Kernel) -> Vec<f64> {
+    let (len, out_per_group) = (kernel.row_len(), kernel.channels / kernel.groups);
+    let mut all = vec![0.0; kernel.channels * len * kernel.groups];
+    for (channel, row) in weights.chunks_exact(len).enumerate() {
+        all[(channel * kernel.groups + channel / out_per_group) * len..][..len].copy_from_slice(row);
+    }
+    all
+}
+
+/// Weights of some input channels.
+///
+/// - `columns`: for each of them, the channels of the whole that read it
+fn columns_of(weights: &[f64], whole: &Kernel, columns: &[Vec<usize>]) -> Vec<f64> {
+    let area = whole.area();
+    let mut part = Vec::with_capacity(whole.channels * columns.len() * area);
+    for row in weights.chunks_exact(whole.row_len()) {
+        for of in columns {
+            part.extend((0..area).map(|tap| of.iter().map(|channel| row[channel * area + tap]).sum::<f64>()));
+        }
+    }
+    part
+}
+
+/// Weights of one kernel behind another.
+///
+/// - `result`: its kernel, [`population::composed`] or fully connected
+fn product(outer: &Kernel, outer_weights: &[f64], inner: &Kernel, inner_weights: &[f64], result: &Kernel) -> Vec<f64> {
+    let mut weights = vec![0.0; result.channels * result.row_len()];
+    if population::composed(outer, inner).is_none() {
+        explicit_product(outer, outer_weights, inner, inner_weights, &mut weights);
+    } else if outer.input == inner.output() {
+        kernel_product(outer, outer_weights, inner, inner_weights, result, &mut weights);
+    } else {
+        // A fully connected layer behind a pointwise one: position by position.
+        let n_positions = inner.input[1] * inner.input[2];
+        let (n_mid, n_in) = (outer.n_in(), inner.n_in());
+        for (row, outer_row) in weights.chunks_exact_mut(n_in).zip(outer_weights.chunks_exact(n_mid)) {
+            for (channel, inner_row) in inner_weights.chunks_exact(inner.row_len()).enumerate() {
+                for (at, inner_weight) in inner_row.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+                    let from = inner.input_channel(channel, at) * n_positions;
+                    for position in 0..n_positions {
+                        row[from + position] += outer_row[channel * n_positions + position] * inner_weight;
+                    }
+                }
+            }
+        }
+    }
+    weights
+}
+
+/// `w[o, i, t] = Σ w₂[o, m, t₂]·w₁[m, i, t₁]` over the channels m between and all taps that meet in t.
+fn kernel_product(
+    outer: &Kernel,
+    outer_weights: &[f64],
+    inner: &Kernel,
+    inner_weights: &[f64],
+    result: &Kernel,
+    weights: &mut [f64],
+) {
+    let tap = |dimension: usize, second: usize, first: usize| match (outer.size[dimension], inner.size[dimension]) {
+        (1, _) => first,
+        (_, 1) => second,
+        _ => second * outer.dilation[dimension] * inner.stride[dimension] + first * inner.dilation[dimension],
+    };
+    let taps = |kernel: &Kernel| {
+        let [_, across] = kernel.size;
+        (0..kernel.area()).map(move |tap| [tap / across, tap % across]).collect::<Vec<_>>()
+    };
+    let (outer_taps, inner_taps) = (taps(outer), taps(inner));
+    let places: Vec<Vec<usize>> = outer_taps
+        .iter()
+        .map(|second| {
+            let place = |first: &[usize; 2]| tap(0, second[0], first[0]) * result.size[1] + tap(1, second[1], first[1]);
+            inner_taps.iter().map(place).collect()
+        })
+        .collect();
+    let (inner_area, area) = (inner.area(), result.area());
+    let per_group = result.input[0] / result.groups;
+    let out_per_group = result.channels / result.groups;
+    for (out, (row, outer_row)) in
+        weights.chunks_exact_mut(result.row_len()).zip(outer_weights.chunks_exact(outer.row_len())).enumerate()
+    {
+        let first_input = out / out_per_group * per_group;
+        for (at, &second) in outer_row.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            let channel = outer.input_channel(out, at);
+            let places = &places[at % outer.area()];
+            for (at, &first) in inner_weights[channel * inner.row_len()..][..inner.row_len()].iter().enumerate() {
+                let input = inner.input_channel(channel, at) - first_input;
+                row[input * area + places[at % inner_area]] += second * first;
+            }
+        }
+    }
+}
+
+/// All outputs from all inputs, one by one.
+fn explicit_product(
+    outer: &Kernel,
+    outer_weights: &[f64],
+    inner: &Kernel,
+    inner_weights: &[f64],
+    weights: &mut [f64],
+) {
+    let n_in = inner.n_in();
+    let mut reached: Vec<Vec<(usize, f64)>> = vec![Vec::new(); outer.n_in()];
+    for (mid, reached) in reached.iter_mut().enumerate() {
+        outer.for_each_synapse(mid, |out, weight| reached.push((out, outer_weights[weight])));
+    }
+    for input in 0..n_in {
+        inner.for_each_synapse(input, |mid, weight| {
+            for (out, second) in &reached[mid] {
+                weights[out * n_in + input] += second * inner_weights[weight];
+            }
+        });
+    }
 }
 
 #[cfg(test)]

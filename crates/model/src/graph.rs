@@ -161,6 +161,9 @@ fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
     if inputs.len() > 1 && !matches!(kind, LayerKind::Add | LayerKind::Concat) {
         problems.push(format!("{}: reads {} layers; it takes one", kind.name(), inputs.len()));
     }
+    if inputs.len() == 1 && matches!(kind, LayerKind::Add | LayerKind::Concat) {
+        problems.push(format!("{}: reads one layer; it takes two or more: name them in `from`", kind.name()));
+    }
     let output = match kind {
         LayerKind::Flatten => vec![input.iter().product()],
         LayerKind::Relu

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{LayerKind, LayerProblem};
+use crate::architecture::{Architecture, LayerKind, LayerProblem};
 use crate::graph::{Graph, Node, Operand, Problem};
 pub use crate::kernel::Pool;
 use crate::kernel::{Axis, Kernel};
@@ -97,7 +97,8 @@ pub struct StandsFor {
     pub floor: f64,
     /// Where it saturates; infinite for a `relu`.
     pub ceiling: f64,
-    /// Channels `[C]` of the activation's input, in the population's order; `None` for all of them in order.
+    /// Indices along the first dimension of the activation's input (channels of an image, features of a vector) that the neurons
+    /// stand for, in the population's order; `None` for all of them in order.
     pub channels: Option<Vec<usize>>,
 }
 
@@ -293,6 +294,11 @@ pub fn populations(graph: &Graph) -> Result<Vec<Population>, Vec<LayerProblem>> 
 /// The populations as far as they go, and what cannot be expressed.
 pub(crate) fn lowered(graph: &Graph) -> (Vec<Population>, Vec<Problem>) {
     let input = Signal::whole(None, Part::spikes(Source::INPUT, graph.input()));
+    let size = |node: &Node| node.output.iter().copied().fold(1, usize::saturating_mul);
+    if graph.nodes().iter().any(|node| size(node) > Architecture::MAX_OUTPUTS) {
+        // Refused with the shapes.
+        return (Vec::new(), Vec::new());
+    }
     let mut lowering = Lowering { graph, input, signals: Vec::new(), populations: Vec::new(), problems: Vec::new() };
     for (idx, node) in graph.nodes().iter().enumerate() {
         let signal = lowering.signal(idx, node);
@@ -658,9 +664,10 @@ impl Lowering<'_> {
                 continue;
             }
             let rows = part.rows(&used);
+            let first = self.indices(node, signal, part, &whole);
             let mut terms = Vec::new();
             for half in &halves {
-                let source = self.population(idx, by, &rows, half, &whole, signal.channels.len());
+                let source = self.population(idx, by, &rows, half, first.clone());
                 let mut spikes = Connection::spikes(source, rows.shape);
                 spikes.weights = match half.factor {
                     Weighted::By(1.0) => Weights::Identity,
@@ -681,18 +688,25 @@ impl Lowering<'_> {
         Ok(Signal { by: None, parts, channels })
     }
 
+    /// Where some channels of a signal are along the first dimension of a node's input; `None` if they are all of it in order.
+    fn indices(&self, node: &Node, signal: &Signal, part: &Part, whole: &[usize]) -> Option<Vec<usize>> {
+        let n = self.graph.shape(node.inputs[0])[0];
+        let span = if node.output.len() == 1 { part.shape[1] * part.shape[2] } else { 1 };
+        let first = |channel: usize| if node.output.len() == 1 { feature(signal, channel) } else { channel };
+        let indices: Vec<usize> = whole.iter().flat_map(|&at| (0..span).map(move |i| first(at) + i)).collect();
+        (!indices.iter().copied().eq(0..n)).then_some(indices)
+    }
+
     /// Makes a population of a part of an activation's input.
     ///
-    /// - `whole`: channel of the input that each channel of the part is
-    /// - `n_channels`: of the input
+    /// - `channels`: as in [`StandsFor`]
     fn population(
         &mut self,
         node: usize,
         by: &'static str,
         part: &Part,
         half: &Half,
-        whole: &[usize],
-        n_channels: usize,
+        channels: Option<Vec<usize>>,
     ) -> Source {
         let mut connections = part.terms.clone();
         if half.sign < 0.0 {
@@ -702,7 +716,6 @@ impl Lowering<'_> {
                 connection.weights = Weights::Scaled { of, by: minus, channels: None };
             }
         }
-        let channels = (!whole.iter().copied().eq(0..n_channels)).then(|| whole.to_vec());
         let &Half { sign, floor, ceiling, .. } = half;
         let stands_for = StandsFor { node, is_logit: false, sign, floor, ceiling, channels };
         self.push(by, part.shape, connections, stands_for)
