@@ -442,8 +442,8 @@ mod tests {
     #[test]
     fn variance_of_a_channel_is_the_mean_over_its_neurons_behind_pools() {
         // Two windows of two pixels; each window's sum times 3 is a neuron's current.
-        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
-        let kernel = Kernel { input: [1, 1, 2], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = Pool::new(PoolKind::Mean, [1, 2], [1, 2]);
+        let kernel = Kernel::square([1, 1, 2], 1, 1, 1, 0, 1);
         let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 4], pools: vec![pool], kernel };
         let mut train = SpikeTrain::silent([1, 1, 4], 2);
         for (step, neuron) in [(0, 0), (0, 1), (1, 3)] {
@@ -459,7 +459,7 @@ mod tests {
     #[test]
     fn rates_and_variances_stand_at_the_synapses_that_they_arrive_at() {
         // Two groups, each of one input channel of two positions and two output channels.
-        let kernel = Kernel { input: [2, 1, 2], channels: 4, size: 1, stride: 1, padding: 0, groups: 2 };
+        let kernel = Kernel::square([2, 1, 2], 4, 1, 1, 0, 2);
         let wiring = Wiring { source: snn::Source::INPUT, source_shape: [2, 1, 2], pools: Vec::new(), kernel };
         let mut train = SpikeTrain::silent([2, 1, 2], 2);
         for (step, neuron) in [(0, 0), (1, 0), (0, 1), (0, 2)] {

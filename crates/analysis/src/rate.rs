@@ -331,8 +331,8 @@ mod tests {
         // 1×2×2 pixels → the same four neurons → a max pool of all, and an average pool of all (¼ in its weight), and pixel
         // by pixel a skip, all into two outputs.
         let image = [1, 2, 2];
-        let pool = |kind| Pool { kind, kernel: [2, 2], stride: [2, 2] };
-        let each = Kernel { input: image, channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = |kind| Pool::new(kind, [2, 2], [2, 2]);
+        let each = Kernel::square(image, 1, 1, 1, 0, 1);
         let through = Wiring { source: Source::INPUT, source_shape: image, pools: Vec::new(), kernel: each };
         let pooled = |kind| Wiring {
             source: Source::of_layer(0),

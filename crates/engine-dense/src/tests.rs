@@ -397,11 +397,7 @@ proptest! {
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
-        let pool = pool.map(|(max, kernel, stride)| Pool {
-            kind: if max { PoolKind::Max } else { PoolKind::Mean },
-            kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
-            stride: [stride; 2],
-        });
+        let pool = pool.map(|(max, kernel, stride)| Pool::new(if max { PoolKind::Max } else { PoolKind::Mean }, [kernel.min(outputs[0]), kernel.min(outputs[1])], [stride; 2]));
         let precision = Precision { n_steps: 10, sum_bits, weight_bits };
         let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, precision);
         let images = images(3, network.n_in(), seed + 50);

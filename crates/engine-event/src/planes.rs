@@ -568,7 +568,7 @@ mod tests {
 
     #[test]
     fn sums_over_windows_are_those_counted_one_by_one() {
-        let pool = |kernel, stride| Pool { kind: PoolKind::Mean, kernel, stride };
+        let pool = |kernel, stride| Pool::new(PoolKind::Mean, kernel, stride);
         // Overlapping windows, and pools of pools.
         let chains =
             [vec![pool([2, 3], [2, 1])], vec![pool([2, 2], [2, 2]), pool([2, 2], [1, 1])], vec![pool([2, 2], [2, 2])]];

@@ -76,14 +76,14 @@ fn adds_up(wirings: &[Wiring], precision: Precision) -> Vec<&'static str> {
 /// A convolution of a source, behind average pools of a size if there are any.
 fn convolution(input: [usize; 3], pool: Option<usize>, kernel: Kernel) -> Wiring {
     let pools: Vec<Pool> =
-        pool.map(|size| Pool { kind: PoolKind::Mean, kernel: [size; 2], stride: [1; 2] }).into_iter().collect();
+        pool.map(|size| Pool::new(PoolKind::Mean, [size; 2], [1; 2])).into_iter().collect();
     let pooled = pools.iter().fold(input, |shape, pool| pool.output(shape));
     Wiring { source: snn::Source::INPUT, source_shape: input, pools, kernel: Kernel { input: pooled, ..kernel } }
 }
 
 #[test]
 fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
-    let plain = Kernel { input: [0; 3], channels: 32, size: 3, stride: 1, padding: 1, groups: 1 };
+    let plain = Kernel::square([0; 3], 32, 3, 1, 1, 1);
     let wide = Kernel { channels: 34, size: 5, padding: 2, ..plain };
     let layers: [Vec<Wiring>; 9] = [
         vec![Wiring::dense(snn::Source::INPUT, [70, 1, 1], 3)],

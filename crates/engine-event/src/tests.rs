@@ -84,7 +84,7 @@ fn potentials_that_become_longer_than_sums_do_what_the_definition_says() {
 #[test]
 fn silent_neurons_of_other_scales_are_told_apart() {
     // The second half of the channels has twice the biases of the first: the same integers on grids twice as coarse.
-    let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
+    let kernel = Kernel::square([1, 3, 3], 128, 1, 1, 0, 1);
     let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
     let twice = |channel: usize| if channel < 64 { 1.0 } else { 2.0 };
     let of_channels = |value: f64| (0..128).map(|channel| value * twice(channel)).collect::<Vec<f64>>();
@@ -320,11 +320,7 @@ proptest! {
     ) {
         prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
         let outputs = input.map(|n| n_windows(n, size, stride, padding));
-        let pool = pool.map(|(max, kernel, stride)| Pool {
-            kind: if max { PoolKind::Max } else { PoolKind::Mean },
-            kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
-            stride: [stride; 2],
-        });
+        let pool = pool.map(|(max, kernel, stride)| Pool::new(if max { PoolKind::Max } else { PoolKind::Mean }, [kernel.min(outputs[0]), kernel.min(outputs[1])], [stride; 2]));
         let precision = Precision { n_steps: 10, sum_bits, weight_bits };
         let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, precision);
         let images = images(3, network.n_in(), seed + 50);

@@ -1,7 +1,8 @@
 //! The converted network's artefact, `snn.safetensors`: all that is needed to run it, and to know where it is from.
 //!
 //! Tensors, layer by layer from 0, C being a layer's channels (the neurons of a fully connected one): per connection, from 0,
-//! `0.0.weight` `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`; `0.bias` and `0.initial_potential` `[C]`, in thresholds;
+//! `0.0.weight` `[n_out, n_in]` or `[C_out, C_in/groups, k_h, k_w]`; `0.bias` `[C]`, or `[n_out]` where neurons of a channel differ, and
+//! `0.initial_potential` `[C]`, in thresholds;
 //! `0.threshold` `[C]` in units of the trained network's activations; `0.grid_exponent` `[C]`, whole numbers g: a channel's
 //! values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`. Shapes and wirings are in the metadata.
 
@@ -119,7 +120,7 @@ pub fn write<R: Serialize, C: Serialize>(
             insert(&format!("{at}.weight"), wiring.kernel.weight_shape(), weights);
         }
         let n_channels = layer.shape()[0];
-        insert("bias", vec![n_channels], layer.biases());
+        insert("bias", vec![layer.biases().values().len()], layer.biases().values());
         insert("initial_potential", vec![n_channels], layer.initial_potentials());
         insert("threshold", vec![n_channels], layer.thresholds());
         let exponents: Vec<f32> = layer.grids().iter().map(|grid| grid.exponent as f32).collect();
@@ -198,15 +199,15 @@ mod tests {
             let exact = ExactLayer {
                 name: name.to_owned(),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
-                biases: biases.to_vec(),
+                biases: biases.to_vec().into(),
                 initial_potentials: initial_potentials.to_vec(),
                 thresholds: biases.iter().map(|bias| 1.3 + bias.abs()).collect(),
             };
             SpikingLayer::round(&exact, 16).unwrap()
         };
-        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 2, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 3, 3], 2, 2, 1, 1, 1);
         let first = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
-        let pool = Pool { kind: PoolKind::Mean, kernel: [2; 2], stride: [2; 2] };
+        let pool = Pool::new(PoolKind::Mean, [2; 2], [2; 2]);
         let second = Wiring {
             source: Source::of_layer(0),
             source_shape: [2, 4, 4],

@@ -81,7 +81,8 @@ impl SynapticOperations {
             let [n_channels, height, width] = wiring.max_pooled_shape();
             let additions = (0..height * width).map(|position| {
                 let mut n = 0;
-                pooling.for_each_input(position, |input| n += wiring.kernel.fan_out(input) as u64);
+                // What is added several times is one addition of a multiple.
+                pooling.for_each_input(position, |input, _| n += wiring.kernel.fan_out(input) as u64);
                 n
             });
             let fan_outs = fan_outs(&additions.collect::<Vec<u64>>(), n_channels);
@@ -128,15 +129,15 @@ mod tests {
     #[test]
     fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() {
         // One white pixel in the corner of a 3×3 image: a 3×3 kernel reaches 4 of 9 neurons in each of 2 channels.
-        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 3, 3], 2, 3, 1, 1, 1);
         let wiring = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
-        let pool = |kind| vec![Pool { kind, kernel: [2; 2], stride: [1; 2] }];
+        let pool = |kind| vec![Pool::new(kind, [2; 2], [1; 2])];
         let layer = |wiring: Wiring, weight: f64| {
             let n_channels = wiring.kernel.channels;
             let exact = ExactLayer {
                 name: "x".to_owned(),
                 connections: vec![Connection { weights: vec![weight; n_channels * wiring.kernel.row_len()], wiring }],
-                biases: vec![0.0; n_channels],
+                biases: vec![0.0; n_channels].into(),
                 initial_potentials: vec![0.0; n_channels],
                 thresholds: vec![1.0; n_channels],
             };

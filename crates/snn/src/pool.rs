@@ -1,7 +1,7 @@
 //! Pools between layers, on spikes.
 //!
-//! An average pool adds spikes up: its 1/k² is in the weights that follow, so it is no more than a detour of the
-//! synapses. A max pool lets a spike through when it raises the largest spike count of its window so far. At every
+//! An average pool adds spikes up: its divisor is in the weights that follow, so it is no more than a detour of the
+//! synapses. Windows at a border may be means of fewer inputs; they add each input several times, so that all share one divisor. A max pool lets a spike through when it raises the largest spike count of its window so far. At every
 //! step the output has then spiked exactly as often as the busiest input of the window, which is what the largest
 //! activation stands for. (Rueckauer et al. 2017 let the spikes of one input through, that with the largest
 //! estimated rate. With counts for rates this passes one too many when an input draws level and the tie goes to it.) It costs a counter per input and a comparison per input spike
@@ -18,24 +18,30 @@ pub struct Windows {
     /// Where each input's windows begin; one more entry than inputs.
     starts: Vec<u32>,
     members: Vec<u32>,
+    /// How often the input is added in each of them; none where it is once in all.
+    multiples: Vec<u32>,
     /// Shape `[C, H, W]` of all windows.
     output: [usize; 3],
 }
 
 impl Windows {
-    /// The windows of pools that follow each other; an input stands in a window as often as it is added.
+    /// The windows of pools that follow each other. Where pools of pools overlap, an input stands in a window more than once.
     ///
     /// - `shape`: `[C, H, W]` of the input
     #[inline]
     pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
         let n_inputs: usize = shape.iter().product();
-        let mut lists: Vec<Vec<u32>> = (0..n_inputs as u32).map(|input| vec![input]).collect();
+        let mut lists: Vec<Vec<Member>> = (0..n_inputs as u32).map(|window| vec![Member { window, multiple: 1 }]).collect();
         let mut from = shape;
         for pool in pools {
-            let of: Vec<Vec<u32>> = Self::of_pool(from, pool);
+            let of: Vec<Vec<Member>> = Self::of_pool(from, pool);
             from = pool.output(from);
             for list in &mut lists {
-                *list = list.iter().flat_map(|&input| of[input as usize].iter().copied()).collect();
+                let members = list.iter().flat_map(|&Member { window, multiple }| {
+                    let of = of[window as usize].iter();
+                    of.map(move |member| Member { multiple: multiple * member.multiple, ..*member })
+                });
+                *list = members.collect();
             }
         }
         let mut starts = vec![0];
@@ -43,18 +49,27 @@ impl Windows {
             *end += list.len() as u32;
             Some(*end)
         }));
-        Self { starts, members: lists.concat(), output: from }
+        let members = lists.iter().flatten();
+        let multiples = if members.clone().all(|member| member.multiple == 1) {
+            Vec::new()
+        } else {
+            members.clone().map(|member| member.multiple).collect()
+        };
+        Self { starts, members: members.map(|member| member.window).collect(), multiples, output: from }
     }
 
-    fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<u32>> {
+    fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<Member>> {
         let [channels, height, width] = shape;
         let [_, rows, columns] = pool.output(shape);
+        let [down, across] = [pool.axis(0, height), pool.axis(1, width)];
+        let [of_rows, of_columns] = pool.multiples(shape);
         let mut of = vec![Vec::new(); channels * height * width];
         for window in 0..channels * rows * columns {
             let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
-            for y in row * pool.stride[0]..row * pool.stride[0] + pool.kernel[0] {
-                for x in column * pool.stride[1]..column * pool.stride[1] + pool.kernel[1] {
-                    of[(channel * height + y) * width + x].push(window as u32);
+            let member = Member { window: window as u32, multiple: (of_rows[row] * of_columns[column]) as u32 };
+            for y in (0..down.size).filter_map(|tap| down.input(row, tap)) {
+                for x in (0..across.size).filter_map(|tap| across.input(column, tap)) {
+                    of[(channel * height + y) * width + x].push(member);
                 }
             }
         }
@@ -80,6 +95,28 @@ impl Windows {
     pub fn of(&self, input: usize) -> &[u32] {
         &self.members[self.starts[input] as usize..self.starts[input + 1] as usize]
     }
+
+    /// The windows of an input, and how often it is added in each.
+    #[inline]
+    pub fn multiples_of(&self, input: usize) -> impl Iterator<Item = (usize, u32)> {
+        let multiples = self.multiples.get(self.starts[input] as usize..).unwrap_or(&[]);
+        let multiples = multiples.iter().copied().chain(std::iter::repeat(1));
+        self.of(input).iter().map(|&window| window as usize).zip(multiples)
+    }
+
+    /// Shape `[C, H, W]` of all windows.
+    #[inline]
+    pub fn output(&self) -> [usize; 3] {
+        self.output
+    }
+}
+
+/// A window that an input belongs to.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    window: u32,
+    /// How often the input is added.
+    multiple: u32,
 }
 
 /// Spikes so far at a max pool.
@@ -172,12 +209,12 @@ impl Pooling {
         max_pooled(&self.max, &mut Vec::new(), train)
     }
 
-    /// Inputs of the kernel that a spike behind the max pools is added to.
+    /// Inputs of the kernel that a spike behind the max pools is added to, and how often it is.
     #[inline]
-    pub fn for_each_input(&self, neuron: usize, mut add: impl FnMut(usize)) {
+    pub fn for_each_input(&self, neuron: usize, mut add: impl FnMut(usize, u32)) {
         match &self.sum {
-            None => add(neuron),
-            Some(windows) => windows.of(neuron).iter().for_each(|&window| add(window as usize)),
+            None => add(neuron, 1),
+            Some(windows) => windows.multiples_of(neuron).for_each(|(window, multiple)| add(window, multiple)),
         }
     }
 }
@@ -189,7 +226,7 @@ mod tests {
     use super::*;
 
     fn pool(kind: PoolKind, kernel: usize, stride: usize) -> Pool {
-        Pool { kind, kernel: [kernel; 2], stride: [stride; 2] }
+        Pool::new(kind, [kernel; 2], [stride; 2])
     }
 
     #[test]

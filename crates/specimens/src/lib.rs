@@ -58,14 +58,7 @@ pub struct Conv {
 pub fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl Into<Precision>) -> SpikingNetwork {
     let precision = precision.into();
     let [groups, in_per_group, out_per_group] = conv.groups;
-    let kernel = Kernel {
-        input: [groups * in_per_group, input[0], input[1]],
-        channels: groups * out_per_group,
-        size: conv.size,
-        stride: conv.stride,
-        padding: conv.padding,
-        groups,
-    };
+    let kernel = Kernel::square([groups * in_per_group, input[0], input[1]], groups * out_per_group, conv.size, conv.stride, conv.padding, groups);
     let wire = |source: Source, source_shape: [usize; 3], pools: Vec<Pool>, kernel: Kernel| Wiring {
         source,
         source_shape,
@@ -113,7 +106,7 @@ pub fn samples(images: &[Vec<f32>]) -> Vec<Sample<'_>> {
 
 /// The kinds of convolution and pool that networks have.
 pub fn convs() -> Vec<Conv> {
-    let pool = |kind, kernel, stride| Some(Pool { kind, kernel: [kernel; 2], stride: [stride; 2] });
+    let pool = |kind, kernel, stride| Some(Pool::new(kind, [kernel; 2], [stride; 2]));
     let plain =
         Conv { groups: [1, 2, 16], size: 3, stride: 1, padding: 1, pool: pool(PoolKind::Mean, 2, 2), skip: true };
     vec![

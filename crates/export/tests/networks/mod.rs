@@ -35,9 +35,9 @@ fn layer(name: &str, wirings: &[Wiring], initial_potential: f64, seed: u64) -> S
 
 /// A convolution in groups, a residual sum with a skip connection behind a pool, a dense layer, a dense readout.
 pub fn network(kind: PoolKind, initial_potential: f64) -> SpikingNetwork {
-    let pool = Pool { kind, kernel: [2, 2], stride: [2, 2] };
+    let pool = Pool::new(kind, [2, 2], [2, 2]);
     let kernel =
-        |input, channels, size, stride, groups| Kernel { input, channels, size, stride, padding: size / 2, groups };
+        |input, channels, size, stride, groups| Kernel::square(input, channels, size, stride, size / 2, groups);
     let plain = |source, source_shape, kernel| Wiring { source, source_shape, pools: Vec::new(), kernel };
     let (input, image, small) = ([2, 6, 5], [4, 6, 5], [4, 3, 2]);
     let body = Wiring { pools: vec![pool], ..plain(Source::of_layer(0), image, kernel(small, 4, 3, 1, 1)) };

@@ -345,8 +345,8 @@ mod tests {
     fn a_norm_takes_the_mean_of_a_pool_as_one_input_and_all_connections_together() {
         let mut layers = layers();
         // One channel behind a window of two neurons, its weight of 6 halved by the pool, and another connection.
-        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
-        let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = Pool::new(PoolKind::Mean, [1, 2], [1, 2]);
+        let kernel = Kernel::square([1, 1, 1], 1, 1, 1, 0, 1);
         let pooled = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 2], pools: vec![pool], kernel };
         let skip =
             Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
