@@ -75,8 +75,7 @@ fn adds_up(wirings: &[Wiring], precision: Precision) -> Vec<&'static str> {
 
 /// A convolution of a source, behind average pools of a size if there are any.
 fn convolution(input: [usize; 3], pool: Option<usize>, kernel: Kernel) -> Wiring {
-    let pools: Vec<Pool> =
-        pool.map(|size| Pool::new(PoolKind::Mean, [size; 2], [1; 2])).into_iter().collect();
+    let pools: Vec<Pool> = pool.map(|size| Pool::new(PoolKind::Mean, [size; 2], [1; 2])).into_iter().collect();
     let pooled = pools.iter().fold(input, |shape, pool| pool.output(shape));
     Wiring { source: snn::Source::INPUT, source_shape: input, pools, kernel: Kernel { input: pooled, ..kernel } }
 }

@@ -119,7 +119,11 @@ fn composed(connection: &population::Connection, tensors: Tensors<'_>) -> Connec
 fn numbers(weights: &Weights, kernel: &Kernel, tensors: Tensors<'_>) -> Vec<f64> {
     let rows_of = |of: &Weights, kernel: &Kernel| {
         let all = numbers(of, kernel, tensors);
-        if kernel.groups > 1 { (ungrouped(&all, kernel), kernel.row_len() * kernel.groups) } else { (all, kernel.row_len()) }
+        if kernel.groups > 1 {
+            (ungrouped(&all, kernel), kernel.row_len() * kernel.groups)
+        } else {
+            (all, kernel.row_len())
+        }
     };
     match weights {
         Weights::Identity => vec![1.0; kernel.channels * kernel.row_len()],
@@ -256,13 +260,7 @@ fn kernel_product(
 }
 
 /// All outputs from all inputs, one by one.
-fn explicit_product(
-    outer: &Kernel,
-    outer_weights: &[f64],
-    inner: &Kernel,
-    inner_weights: &[f64],
-    weights: &mut [f64],
-) {
+fn explicit_product(outer: &Kernel, outer_weights: &[f64], inner: &Kernel, inner_weights: &[f64], weights: &mut [f64]) {
     let n_in = inner.n_in();
     let mut reached: Vec<Vec<(usize, f64)>> = vec![Vec::new(); outer.n_in()];
     for (mid, reached) in reached.iter_mut().enumerate() {

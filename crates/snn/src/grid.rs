@@ -121,11 +121,10 @@ impl Grid {
         let scale = f64::from(exponent).exp2();
         let biases = [(least.min(0.0), 1), (greatest.max(0.0), 1)];
         // The sums are of whole numbers, so f64 is exact far beyond the range of interest.
-        let (up, down) =
-            weights.chain(biases).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
-                let unit = (value * scale).round_ties_even() * multiplicity as f64;
-                (up + unit.max(0.0), down - unit.min(0.0))
-            });
+        let (up, down) = weights.chain(biases).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
+            let unit = (value * scale).round_ties_even() * multiplicity as f64;
+            (up + unit.max(0.0), down - unit.min(0.0))
+        });
         up.max(down)
     }
 

@@ -148,7 +148,9 @@ impl<W> Biases<W> {
     /// - `n_positions`: neurons of a channel
     pub fn map<V>(&self, n_positions: usize, mut of: impl FnMut(usize, &W) -> V) -> Biases<V> {
         match self {
-            Self::OfChannels(values) => Biases::OfChannels(values.iter().enumerate().map(|(c, bias)| of(c, bias)).collect()),
+            Self::OfChannels(values) => {
+                Biases::OfChannels(values.iter().enumerate().map(|(c, bias)| of(c, bias)).collect())
+            }
             Self::OfNeurons(values) => {
                 let values = values.iter().enumerate();
                 Biases::OfNeurons(values.map(|(neuron, bias)| of(neuron / n_positions, bias)).collect())

@@ -31,7 +31,8 @@ impl Windows {
     #[inline]
     pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
         let n_inputs: usize = shape.iter().product();
-        let mut lists: Vec<Vec<Member>> = (0..n_inputs as u32).map(|window| vec![Member { window, multiple: 1 }]).collect();
+        let mut lists: Vec<Vec<Member>> =
+            (0..n_inputs as u32).map(|window| vec![Member { window, multiple: 1 }]).collect();
         let mut from = shape;
         for pool in pools {
             let of: Vec<Vec<Member>> = Self::of_pool(from, pool);

@@ -4,10 +4,10 @@
 //! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
 //! channel, row by row, as the trained network's tensors are.
 
-pub use model::kernel::Kernel;
-pub use model::population::Source;
 use model::architecture::shape_text;
 use model::graph::sides_text;
+pub use model::kernel::Kernel;
+pub use model::population::Source;
 use model::population::{Pool, PoolKind};
 use serde::{Deserialize, Serialize};
 

@@ -58,7 +58,14 @@ pub struct Conv {
 pub fn conv_network(input: [usize; 2], conv: Conv, seed: u64, precision: impl Into<Precision>) -> SpikingNetwork {
     let precision = precision.into();
     let [groups, in_per_group, out_per_group] = conv.groups;
-    let kernel = Kernel::square([groups * in_per_group, input[0], input[1]], groups * out_per_group, conv.size, conv.stride, conv.padding, groups);
+    let kernel = Kernel::square(
+        [groups * in_per_group, input[0], input[1]],
+        groups * out_per_group,
+        conv.size,
+        conv.stride,
+        conv.padding,
+        groups,
+    );
     let wire = |source: Source, source_shape: [usize; 3], pools: Vec<Pool>, kernel: Kernel| Wiring {
         source,
         source_shape,

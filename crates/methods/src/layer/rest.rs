@@ -173,11 +173,9 @@ fn of_node(node: &Node, inputs: &[&Rest], tensors: Tensors<'_>) -> Rest {
             };
             Rest::zeros(output).map(|_, _| least)
         }
-        LayerKind::Relu
-        | LayerKind::LeakyRelu { .. }
-        | LayerKind::PRelu
-        | LayerKind::Abs
-        | LayerKind::MaxPool(_) => Rest::zeros(output),
+        LayerKind::Relu | LayerKind::LeakyRelu { .. } | LayerKind::PRelu | LayerKind::Abs | LayerKind::MaxPool(_) => {
+            Rest::zeros(output)
+        }
         LayerKind::AvgPool(window) => mean(x, window.pool(PoolKind::Mean)),
         LayerKind::GlobalAvgPool => {
             let sides = [x.shape[1], x.shape[2]];
