@@ -183,10 +183,11 @@ impl InputSums {
         let (mut rates, mut variances) = (zeros.clone(), zeros);
         let (area, n) = (wiring.multiplicity() as f64, (n_samples * n_positions) as f64);
         for (neuron, &[rate, variance]) in self.0.iter().enumerate().filter(|(_, [rate, _])| *rate > 0.0) {
-            pooling.for_each_input(neuron, |input| {
+            pooling.for_each_input(neuron, |input, multiple| {
+                let multiple = f64::from(multiple);
                 group.for_each_synapse(input, |_, weight| {
-                    rates[weight] += rate / area / n;
-                    variances[weight] += variance / (area * area) / n;
+                    rates[weight] += multiple * rate / area / n;
+                    variances[weight] += multiple * multiple * variance / (area * area) / n;
                 });
             });
         }
@@ -404,7 +405,7 @@ mod tests {
         let exact = ExactLayer {
             name: "x".to_owned(),
             connections: vec![Connection { wiring, weights }],
-            biases: vec![0.0; n_channels],
+            biases: vec![0.0; n_channels].into(),
             initial_potentials: vec![0.0; n_channels],
             thresholds: vec![threshold; n_channels],
         };

@@ -125,8 +125,8 @@ impl RateModel {
 
 impl RateLayer {
     fn new(layer: &SpikingLayer, fires: bool) -> Self {
-        let places = |values: &[f32]| {
-            let neurons: Vec<f64> = layer.for_neurons(values).into_iter().map(f64::from).collect();
+        let places = |of_neurons: Vec<f32>| {
+            let neurons: Vec<f64> = of_neurons.into_iter().map(f64::from).collect();
             by_place(layer.shape(), &neurons)
         };
         let connections = layer.connections().iter();
@@ -134,8 +134,8 @@ impl RateLayer {
             shape: layer.shape(),
             connections: connections.map(|of| (of.wiring.source, Weighted::new(of))).collect(),
             drive: Drive::of_pixels(layer),
-            biases: places(layer.biases()),
-            initial_potentials: places(layer.initial_potentials()),
+            biases: places(layer.biases().of_neurons(layer.n_positions())),
+            initial_potentials: places(layer.for_neurons(layer.initial_potentials())),
             fires,
         }
     }
@@ -183,7 +183,7 @@ mod tests {
         let exact = ExactLayer {
             name: "x".to_owned(),
             connections: wirings.into_iter().map(|(wiring, weights)| Connection { wiring, weights }).collect(),
-            biases: biases.to_vec(),
+            biases: biases.to_vec().into(),
             initial_potentials: vec![start; biases.len()],
             thresholds: vec![1.0; biases.len()],
         };
@@ -271,7 +271,7 @@ mod tests {
             last.wiring.source = Source::of_layer(1);
             let of = |connection: &Connection<f32>, from: &SpikingLayer, start: f64| {
                 let weights = connection.weights.iter().map(|&weight| f64::from(weight)).collect();
-                let biases: Vec<f64> = from.biases().iter().map(|&bias| f64::from(bias)).collect();
+                let biases: Vec<f64> = from.biases().values().iter().map(|&bias| f64::from(bias)).collect();
                 layer(vec![(connection.wiring.clone(), weights)], &biases, start, 1)
             };
             let layers = vec![
@@ -299,7 +299,7 @@ mod tests {
             for (idx, layer) in network.layers().iter().enumerate() {
                 let current = |channel: usize| {
                     let sum: f64 = layer.weight_vector(channel).zip(&values).map(|(w, x)| w * x).sum();
-                    sum + f64::from(layer.biases()[channel])
+                    sum + f64::from(layer.biases().at(channel, 1))
                 };
                 values = (0..layer.n_out()).map(current).map(|a| if idx == 0 { a.max(0.0) } else { a }).collect();
             }

@@ -216,7 +216,7 @@ mod tests {
             let exact = ExactLayer {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
-                biases: biases.to_vec(),
+                biases: biases.to_vec().into(),
                 initial_potentials: vec![0.0; 2],
                 thresholds: vec![1.0; 2],
             };

@@ -151,7 +151,7 @@ fn layer(name: &str, wiring: Wiring, seed: u64, sum_bits: u32) -> SpikingLayer {
             wiring,
             weights: weights.iter().map(|weight| (weight - 0.45) * scale).collect(),
         }],
-        biases: vec![0.0; kernel.channels],
+        biases: vec![0.0; kernel.channels].into(),
         initial_potentials: vec![0.5; kernel.channels],
         thresholds: vec![1.0; kernel.channels],
     };

@@ -98,7 +98,7 @@ mod tests {
             let exact = ExactLayer {
                 name: name.to_owned(),
                 connections: vec![Connection { wiring, weights }],
-                biases: vec![0.0; n],
+                biases: vec![0.0; n].into(),
                 initial_potentials: vec![0.0; n],
                 thresholds: vec![1.0; n],
             };

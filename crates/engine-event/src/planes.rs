@@ -12,6 +12,7 @@ use model::population::Pool;
 use pulp::Simd;
 
 use crate::simd::extract_bits;
+use snn::pool::Windows;
 use snn::spikes::SpikeTrain;
 
 /// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
@@ -35,6 +36,16 @@ pub(crate) struct SumPools {
     row_words: usize,
     /// The same, where there is a faster way.
     quads: Option<Quads>,
+    /// The same, where windows are cut off at a border.
+    cut: Option<CutPools>,
+}
+
+/// Windows that lie partly in the padding or stick out behind it, spike by spike.
+#[derive(Debug)]
+struct CutPools {
+    windows: Windows,
+    /// Most planes of their sums.
+    n_planes: usize,
 }
 
 /// Windows of two by two, side by side, whose inputs lie in one word of each row or in the same bits of several.
@@ -152,6 +163,11 @@ impl Planes {
             self.drop_empty();
             return self.unite_higher();
         }
+        if let Some(cut) = &pools.cut {
+            self.sum_cut(train, cut);
+            self.drop_empty();
+            return self.unite_higher();
+        }
         self.copy(train);
         for pool in &pools.pools {
             std::mem::swap(self, other);
@@ -205,6 +221,28 @@ impl Planes {
             }
             for words in planes {
                 words[n_words..].fill(0);
+            }
+        }
+    }
+
+    fn sum_cut(&mut self, train: &SpikeTrain, CutPools { windows, n_planes }: &CutPools) {
+        let [channels, rows, columns] = windows.output();
+        let n_positions = rows * columns;
+        self.reset(*n_planes, train.n_steps(), (channels * n_positions).div_ceil(64).next_multiple_of(LANES));
+        self.words[..*n_planes].iter_mut().for_each(|words| words.fill(0));
+        let mut sums = vec![0_u32; channels * n_positions];
+        for step in 0..self.n_steps {
+            for neuron in train.neurons(step) {
+                windows.multiples_of(neuron).for_each(|(window, multiple)| sums[window] += multiple);
+            }
+            let first = step * self.stride();
+            for (window, sum) in sums.iter_mut().enumerate() {
+                let place = window % n_positions * channels + window / n_positions;
+                let mut rest = std::mem::take(sum);
+                while rest > 0 {
+                    self.words[rest.trailing_zeros() as usize][first + place / 64] |= 1 << (place % 64);
+                    rest &= rest - 1;
+                }
             }
         }
     }
@@ -413,8 +451,26 @@ impl SumPools {
             SumPool { row_pitch: from, stride, n_rows: output[1], offsets, valid: valid.words(0).to_vec() }
         };
         let pools: Vec<&Pool> = pools.collect();
+        if let Some(cut) = CutPools::new(shape, &pools) {
+            return Self { pools: Vec::new(), row_words, quads: None, cut: Some(cut) };
+        }
         let quads = Quads::new(shape, &pools);
-        Self { pools: pools.into_iter().map(of_pool).collect(), row_words, quads }
+        Self { pools: pools.into_iter().map(of_pool).collect(), row_words, quads, cut: None }
+    }
+}
+
+impl CutPools {
+    /// `None` if all windows lie within their inputs.
+    fn new(shape: [usize; 3], pools: &[&Pool]) -> Option<Self> {
+        let (mut from, mut is_cut, mut most) = (shape, false, 1_usize);
+        for pool in pools {
+            let output = pool.output(from);
+            is_cut |= pool.padding != [0; 4] || output != Pool { ceil: false, ..**pool }.output(from);
+            most *= pool.divisor(from);
+            from = output;
+        }
+        let n_planes = (usize::BITS - most.leading_zeros()) as usize;
+        is_cut.then(|| Self { windows: Windows::new(shape, pools.iter().copied()), n_planes })
     }
 }
 
@@ -539,7 +595,6 @@ mod tests {
     use pulp::Scalar;
 
     use super::*;
-    use snn::pool::Windows;
 
     /// - `bit`: of the neuron
     fn count(planes: &Planes, step: usize, bit: usize) -> i64 {

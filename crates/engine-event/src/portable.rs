@@ -27,7 +27,7 @@ fn layer(wirings: &[Wiring], precision: Precision) -> SpikingLayer {
     let exact = ExactLayer {
         name: "layer".to_owned(),
         connections: connections.collect(),
-        biases: vec![0.0; channels],
+        biases: vec![0.0; channels].into(),
         initial_potentials: vec![0.0; channels],
         thresholds: vec![1.0; channels],
     };
@@ -83,7 +83,7 @@ fn convolution(input: [usize; 3], pool: Option<usize>, kernel: Kernel) -> Wiring
 #[test]
 fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
     let plain = Kernel::square([0; 3], 32, 3, 1, 1, 1);
-    let wide = Kernel { channels: 34, size: 5, padding: 2, ..plain };
+    let wide = Kernel::square([0; 3], 34, 5, 1, 2, 1);
     let layers: [Vec<Wiring>; 9] = [
         vec![Wiring::dense(snn::Source::INPUT, [70, 1, 1], 3)],
         vec![Wiring::dense(snn::Source::INPUT, [20, 1, 1], 66)],
@@ -95,7 +95,7 @@ fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
         vec![convolution([1, 3, 3], None, wide)],
         // Groups that blocks of sites see parts of, and two connections.
         vec![convolution([70, 2, 2], None, Kernel { channels: 70, groups: 70, ..plain })],
-        vec![convolution([2, 5, 5], None, Kernel { stride: 2, ..plain }), convolution([2, 5, 5], Some(3), plain)],
+        vec![convolution([2, 5, 5], None, Kernel { stride: [2; 2], ..plain }), convolution([2, 5, 5], Some(3), plain)],
     ];
     // Every kernel runs layers whose weights are bytes, and Miri takes its time.
     let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, INTEGERS, BYTES] };

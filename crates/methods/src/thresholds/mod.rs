@@ -229,7 +229,7 @@ mod tests {
             name: name.to_owned(),
             shape: [n_out, 1, 1],
             connections: vec![Connection { wiring, weights }],
-            biases,
+            biases: biases.into(),
         }
     }
 
@@ -349,15 +349,15 @@ mod tests {
         let kernel = Kernel::square([1, 1, 1], 1, 1, 1, 0, 1);
         let pooled = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 2], pools: vec![pool], kernel };
         let skip =
-            Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
+            Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: [1, 2], ..kernel }, ..pooled.clone() };
         layers[0] = AnnLayer {
             name: "residual 1".to_owned(),
             shape: [1, 1, 1],
             connections: vec![
                 Connection { wiring: pooled, weights: vec![3.0] },
-                Connection { wiring: skip, weights: vec![1.0, 2.0, 0.0, 0.0] },
+                Connection { wiring: skip, weights: vec![1.0, 2.0] },
             ],
-            biases: vec![0.5],
+            biases: vec![0.5].into(),
         };
         let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
         assert!((found(Method::Norm) - (1296.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
