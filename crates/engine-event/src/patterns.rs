@@ -14,8 +14,8 @@ use crate::firing::Firing;
 use crate::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
 use crate::simd::{Addend, Aligned};
-use snn::spikes::{SpikeTrain, word_from};
 use model::graph::sides_text;
+use snn::spikes::{SpikeTrain, word_from};
 use snn::wiring::Kernel;
 
 /// Neurons that a combination has a row of weights for.

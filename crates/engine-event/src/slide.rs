@@ -11,9 +11,9 @@
 
 use std::marker::PhantomData;
 
+use model::graph::sides_text;
 use pulp::{Arch, Simd, WithSimd};
 use snn::spikes::SpikeTrain;
-use model::graph::sides_text;
 use snn::wiring::Kernel;
 
 use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};

@@ -233,7 +233,7 @@ pub fn composed(outer: &Kernel, inner: &Kernel) -> Option<Kernel> {
     }
     // A fully connected layer behind an image: the whole of what is before it, unless that is pointwise.
     if outer.input != inner.output() {
-        return inner.is_pointwise().then(|| Kernel::dense(inner.n_in(), outer.channels));
+        return (outer.is_dense() && inner.is_pointwise()).then(|| Kernel::dense(inner.n_in(), outer.channels));
     }
     let groups = match (outer.groups, inner.groups) {
         (a, b) if a == b => a,
@@ -424,6 +424,12 @@ impl Signal {
         Self::whole(Some(by), Part { shape: image_of(shape), terms: Vec::new(), is_spikes: false })
     }
 
+    /// Whether it is one part, all of its channels in order.
+    fn is_whole(&self) -> bool {
+        let in_order = self.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel);
+        self.parts.len() == 1 && self.parts[0].shape[0] == self.channels.len() && in_order
+    }
+
     fn is_spikes(&self) -> bool {
         self.parts.iter().all(|part| part.is_spikes)
     }
@@ -435,6 +441,16 @@ impl Signal {
             members[part][channel].push(at);
         }
         members
+    }
+
+    /// Without the parts that none of its channels is in.
+    fn pruned(self) -> Self {
+        let used = |idx: &usize| self.channels.iter().any(|(part, _)| part == idx);
+        let kept: Vec<usize> = (0..self.parts.len()).filter(used).collect();
+        let place = |idx: usize| kept.iter().position(|kept| *kept == idx).expect("a part with channels is kept");
+        let channels = self.channels.iter().map(|&(part, channel)| (place(part), channel)).collect();
+        let parts = kept.iter().map(|&idx| self.parts[idx].clone()).collect();
+        Self { by: self.by, parts, channels }
     }
 
     /// With one channel per feature, as a vector's.
@@ -449,10 +465,10 @@ impl Signal {
 
     /// One part for all channels, in order.
     fn merged(&self) -> Self {
-        let members = self.members();
-        if self.parts.len() == 1 && self.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel) {
+        if self.is_whole() {
             return self.clone();
         }
+        let members = self.members();
         let [_, height, width] = self.parts[0].shape;
         let n = self.channels.len();
         let mut terms = Vec::new();
@@ -597,7 +613,7 @@ impl Lowering<'_> {
                 let mut signal = if node.output.len() == 1 { signal.flat()? } else { signal };
                 let n = signal.channels.len();
                 signal.channels = signal.channels[(*start).min(n)..(*end).min(n)].to_vec();
-                Ok(signal)
+                Ok(signal.pruned())
             }
             LayerKind::ChannelShuffle { groups } => {
                 let mut signal = if node.output.len() == 1 { signal.flat()? } else { signal };
@@ -788,7 +804,7 @@ impl Lowering<'_> {
 /// - `kernel`: of the layer, on the whole signal
 fn weighted(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights) -> Result<Signal, String> {
     // Where every channel reads its own alone, parts stay apart.
-    if is_depthwise(&kernel) && (signal.parts.len() > 1 || !is_in_order(signal)) {
+    if is_depthwise(&kernel) && !signal.is_whole() {
         return depthwise(signal, by, kernel, weights);
     }
     let signal = &if kernel.groups > 1 { signal.merged() } else { signal.clone() };
@@ -819,10 +835,6 @@ fn weighted(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights
 fn feature(signal: &Signal, channel: usize) -> usize {
     let span = |&(part, _): &(usize, usize)| signal.parts[part].shape[1] * signal.parts[part].shape[2];
     signal.channels[..channel].iter().map(span).sum()
-}
-
-fn is_in_order(signal: &Signal) -> bool {
-    signal.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel)
 }
 
 fn depthwise(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights) -> Result<Signal, String> {

@@ -192,7 +192,14 @@ pub fn uneven_convs() -> Vec<Conv> {
         // Few inputs of a row, and windows that slide, where not all sides are the same.
         Conv { groups: [1, 1, 16], size: [2, 5], padding: [1, 3, 0, 1], ..plain },
         Conv { groups: [1, 3, 32], size: [2, 3], padding: [1, 2, 0, 1], stride: [2, 1], skip: false, ..plain },
-        Conv { groups: [1, 2, 70], size: [4, 5], padding: [3, 0, 1, 2], dilation: [2, 1], pool: bordered(true, false), ..plain },
+        Conv {
+            groups: [1, 2, 70],
+            size: [4, 5],
+            padding: [3, 0, 1, 2],
+            dilation: [2, 1],
+            pool: bordered(true, false),
+            ..plain
+        },
         // Strides in one direction alone, with the channels of two positions in a site.
         Conv { groups: [2, 2, 16], size: [3, 4], stride: [1, 3], padding: [1, 2, 1, 3], ..plain },
     ]
