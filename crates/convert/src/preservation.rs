@@ -99,8 +99,8 @@ fn forward_layer(layer: &Layer, tensors: &BTreeMap<String, TensorF32>, x: Values
                     for (at, ky, kx) in (0..in_per_group * conv.kernel * conv.kernel)
                         .map(|i| (i / (conv.kernel * conv.kernel), i / conv.kernel % conv.kernel, i % conv.kernel))
                     {
-                        let y = (row * conv.stride + ky) as isize - conv.padding as isize;
-                        let x_ = (column * conv.stride + kx) as isize - conv.padding as isize;
+                        let y = (row * conv.stride[0] + ky) as isize - conv.padding[0] as isize;
+                        let x_ = (column * conv.stride[1] + kx) as isize - conv.padding[1] as isize;
                         if (0..height as isize).contains(&y) && (0..width as isize).contains(&x_) {
                             let channel = out / (channels / conv.groups) * in_per_group + at;
                             let weight = weights[((out * in_per_group + at) * conv.kernel + ky) * conv.kernel + kx];
@@ -264,7 +264,7 @@ fn architecture(blocks: &[Block], hidden: bool, global: bool) -> Architecture {
 }
 
 fn plain(layers: &[AnnLayer]) -> impl ExactSizeIterator<Item = (&[Connection<f64>], &[f64])> {
-    layers.iter().map(|layer| (layer.connections.as_slice(), layer.biases.as_slice()))
+    layers.iter().map(|layer| (layer.connections.as_slice(), layer.biases.values()))
 }
 
 fn largest(values: &[f64]) -> f64 {
@@ -353,7 +353,7 @@ proptest! {
             };
             let rescaled = rescale(&layers, &thresholds, true, 0.5);
             for (pixels, expected) in inputs.iter().zip(&outputs) {
-                let exact = rescaled.iter().map(|layer| (layer.connections.as_slice(), layer.biases.as_slice()));
+                let exact = rescaled.iter().map(|layer| (layer.connections.as_slice(), layer.biases.values()));
                 let found = forward_connections(exact, pixels);
                 for ((l, layer), thresholds) in layers.iter().enumerate().zip(&thresholds) {
                     for (neuron, (a, scaled)) in expected[l].iter().zip(&found[l]).enumerate() {
