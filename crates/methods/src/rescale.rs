@@ -85,6 +85,7 @@ mod tests {
                 weights: vec![weight],
             }],
             biases: vec![bias].into(),
+            ceiling: f64::INFINITY,
         };
         let layers = [layer(0, 2.0, 1.0), layer(1, 3.0, 4.0)];
         let thresholds = [vec![4.0], vec![1.0]];

@@ -1,8 +1,8 @@
 //! The layers of a network, checked, with their shapes.
 //!
 //! Pure data: no weights, no burn. Made by [`crate::config`]; read by the trained network, by conversion and by whoever prints a
-//! network. A configuration's layers are a chain with residual blocks in it; [`Architecture::graph`] is what the chain stands for, and
-//! what the graph becomes in a spiking network is in [`crate::population`].
+//! network. A configuration lists layers, each of which reads the one before it or those that it names; [`Architecture::graph`] is
+//! what the list stands for, and what the graph becomes in a spiking network is in [`crate::population`].
 
 use std::fmt;
 
@@ -30,6 +30,33 @@ pub enum LayerKind {
     },
     /// `max(0, x)`; an integrate-and-fire neuron stands here in the spiking network.
     Relu,
+    /// `min(max(low, x), high)`: `relu6` from 0 to 6, hard tanh from −1 to 1. Neurons saturate where it does; where it goes to both
+    /// sides of zero, one neuron stands for each side.
+    Clip {
+        /// Least output.
+        low: f64,
+        /// Largest output.
+        high: f64,
+    },
+    /// `max(0, x) − slope·max(0, −x)`; one neuron stands for each term.
+    LeakyRelu {
+        /// Slope below zero.
+        slope: f64,
+    },
+    /// A leaky relu with a learned slope for each channel or unit (He et al. 2015).
+    PRelu,
+    /// `|x| = max(0, x) + max(0, −x)`; one neuron stands for each term.
+    Abs,
+    /// `weight·x + bias` of each channel or unit.
+    Scale,
+    /// `(x − mean)/deviation` of each channel: what `data.normalize` puts before the first layer. A configuration does not have it
+    /// among its layers.
+    Normalize {
+        /// Means `[C]`.
+        mean: Vec<f64>,
+        /// Standard deviations `[C]`, each > 0.
+        deviation: Vec<f64>,
+    },
     /// Sets inputs to zero at random while training, identity otherwise.
     Dropout {
         /// Probability of zero, in [0, 1).
@@ -41,15 +68,29 @@ pub enum LayerKind {
     GlobalAvgPool,
     /// Largest of each window.
     MaxPool(Window),
-    /// `body(x) + shortcut(x)`; a `relu` follows (He et al. 2016).
+    /// `body(x) + shortcut(x)` (He et al. 2016).
     Residual {
-        /// Layers of the branch; the last one is weighted.
+        /// Layers of the branch.
         body: Vec<LayerKind>,
-        /// Layers of the skip connection, without a `relu`; none is the identity.
+        /// Layers of the skip connection; none is the identity.
         shortcut: Vec<LayerKind>,
     },
-    /// Sum of its inputs. A configuration has it as the sum of a `residual` block only.
+    /// Sum of its inputs.
     Add,
+    /// Its inputs side by side: their channels, or the features of vectors.
+    Concat,
+    /// Some channels, or features of a vector.
+    Slice {
+        /// The first.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+    },
+    /// Channels in another order: those of `groups` groups in turn (Zhang et al. 2018).
+    ChannelShuffle {
+        /// Number of groups.
+        groups: usize,
+    },
 }
 
 /// Parameters of a convolution.
@@ -124,17 +165,26 @@ impl Window {
 
 impl LayerKind {
     /// Every kind's name in configurations, with the keys it takes; `?` marks those that may be left out.
-    pub const KINDS: [(&'static str, &'static [&'static str]); 10] = [
+    pub const KINDS: [(&'static str, &'static [&'static str]); 19] = [
         ("flatten", &[]),
         ("dense", &["units"]),
         ("conv2d", &["channels", "kernel", "stride?", "padding?", "dilation?", "groups?", "bias?"]),
         ("batch-norm", &["epsilon?"]),
         ("relu", &[]),
+        ("clip", &["low?", "high"]),
+        ("leaky-relu", &["slope?"]),
+        ("prelu", &[]),
+        ("abs", &[]),
+        ("scale", &[]),
         ("dropout", &["rate"]),
         ("avg-pool", &["kernel", "stride?", "padding?", "ceil?", "count-padding?"]),
         ("global-avg-pool", &[]),
         ("max-pool", &["kernel", "stride?", "padding?", "ceil?"]),
         ("residual", &["body", "shortcut?"]),
+        ("add", &[]),
+        ("concat", &[]),
+        ("slice", &["start", "end"]),
+        ("channel-shuffle", &["groups"]),
     ];
 
     /// The kind's name in configurations.
@@ -145,12 +195,21 @@ impl LayerKind {
             Self::Conv2d(_) => "conv2d",
             Self::BatchNorm { .. } => "batch-norm",
             Self::Relu => "relu",
+            Self::Clip { .. } => "clip",
+            Self::LeakyRelu { .. } => "leaky-relu",
+            Self::PRelu => "prelu",
+            Self::Abs => "abs",
+            Self::Scale => "scale",
+            Self::Normalize { .. } => "normalize",
             Self::Dropout { .. } => "dropout",
             Self::AvgPool(_) => "avg-pool",
             Self::GlobalAvgPool => "global-avg-pool",
             Self::MaxPool(_) => "max-pool",
             Self::Residual { .. } => "residual",
             Self::Add => "add",
+            Self::Concat => "concat",
+            Self::Slice { .. } => "slice",
+            Self::ChannelShuffle { .. } => "channel-shuffle",
         }
     }
 
@@ -171,8 +230,15 @@ impl LayerKind {
             Self::BatchNorm { .. } => {
                 ["weight", "bias", "running_mean", "running_var"].map(|field| (field, vec![input[0]])).into()
             }
+            Self::Scale => ["weight", "bias"].map(|field| (field, vec![input[0]])).into(),
+            Self::PRelu => vec![("weight", vec![input[0]])],
             _ => Vec::new(),
         }
+    }
+
+    /// Whether neurons stand there in the spiking network, unless its input is spikes already.
+    pub const fn is_activation(&self) -> bool {
+        matches!(self, Self::Relu | Self::Clip { .. } | Self::LeakyRelu { .. } | Self::PRelu | Self::Abs)
     }
 
     /// Its own multiply-accumulate operations for one sample, without those of layers within it. Batch norm is folded, pools and
@@ -190,14 +256,36 @@ impl LayerKind {
     }
 }
 
+/// A layer as a configuration lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What it does.
+    pub kind: LayerKind,
+    /// By what others name it; its tensors bear the name, too.
+    pub name: Option<String>,
+    /// Names of what it reads, [`Entry::INPUT`] among them; none for the layer before it.
+    pub from: Vec<String>,
+}
+
+impl Entry {
+    /// What a layer names to read the network's input.
+    pub const INPUT: &'static str = "input";
+}
+
+impl From<LayerKind> for Entry {
+    fn from(kind: LayerKind) -> Self {
+        Self { kind, name: None, from: Vec::new() }
+    }
+}
+
 /// One layer in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// Place in the network, as its tensors are named: `3`, or `5.body.0` within a residual block.
+    /// Place in the network, as its tensors are named: `3`, or `5.body.0` within a residual block; or the name that it was given.
     pub path: String,
     /// What it does.
     pub kind: LayerKind,
-    /// Shape of one sample's input, without the batch dimension: `[C, H, W]` or `[features]`.
+    /// Shape of one sample's input, without the batch dimension: `[C, H, W]` or `[features]`; of the first where there are several.
     pub input: Vec<usize>,
     /// Shape of one sample's output.
     pub output: Vec<usize>,
@@ -223,10 +311,11 @@ impl Layer {
     }
 }
 
-/// A checked network: shapes fit, every weighted layer but the last feeds a `relu`, the last gives the logits.
+/// A checked network: shapes fit, and everything in it has an exact counterpart in a spiking network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     graph: Graph,
+    entries: Vec<Entry>,
     layers: Vec<Layer>,
     populations: Vec<Population>,
 }
@@ -247,7 +336,7 @@ impl Architecture {
     /// Most outputs a layer may have for one sample, 2²⁶.
     pub const MAX_OUTPUTS: usize = 1 << 26;
 
-    /// Checks that the layers form a network that can be trained and converted.
+    /// Checks that a chain of layers forms a network that can be trained and converted.
     ///
     /// - `input`: shape `[C, H, W]` of one sample
     /// - `kinds`: the layers in order
@@ -255,16 +344,40 @@ impl Architecture {
     /// # Errors
     /// Every [`LayerProblem`] found, not the first only.
     pub fn new(input: [usize; 3], kinds: &[LayerKind]) -> Result<Self, Vec<LayerProblem>> {
+        let entries: Vec<Entry> = kinds.iter().cloned().map(Entry::from).collect();
+        Self::of_entries(input, None, &entries)
+    }
+
+    /// The same for layers that say what they read.
+    ///
+    /// - `normalize`: what is done to the input before the first layer, a [`LayerKind::Normalize`]
+    ///
+    /// # Errors
+    /// Every [`LayerProblem`] found, not the first only.
+    pub fn of_entries(
+        input: [usize; 3],
+        normalize: Option<LayerKind>,
+        entries: &[Entry],
+    ) -> Result<Self, Vec<LayerProblem>> {
         let mut builder = Builder::new(input);
-        let (layers, _) = expand(&mut builder, "", kinds, Operand::Input, None);
+        let first = match normalize {
+            Some(kind) => builder.push("normalize", kind, &[Operand::Input], None),
+            None => Operand::Input,
+        };
+        let (layers, _) = expand(&mut builder, "", entries, first, None);
         let (graph, mut problems) = builder.into_parts();
         let (populations, found) = population::lowered(&graph);
         problems.extend(found);
         if problems.is_empty() {
-            return Ok(Self { graph, layers, populations });
+            return Ok(Self { graph, entries: entries.to_vec(), layers, populations });
         }
         problems.sort_by_key(|(at, _)| *at);
         Err(problems.into_iter().map(|(_, problem)| problem).collect())
+    }
+
+    /// The layers as a configuration lists them.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Shape `[C, H, W]` of one sample.
@@ -318,7 +431,7 @@ impl Architecture {
     }
 }
 
-/// Adds a configuration's layers to a graph, one behind the other.
+/// Adds a configuration's layers to a graph.
 ///
 /// - `prefix`: of their places: empty, or `5.body.`
 /// - `block`: place of the residual block that they are in
@@ -326,28 +439,65 @@ impl Architecture {
 fn expand(
     builder: &mut Builder,
     prefix: &str,
-    kinds: &[LayerKind],
+    entries: &[Entry],
     from: Operand,
     block: Option<&str>,
 ) -> (Vec<Layer>, Operand) {
     let mut at = from;
-    let mut layers = Vec::with_capacity(kinds.len());
-    for (idx, kind) in kinds.iter().enumerate() {
-        let (path, input) = (format!("{prefix}{idx}"), builder.shape(at).to_vec());
-        let (mut body, mut shortcut) = (Vec::new(), Vec::new());
-        match kind {
-            LayerKind::Residual { body: inner, shortcut: skip } => {
-                (body, shortcut, at) = residual(builder, &path, inner, skip, at);
+    let mut named: Vec<(&str, Operand)> = vec![(Entry::INPUT, from)];
+    let mut read = vec![entries.is_empty(); entries.len()];
+    let mut layers: Vec<Layer> = Vec::with_capacity(entries.len());
+    for (idx, entry) in entries.iter().enumerate() {
+        let path = entry.name.clone().unwrap_or_else(|| format!("{prefix}{idx}"));
+        let mut inputs = Vec::new();
+        for name in &entry.from {
+            match named.iter().find(|(known, _)| known == name) {
+                Some((_, operand)) => inputs.push(*operand),
+                None => refuse_unknown(builder, &path, entry, name, &named),
             }
-            LayerKind::Add => {
-                let message = "add: reads the layer before it alone; give the sum as a `residual` block";
-                builder.refuse(&path, message.to_owned());
-            }
-            _ => at = builder.push(&path, kind.clone(), &[at], block),
+            let of = entries[..idx].iter().position(|before| before.name.as_ref() == Some(name));
+            of.into_iter().for_each(|of| read[of] = true);
         }
-        layers.push(Layer { path, kind: kind.clone(), input, output: builder.shape(at).to_vec(), body, shortcut });
+        if entry.from.is_empty() {
+            idx.checked_sub(1).into_iter().for_each(|before| read[before] = true);
+        }
+        if inputs.is_empty() {
+            inputs.push(at);
+        }
+        let input = builder.shape(inputs[0]).to_vec();
+        let (mut body, mut shortcut) = (Vec::new(), Vec::new());
+        if let LayerKind::Residual { body: inner, shortcut: skip } = &entry.kind {
+            (body, shortcut, at) = residual(builder, &path, inner, skip, inputs[0]);
+        } else {
+            at = builder.push(&path, entry.kind.clone(), &inputs, block);
+        }
+        if let Some(name) = &entry.name {
+            if name == Entry::INPUT {
+                builder
+                    .refuse(&path, format!("{}: `input` is the network's input; use another name", entry.kind.name()));
+            }
+            named.push((name, at));
+        }
+        layers.push(Layer {
+            path,
+            kind: entry.kind.clone(),
+            input,
+            output: builder.shape(at).to_vec(),
+            body,
+            shortcut,
+        });
+    }
+    for (idx, _) in read.iter().enumerate().rev().skip(1).filter(|(_, read)| !**read) {
+        let (path, kind) = (layers[idx].path.clone(), entries[idx].kind.name());
+        builder.refuse(&path, format!("{kind}: no layer reads it; name it in the `from` of one, or remove it"));
     }
     (layers, at)
+}
+
+fn refuse_unknown(builder: &mut Builder, path: &str, entry: &Entry, name: &str, named: &[(&str, Operand)]) {
+    let kind = entry.kind.name();
+    let known = named.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    builder.refuse(path, format!("{kind}: reads `{name}`, which no layer before it is named; named are {known}"));
 }
 
 /// Adds the branches of a residual block and their sum.
@@ -358,34 +508,22 @@ fn residual(
     shortcut: &[LayerKind],
     from: Operand,
 ) -> (Vec<Layer>, Vec<Layer>, Operand) {
-    let nested = |kinds: &[LayerKind]| kinds.iter().any(|kind| matches!(kind, LayerKind::Residual { .. }));
-    if nested(body) || nested(shortcut) {
-        let message = "residual: has another residual block within it; put them one after the other";
-        builder.refuse(path, message.to_owned());
-        return (Vec::new(), Vec::new(), from);
-    }
     let n_problems = builder.n_problems();
-    let (body_layers, after_body) = expand(builder, &format!("{path}.body."), body, from, Some(path));
-    let (shortcut_layers, skip) = expand(builder, &format!("{path}.shortcut."), shortcut, from, Some(path));
-    let last = body.iter().rev().find(|kind| !matches!(kind, LayerKind::BatchNorm { .. }));
-    let problem = if builder.n_problems() > n_problems {
-        None
-    } else if shortcut.contains(&LayerKind::Relu) {
-        Some("shortcut has a `relu`; it may hold an average pool, and a conv2d with its batch-norm".to_owned())
-    } else if !matches!(last, Some(LayerKind::Dense { .. } | LayerKind::Conv2d(_))) {
-        Some("body does not end with a weighted layer (and its batch-norm); end it with one, and put the `relu` after the block".to_owned())
-    } else if builder.shape(after_body) != builder.shape(skip) {
-        Some(format!(
-            "body gives {} but shortcut {}; make them equal, such as by a conv2d with kernel 1 and the body's stride in \
-             `shortcut`",
-            shape_text(builder.shape(after_body)),
-            shape_text(builder.shape(skip))
-        ))
-    } else {
-        None
-    };
-    if let Some(problem) = problem {
-        builder.refuse(path, format!("residual: {problem}"));
+    let entries = |kinds: &[LayerKind]| kinds.iter().cloned().map(Entry::from).collect::<Vec<_>>();
+    let (body_layers, after_body) = expand(builder, &format!("{path}.body."), &entries(body), from, Some(path));
+    let (shortcut_layers, skip) = expand(builder, &format!("{path}.shortcut."), &entries(shortcut), from, Some(path));
+    if builder.n_problems() == n_problems {
+        if body.is_empty() {
+            builder.refuse(path, "residual: body has no layers; put some into it, or remove the block".to_owned());
+        } else if builder.shape(after_body) != builder.shape(skip) {
+            let problem = format!(
+                "residual: body gives {} but shortcut {}; make them equal, such as by a conv2d with kernel 1 and the body's stride \
+                 in `shortcut`",
+                shape_text(builder.shape(after_body)),
+                shape_text(builder.shape(skip))
+            );
+            builder.refuse(path, problem);
+        }
     }
     // Shapes that differ have been refused in the block's own words.
     let skip = if builder.shape(after_body) == builder.shape(skip) { skip } else { after_body };
@@ -438,8 +576,17 @@ fn brief(kind: &LayerKind) -> Option<String> {
         LayerKind::Flatten
         | LayerKind::BatchNorm { .. }
         | LayerKind::Relu
+        | LayerKind::Clip { .. }
+        | LayerKind::LeakyRelu { .. }
+        | LayerKind::PRelu
+        | LayerKind::Abs
+        | LayerKind::Scale
+        | LayerKind::Normalize { .. }
         | LayerKind::Dropout { .. }
-        | LayerKind::Add => None,
+        | LayerKind::Add
+        | LayerKind::Concat
+        | LayerKind::Slice { .. }
+        | LayerKind::ChannelShuffle { .. } => None,
     }
 }
 
@@ -534,38 +681,115 @@ mod tests {
 
     #[test]
     fn every_misplaced_layer_is_named_at_once_with_its_remedy() {
-        let text = problems(&[Relu, Dense { units: 5 }, Dropout { rate: 0.1 }, Dense { units: 10 }, Relu]);
-        assert!(text.contains("0: relu: does not follow"), "{text}");
-        assert!(text.contains("1: dense: its input is an image 1×28×28; put a `flatten`"), "{text}");
-        assert!(text.contains("2: dropout: stands between a dense layer and its `relu`"), "{text}");
-        assert!(text.contains("4: relu: is the last layer"), "{text}");
-        let text = problems(&[Flatten, Dense { units: 5 }, Dense { units: 10 }]);
-        assert!(text.contains("2: dense: follows another dense layer with no `relu` between"), "{text}");
+        let text = problems(&[MaxPool(HALVE), Dense { units: 5 }, Relu, conv(10, 1, 1, 0)]);
+        assert!(text.contains("0: max-pool: stands before the first weighted layer"), "{text}");
+        assert!(text.contains("1: dense: its input is an image 1×14×14; put a `flatten`"), "{text}");
+        assert!(text.contains("3: conv2d: its input is a vector"), "{text}");
+    }
+
+    fn sources(network: &Architecture) -> Vec<Vec<usize>> {
+        let of = |p: &Population| p.connections.iter().map(|connection| connection.source.index()).collect();
+        network.populations().iter().map(of).collect()
+    }
+
+    #[test]
+    fn layers_without_an_activation_between_become_one_connection() {
+        let depthwise = LayerKind::Conv2d(Conv2d { groups: 4, ..Conv2d::square(4, 3, 2, 1) });
+        let kinds = [conv(4, 1, 1, 0), depthwise, NORM, conv(6, 1, 1, 0), Relu, GlobalAvgPool, Dense { units: 3 }];
+        let network = Architecture::new([2, 8, 8], &kinds).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![1]]);
+        let kernel = network.populations()[0].connections[0].kernel;
+        assert_eq!(kernel, crate::kernel::Kernel::square([2, 8, 8], 6, 3, 2, 1, 1));
+    }
+
+    #[test]
+    fn two_branches_side_by_side_are_two_populations_read_by_two_connections() {
+        let entry = |kind, name: &str, from: &[&str]| Entry {
+            kind,
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(conv(2, 3, 1, 1), "a", &["input"]),
+            entry(conv(3, 1, 1, 0), "b", &["input"]),
+            entry(LayerKind::Concat, "", &["a", "b"]),
+            entry(Relu, "c", &[]),
+            entry(LayerKind::Slice { start: 1, end: 4 }, "", &[]),
+            entry(GlobalAvgPool, "", &[]),
+            entry(Dense { units: 3 }, "", &[]),
+        ];
+        let network = Architecture::of_entries([1, 4, 4], None, &entries).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![0], vec![1, 2]]);
+        let [a, b, _] = network.populations() else { panic!("three populations") };
+        assert_eq!((a.shape, a.stands_for.channels.as_deref()), ([2, 4, 4], Some(&[0, 1][..])));
+        assert_eq!((b.shape, b.stands_for.channels.as_deref()), ([3, 4, 4], Some(&[2, 3, 4][..])));
+        assert_eq!(network.tensors()[0].0, "a.weight");
+    }
+
+    #[test]
+    fn activations_with_two_sides_are_two_populations() {
+        let kinds = |activation| [Flatten, Dense { units: 4 }, activation, Dense { units: 3 }];
+        let halves = |activation: LayerKind| {
+            let network = Architecture::new([1, 2, 2], &kinds(activation)).unwrap();
+            let of = |p: &Population| (p.stands_for.sign, p.stands_for.floor, p.stands_for.ceiling);
+            network.populations().iter().filter(|p| !p.stands_for.is_logit).map(of).collect::<Vec<_>>()
+        };
+        let open = f64::INFINITY;
+        assert_eq!(halves(LayerKind::Clip { low: 0.0, high: 6.0 }), [(1.0, 0.0, 6.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -1.0, high: 2.0 }), [(1.0, 0.0, 2.0), (-1.0, 0.0, 1.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: 1.0, high: 3.0 }), [(1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -3.0, high: -1.0 }), [(-1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::LeakyRelu { slope: 0.1 }), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+        assert_eq!(halves(LayerKind::Abs), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_refused() {
+        let entry = |kind, name: Option<&str>, from: &[&str]| Entry {
+            kind,
+            name: name.map(str::to_owned),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(Flatten, Some("flat"), &["inptu"]),
+            entry(Dense { units: 3 }, Some("flat"), &[]),
+            entry(Dense { units: 3 }, Some("b"), &["flat"]),
+            entry(Dense { units: 3 }, None, &["flat"]),
+        ];
+        let problems = Architecture::of_entries([1, 2, 2], None, &entries).unwrap_err();
+        let text: String =
+            problems.iter().map(|p| format!("{}: {}\n", p.path.as_deref().unwrap_or("-"), p.message)).collect();
+        assert!(
+            text.contains("flat: flatten: reads `inptu`, which no layer before it is named; named are `input`"),
+            "{text}"
+        );
+        assert!(text.contains("flat: dense: another layer has the name `flat`"), "{text}");
+        assert!(text.contains("b: dense: no layer reads it"), "{text}");
     }
 
     #[test]
     fn layers_that_cannot_be_converted_exactly_are_refused_by_name_with_their_remedy() {
         let end = [Flatten, Dense { units: 10 }];
         let with_end = |kinds: &[LayerKind]| problems(&[kinds, &end].concat());
-        let same = || vec![conv(1, 3, 1, 1)];
         let cases = [
-            (with_end(&[NORM]), "0: batch-norm: does not follow a weighted layer"),
-            (with_end(&[conv(2, 3, 1, 1), Relu, NORM]), "2: batch-norm: does not follow a weighted layer"),
-            (
-                with_end(&[Residual { body: same(), shortcut: Vec::new() }, NORM, Relu]),
-                "1: batch-norm: follows the sum of a residual block",
-            ),
-            (with_end(&[conv(2, 3, 1, 1), NORM, NORM, Relu]), "2: batch-norm: follows another one"),
             (with_end(&[MaxPool(HALVE)]), "0: max-pool: stands before the first weighted layer"),
             (
                 with_end(&[conv(2, 3, 1, 1), Relu, AvgPool(HALVE), MaxPool(HALVE)]),
                 "3: max-pool: follows an average pool, and there is no exact rule",
             ),
-            (with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]), "1: max-pool: stands between a conv2d layer and its"),
-            (with_end(&[conv(2, 3, 1, 1), AvgPool(HALVE), Relu]), "1: avg-pool: stands between"),
-            (problems(&[conv(10, 1, 1, 0), GlobalAvgPool]), "1: global-avg-pool: stands between"),
-            (problems(&[conv(10, 28, 1, 0)]), "0: conv2d: is the last layer; end with a `dense`"),
-            (with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]), "1: conv2d: follows another conv2d layer"),
+            (
+                with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]),
+                "1: max-pool: stands between a layer and its activation",
+            ),
+            (
+                problems(&[conv(10, 27, 1, 0)]),
+                "0: conv2d: is the last layer, and gives images of 2×2; end with one number",
+            ),
+            (problems(&[Flatten]), "0: flatten: is the last layer, and there is none with weights; end with a `dense`"),
+            (
+                with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]),
+                "1: conv2d: pads what a layer with a kernel of more",
+            ),
             (
                 with_end(&[conv(2, 31, 1, 0), Relu]),
                 "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
@@ -581,41 +805,13 @@ mod tests {
                 with_end(&[Residual { body: vec![conv(2, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
                 "0: residual: body gives 2×28×28 but shortcut 1×28×28",
             ),
-            (
-                with_end(&[Residual { body: vec![conv(1, 3, 1, 1), Relu], shortcut: Vec::new() }, Relu]),
-                "0: residual: body does not end with a weighted layer",
-            ),
-            (
-                with_end(&[Residual { body: same(), shortcut: vec![conv(1, 1, 1, 0), Relu] }, Relu]),
-                "0: residual: shortcut has a `relu`",
-            ),
-            (
-                with_end(&[
-                    Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] },
-                    Relu,
-                ]),
-                "0: residual: has another residual block within it",
-            ),
-            (
-                with_end(&[conv(1, 3, 1, 1), Residual { body: same(), shortcut: Vec::new() }, Relu]),
-                "1: residual: follows a conv2d layer with no `relu` between; put one in\n",
-            ),
-            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads the layer before it alone"),
-            (
-                with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
-                "0.body.0: batch-norm: does not follow a weighted layer",
-            ),
+            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads one layer; it takes two or more"),
+            (with_end(&[LayerKind::Slice { start: 0, end: 2 }]), "0: slice: channels 0 to 2 of 1; use"),
+            (with_end(&[LayerKind::ChannelShuffle { groups: 2 }]), "0: channel-shuffle: groups 2 does not divide"),
         ];
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
-    }
-
-    #[test]
-    fn a_missing_relu_before_a_residual_block_is_said_once() {
-        let block = Residual { body: vec![conv(1, 3, 1, 1), NORM], shortcut: vec![conv(1, 1, 1, 0)] };
-        let text = problems(&[conv(1, 3, 1, 1), block, Relu, Flatten, Dense { units: 10 }]);
-        assert_eq!(text, "1: residual: follows a conv2d layer with no `relu` between; put one in\n");
     }
 
     #[test]

@@ -128,6 +128,21 @@ impl Builder {
         self.problems.push((self.graph.nodes.len(), LayerProblem { path: Some(path.to_owned()), message }));
     }
 
+    /// Shape of what a node would give.
+    ///
+    /// # Errors
+    /// What does not fit, one line each.
+    pub fn check(&self, kind: &LayerKind, inputs: &[Operand]) -> Result<Vec<usize>, Vec<String>> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&operand| self.graph.shape(operand)).collect();
+        let (output, problems) = output(kind, &shapes);
+        if problems.is_empty() { Ok(output) } else { Err(problems) }
+    }
+
+    /// Number of nodes so far.
+    pub fn n_nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
     pub(crate) fn n_problems(&self) -> usize {
         self.problems.len()
     }
@@ -158,12 +173,32 @@ impl Builder {
 fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
     let mut problems = Vec::new();
     let input = inputs[0];
-    if inputs.len() > 1 && !matches!(kind, LayerKind::Add) {
+    if inputs.len() > 1 && !matches!(kind, LayerKind::Add | LayerKind::Concat) {
         problems.push(format!("{}: reads {} layers; it takes one", kind.name(), inputs.len()));
+    }
+    if inputs.len() == 1 && matches!(kind, LayerKind::Add | LayerKind::Concat) {
+        problems.push(format!("{}: reads one layer; it takes two or more: name them in `from`", kind.name()));
     }
     let output = match kind {
         LayerKind::Flatten => vec![input.iter().product()],
-        LayerKind::Relu | LayerKind::Dropout { .. } | LayerKind::BatchNorm { .. } => input.to_vec(),
+        LayerKind::Relu
+        | LayerKind::Clip { .. }
+        | LayerKind::LeakyRelu { .. }
+        | LayerKind::PRelu
+        | LayerKind::Abs
+        | LayerKind::Scale
+        | LayerKind::Dropout { .. }
+        | LayerKind::BatchNorm { .. } => input.to_vec(),
+        LayerKind::Normalize { mean, .. } => {
+            if mean.len() != input[0] {
+                problems.push(format!(
+                    "normalize: {} means and deviations for {} channels; give one of each for all, or one for each channel",
+                    mean.len(),
+                    input[0]
+                ));
+            }
+            input.to_vec()
+        }
         LayerKind::Dense { units } => {
             problems.extend(dense(*units, input));
             vec![*units]
@@ -187,9 +222,37 @@ fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
             }
             input.to_vec()
         }
+        LayerKind::Concat => concat(inputs, &mut problems),
+        LayerKind::Slice { start, end } => {
+            if start >= end || *end > input[0] {
+                problems.push(format!("slice: channels {start} to {end} of {}; use 0 ≤ start < end ≤ {0}", input[0]));
+                return (input.to_vec(), problems);
+            }
+            std::iter::once(end - start).chain(input[1..].iter().copied()).collect()
+        }
+        LayerKind::ChannelShuffle { groups } => {
+            if *groups == 0 || !input[0].is_multiple_of(*groups) {
+                problems.push(format!(
+                    "channel-shuffle: groups {groups} does not divide the {} channels; use a divisor",
+                    input[0]
+                ));
+            }
+            input.to_vec()
+        }
         LayerKind::Residual { .. } => unreachable!("a residual block is several nodes"),
     };
     (output, problems)
+}
+
+/// Channels, or features, of all inputs.
+fn concat(inputs: &[&[usize]], problems: &mut Vec<String>) -> Vec<usize> {
+    let first = inputs[0];
+    if let Some(other) = inputs.iter().find(|other| other.len() != first.len() || other[1..] != first[1..]) {
+        let [a, b] = [first, other].map(shape_text);
+        problems.push(format!("concat: its inputs are {a} and {b}; make them equal but for the channels"));
+    }
+    let channels = inputs.iter().map(|shape| shape[0]).sum();
+    std::iter::once(channels).chain(first[1..].iter().copied()).collect()
 }
 
 /// The shape if it is an image.

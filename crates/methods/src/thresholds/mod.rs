@@ -230,6 +230,7 @@ mod tests {
             shape: [n_out, 1, 1],
             connections: vec![Connection { wiring, weights }],
             biases: biases.into(),
+            ceiling: f64::INFINITY,
         }
     }
 
@@ -358,6 +359,7 @@ mod tests {
                 Connection { wiring: skip, weights: vec![1.0, 2.0] },
             ],
             biases: vec![0.5].into(),
+            ceiling: f64::INFINITY,
         };
         let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
         assert!((found(Method::Norm) - (1296.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::Problem;
 use super::schema::brief;
-use crate::architecture::{Architecture, Conv2d, LayerKind, Window};
+use crate::architecture::{Architecture, Conv2d, Entry, LayerKind, Window};
 
 /// Most units of a dense layer that a configuration may ask for.
 const MAX_UNITS: i64 = 1 << 20;
@@ -14,15 +14,19 @@ const MAX_CHANNELS: i64 = 1 << 16;
 const MAX_KERNEL: i64 = 1 << 10;
 
 /// Kinds that other frameworks have and that cannot be converted, with what to do instead.
-const UNSUPPORTED: [(&[&str], &str); 6] = [
+const UNSUPPORTED: [(&[&str], &str); 9] = [
     (
         &["softmax", "log-softmax"],
         "leave it out: the loss applies it in training, and the largest logit is the largest probability",
     ),
     (
-        &["sigmoid", "tanh", "leaky-relu", "gelu", "silu", "elu", "prelu", "hard-swish"],
-        "integrate-and-fire neurons stand for `relu` alone; train with `relu`",
+        &["sigmoid", "tanh", "gelu", "silu", "elu", "hard-swish", "softplus", "mish"],
+        "it is curved, and neurons stand for what is straight piece by piece: `relu`, `clip`, `leaky-relu`, `prelu`, `abs`; train with \
+         one of them",
     ),
+    (&["relu6"], "give `clip` with high = 6"),
+    (&["hard-tanh"], "give `clip` with low = -1 and high = 1"),
+    (&["hard-sigmoid"], "give `scale` and then `clip` with high = 1"),
     (
         &["layer-norm", "group-norm", "instance-norm"],
         "it depends on the sample, so it cannot be folded; use `batch-norm`",
@@ -37,15 +41,21 @@ const UNSUPPORTED: [(&[&str], &str); 6] = [
 ];
 
 /// The checked network; `None` if a problem was added.
-pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option<Architecture> {
+///
+/// - `normalize`: what `data.normalize` asks for, a [`LayerKind::Normalize`]
+pub(super) fn architecture(
+    model: &Table,
+    normalize: Option<LayerKind>,
+    problems: &mut Vec<Problem>,
+) -> Option<Architecture> {
     let before = problems.len();
-    let kinds = kinds("model.layers", model.get("layers")?, problems);
+    let entries = entries("model.layers", model.get("layers")?, problems);
     let sizes: Vec<usize> =
         model.get("input")?.as_array()?.iter().filter_map(|size| size.as_integer().map(|size| size as usize)).collect();
     if problems.len() > before {
         return None;
     }
-    match Architecture::new(sizes.try_into().ok()?, &kinds) {
+    match Architecture::of_entries(sizes.try_into().ok()?, normalize, &entries) {
         Ok(architecture) => Some(architecture),
         Err(found) => {
             problems.extend(found.into_iter().map(|problem| match problem.path {
@@ -63,16 +73,15 @@ pub struct ModelSection {
     /// Shape `[C, H, W]` of one sample.
     pub input: [usize; 3],
     /// The layers, first to last.
-    pub layers: Vec<LayerKind>,
+    pub layers: Vec<Entry>,
 }
 
 impl ModelSection {
     /// Reads the section out of a resolved configuration, such as an artefact holds; `None` if it has none that is valid.
     pub fn of_config(config: &str) -> Option<Self> {
         let table: Table = config.parse().ok()?;
-        let architecture = architecture(table.get("model")?.as_table()?, &mut Vec::new())?;
-        let layers = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-        Some(Self { input: architecture.input(), layers })
+        let architecture = architecture(table.get("model")?.as_table()?, None, &mut Vec::new())?;
+        Some(Self { input: architecture.input(), layers: architecture.entries().to_vec() })
     }
 
     /// Fills in what a raw configuration leaves out of its `[model]`.
@@ -83,7 +92,7 @@ impl ModelSection {
             model
                 .entry("input")
                 .or_insert_with(|| self.input.iter().map(|&size| count(size)).collect::<Vec<_>>().into());
-            model.entry("layers").or_insert_with(|| layer_tables(&self.layers));
+            model.entry("layers").or_insert_with(|| entry_tables(&self.layers));
         }
     }
 }
@@ -119,7 +128,19 @@ fn window(window: Window, is_mean: bool) -> Vec<(&'static str, Value)> {
 fn layer_tables(kinds: &[LayerKind]) -> Value {
     let table = |kind: &LayerKind| {
         let keys = match kind {
-            LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool | LayerKind::Add => Vec::new(),
+            LayerKind::Flatten
+            | LayerKind::Relu
+            | LayerKind::PRelu
+            | LayerKind::Abs
+            | LayerKind::Scale
+            | LayerKind::GlobalAvgPool
+            | LayerKind::Normalize { .. }
+            | LayerKind::Add
+            | LayerKind::Concat => Vec::new(),
+            LayerKind::Clip { low, high } => vec![("low", Value::Float(*low)), ("high", Value::Float(*high))],
+            LayerKind::LeakyRelu { slope } => vec![("slope", Value::Float(*slope))],
+            LayerKind::Slice { start, end } => vec![("start", count(*start)), ("end", count(*end))],
+            LayerKind::ChannelShuffle { groups } => vec![("groups", count(*groups))],
             LayerKind::Dense { units } => vec![("units", count(*units))],
             LayerKind::Conv2d(conv) => vec![
                 ("channels", count(conv.channels)),
@@ -144,6 +165,73 @@ fn layer_tables(kinds: &[LayerKind]) -> Value {
         Value::Table(std::iter::once(name).chain(keys).map(|(key, value)| (key.to_owned(), value)).collect())
     };
     Value::Array(kinds.iter().map(table).collect())
+}
+
+/// The inverse of [`entries`].
+fn entry_tables(entries: &[Entry]) -> Value {
+    let table = |Entry { kind, name, from }: &Entry| {
+        let Value::Array(mut tables) = layer_tables(std::slice::from_ref(kind)) else { unreachable!("a list") };
+        let mut table = tables.pop().expect("one table for one layer");
+        let keys = table.as_table_mut().expect("a table for each layer");
+        if let Some(name) = name {
+            keys.insert("name".to_owned(), Value::String(name.clone()));
+        }
+        match &from[..] {
+            [] => {}
+            [one] => _ = keys.insert("from".to_owned(), Value::String(one.clone())),
+            all => _ = keys.insert("from".to_owned(), all.to_vec().into()),
+        }
+        table
+    };
+    Value::Array(entries.iter().map(table).collect())
+}
+
+/// Layers of a network, with the names that they give themselves and that they read; one with a problem is left out.
+fn entries(place: &str, list: &Value, problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let Some(layers) = list.as_array().filter(|layers| layers.iter().all(Value::is_table)) else {
+        problems.push(Problem::new(place, format!("found {}; give a list of layers", brief(list))));
+        return Vec::new();
+    };
+    let entry = |(idx, layer): (usize, &Value)| {
+        let place = format!("{place}.{idx}");
+        let mut table = layer.as_table()?.clone();
+        let name = table.remove("name").and_then(|name| layer_name(&place, &name, problems));
+        let from = table.remove("from").map_or_else(Vec::new, |from| sources(&place, &from, problems));
+        let kind = kind(&place, &Value::Table(table), problems)?;
+        Some(Entry { kind, name, from })
+    };
+    layers.iter().enumerate().filter_map(entry).collect()
+}
+
+fn layer_name(place: &str, value: &Value, problems: &mut Vec<Problem>) -> Option<String> {
+    let is_good = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    let name = value.as_str().filter(is_good);
+    if name.is_none() {
+        let message = format!(
+            "name: found {}; give a text of letters, digits, `_`, `-` and `.` that starts with a letter",
+            brief(value)
+        );
+        problems.push(Problem::new(place, message));
+    }
+    name.map(str::to_owned)
+}
+
+/// Names of what a layer reads: a text, or a list of texts.
+fn sources(place: &str, value: &Value, problems: &mut Vec<Problem>) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let names = match value {
+        Value::Array(names) if !names.is_empty() => names.iter().map(text).collect(),
+        _ => text(value).map(|name| vec![name]),
+    };
+    if names.is_none() {
+        let message =
+            format!("from: found {}; give the name of a layer, `input`, or a list of such names", brief(value));
+        problems.push(Problem::new(place, message));
+    }
+    names.unwrap_or_default()
 }
 
 /// Layers of a list; a layer with a problem is left out.
@@ -180,6 +268,20 @@ fn kind(place: &str, layer: &Value, problems: &mut Vec<Problem>) -> Option<Layer
     let kind = match name {
         "flatten" => LayerKind::Flatten,
         "relu" => LayerKind::Relu,
+        "prelu" => LayerKind::PRelu,
+        "abs" => LayerKind::Abs,
+        "scale" => LayerKind::Scale,
+        "add" => LayerKind::Add,
+        "concat" => LayerKind::Concat,
+        "clip" => read.clip(),
+        "leaky-relu" => LayerKind::LeakyRelu {
+            slope: read.number("slope", Some(0.01), |slope| slope.is_finite() && slope.abs() <= 1e3, "a number"),
+        },
+        "slice" => LayerKind::Slice {
+            start: read.count("start", None, 0, MAX_UNITS),
+            end: read.count("end", None, 1, MAX_UNITS),
+        },
+        "channel-shuffle" => LayerKind::ChannelShuffle { groups: read.count("groups", None, 1, MAX_CHANNELS) },
         "global-avg-pool" => LayerKind::GlobalAvgPool,
         "dense" => LayerKind::Dense { units: read.count("units", None, 1, MAX_UNITS) },
         "dropout" => LayerKind::Dropout {
@@ -257,6 +359,16 @@ impl LayerReader<'_> {
             self.refuse(key, wanted);
         }
         found.unwrap_or_default()
+    }
+
+    fn clip(&mut self) -> LayerKind {
+        let is_bound = |bound: f64| bound.is_finite() && bound.abs() <= 1e6;
+        let low = self.number("low", Some(0.0), is_bound, "a number up to a million");
+        let high = self.number("high", None, is_bound, "a number up to a million");
+        if low >= high && self.table.contains_key("high") {
+            self.refuse("high", &format!("a number above low = {low}"));
+        }
+        LayerKind::Clip { low, high }
     }
 
     fn bool(&mut self, key: &str, default: bool) -> bool {

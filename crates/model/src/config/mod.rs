@@ -431,7 +431,7 @@ fn experiment(raw: &Table, problems: &mut Vec<Problem>) -> Option<Experiment> {
     let before = problems.len();
     let resolved = schema::check(raw, problems);
     let architecture =
-        resolved.get("model").and_then(Value::as_table).and_then(|model| layers::architecture(model, problems));
+        resolved.get("model").and_then(Value::as_table).and_then(|model| layers::architecture(model, None, problems));
     if problems.len() > before {
         return None;
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::architecture::{Conv2d, LayerKind, Window};
+use crate::architecture::{Conv2d, Entry, LayerKind, Window};
 
 const MINIMAL: &str = r#"
 name = "tiny"
@@ -274,13 +274,22 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
         "{ kind = \"residual\", body = [{ kind = \"conv2d\", channels = 3, kernel = \"a\" }, { kind = \"gelu\" }] }";
     assert!(with(residual).contains("[model.layers.0.body.0] kernel: conv2d: found \"a\"; give a whole number"));
     assert!(
-        with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; integrate-and-fire neurons stand for")
+        with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; it is curved, and neurons stand for")
     );
     assert!(
         with("{ kind = \"residual\", body = 3 }").contains("[model.layers.0] body: found 3; give a list of layers")
     );
-    let misplaced = with("{ kind = \"residual\", body = [{ kind = \"batch-norm\" }] }");
-    assert!(misplaced.contains("[model.layers.0.body] 0: batch-norm: does not follow a weighted layer"), "{misplaced}");
+    let misplaced = with("{ kind = \"residual\", body = [{ kind = \"max-pool\", kernel = 2 }] }");
+    assert!(
+        misplaced.contains("[model.layers.0.body] 0: max-pool: stands before the first weighted layer"),
+        "{misplaced}"
+    );
+    assert!(with("{ kind = \"add\", from = 3 }").contains("[model.layers] 0: from: found 3; give the name of a layer"));
+    assert!(
+        with("{ kind = \"relu\", name = \"3\" }")
+            .contains("[model.layers] 0: name: found \"3\"; give a text of letters")
+    );
+    assert!(with("{ kind = \"clip\", low = 2, high = 1 }").contains("clip: found 1; give a number above low = 2"));
 }
 
 #[test]
@@ -312,7 +321,7 @@ fn a_model_from_elsewhere_becomes_part_of_the_configuration() {
     let body = vec![LayerKind::Conv2d(Conv2d { groups: 2, bias: false, ..Conv2d::square(4, 3, 1, 1) })];
     let section = ModelSection {
         input: [1, 8, 8],
-        layers: vec![
+        layers: [
             LayerKind::Conv2d(Conv2d::square(4, 3, 1, 1)),
             LayerKind::BatchNorm { epsilon: 1e-3 },
             LayerKind::Relu,
@@ -324,15 +333,16 @@ fn a_model_from_elsewhere_becomes_part_of_the_configuration() {
             LayerKind::GlobalAvgPool,
             LayerKind::Flatten,
             LayerKind::Dense { units: 10 },
-        ],
+        ]
+        .map(Entry::from)
+        .to_vec(),
     };
     let find = |outline: &Outline| {
         assert_eq!((outline.name.as_str(), outline.dataset.as_str(), outline.input), ("tiny", "digits", None));
         Ok(Some(section.clone()))
     };
     let experiment = Experiment::parse_or_find(&without_model(), Path::new("x.toml"), &[], find).unwrap();
-    let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-    assert_eq!(kinds, section.layers);
+    assert_eq!(experiment.architecture.entries(), section.layers);
     assert_eq!(ModelSection::of_config(&experiment.to_toml()), Some(section));
 }
 
@@ -345,9 +355,9 @@ fn a_model_is_looked_for_elsewhere_only_where_the_file_has_none() {
     assert_eq!(error, "x.toml: model: net.onnx: no");
     let error = parse(Ok(None)).unwrap_err().to_string();
     assert!(error.contains("[model] layers: missing") && error.contains("convert --weights FILE.onnx"), "{error}");
-    let bad = ModelSection { input: [1, 8, 8], layers: vec![LayerKind::Relu] };
+    let bad = ModelSection { input: [1, 8, 8], layers: vec![LayerKind::MaxPool(Window::square(2, 2)).into()] };
     let error = parse(Ok(Some(bad))).unwrap_err().to_string();
-    assert!(error.contains("[model.layers] 0: relu: does not follow"), "{error}");
+    assert!(error.contains("[model.layers] 0: max-pool: stands before the first weighted layer"), "{error}");
     for text in ["{\"name\": 3}", "name = \"x\"", "not = = toml"] {
         assert_eq!(ModelSection::of_config(text), None);
     }
