@@ -143,6 +143,12 @@ mod tests {
             };
             SpikingLayer::round(&exact, 4).unwrap()
         };
+        let first = |shape: [usize; 3]| Wiring {
+            source: Source::INPUT,
+            source_shape: shape,
+            pools: Vec::new(),
+            kernel: Kernel::identity(shape),
+        };
         let count = |kind: PoolKind| {
             let readout = Wiring { pools: pool(kind), ..Wiring::dense(Source::of_layer(0), [2, 3, 3], 5) };
             let readout = Wiring { kernel: Kernel::dense(2 * 2 * 2, 5), ..readout };
@@ -163,6 +169,25 @@ mod tests {
         // Each channel spikes at four places, which stand in 1, 2, 2 and 4 of the overlapping windows, 9 in all; each window has
         // 5 outputs.
         assert_eq!(count(PoolKind::Mean), [vec![8], vec![2 * 9 * 5], vec![0]]);
+        // What a window at the border adds several times is one addition of a multiple.
+        let padded = |counts_padding| {
+            let pool = Pool { padding: [1, 1, 0, 0], counts_padding, ..Pool::new(PoolKind::Mean, [2; 2], [2; 2]) };
+            let kernel = Kernel::dense(2 * 2 * 2, 5);
+            let wiring = Wiring { pools: vec![pool], kernel, ..Wiring::dense(Source::of_layer(0), [2, 3, 3], 5) };
+            let pooling = Pooling::new(&wiring);
+            let mut found = Vec::new();
+            pooling.for_each_input(0, |input, multiple| found.push((input, multiple)));
+            let network =
+                SpikingNetwork::new([2, 3, 3], vec![layer(first([2, 3, 3]), 1.0), layer(wiring, 0.0)]).unwrap();
+            let all: u64 = SynapticOperations::new(&network).connections[1]
+                .fan_outs
+                .iter()
+                .map(|of| u64::from(of.places.count_ones()) * of.additions)
+                .sum();
+            (found, all)
+        };
+        // 18 neurons in one window each, of 5 outputs.
+        assert_eq!([padded(true), padded(false)], [(vec![(0, 1)], 90), (vec![(0, 4)], 90)]);
         // 9 comparisons per channel, and one spike for each of its 4 windows.
         assert_eq!(count(PoolKind::Max), [vec![8], vec![2 * 9 + 2 * 4 * 5], vec![0]]);
     }

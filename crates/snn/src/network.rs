@@ -640,7 +640,50 @@ impl SpikingNetwork {
 mod tests {
     use super::*;
     use crate::neurons::{IntegrateAndFire, Ternary};
+    use crate::wiring::Kernel;
     use model::config::Reset;
+
+    /// One channel of 1×2 neurons, each with a pixel of weight ½.
+    fn two_neurons(biases: Biases<f64>) -> Result<SpikingLayer, NetworkError> {
+        let wiring = Wiring {
+            source: Source::INPUT,
+            source_shape: [1, 1, 2],
+            pools: Vec::new(),
+            kernel: Kernel::identity([1, 1, 2]),
+        };
+        let exact = ExactLayer {
+            name: "conv 1".to_owned(),
+            connections: vec![Connection { wiring, weights: vec![0.5] }],
+            biases,
+            initial_potentials: vec![0.0],
+            thresholds: vec![1.0],
+        };
+        SpikingLayer::round(&exact, 4)
+    }
+
+    #[test]
+    fn neurons_of_a_channel_may_have_biases_of_their_own() {
+        let layer = two_neurons(Biases::OfNeurons(vec![0.25, -0.75])).unwrap();
+        assert_eq!(*layer.biases(), Biases::OfNeurons(vec![0.25, -0.75]));
+        assert_eq!((layer.biases().of_channel(0, 2), layer.biases().range(0, 2)), (&[0.25, -0.75][..], [-0.75, 0.25]));
+        assert_eq!(layer.drive(&[1.0, 0.5]), [0.75, -0.5]);
+        // The grid is that of the greatest charge a step may bring: ½ + ¼ up, ¾ down.
+        let shared = |bias| two_neurons(Biases::OfChannels(vec![bias])).unwrap().grids()[0];
+        assert_eq!(layer.grids(), [shared(0.25)]);
+        assert_eq!(layer.grids(), [shared(-0.75)]);
+        let of_channel = two_neurons(Biases::OfChannels(vec![0.25])).unwrap();
+        assert_eq!(of_channel.biases().of_neurons(2), [0.25; 2]);
+        assert_eq!(of_channel.biases().map(2, |channel, bias| (channel, *bias)).values(), [(0, 0.25)]);
+        assert_eq!(layer.biases().map(1, |channel, _| channel).values(), [0, 1]);
+    }
+
+    #[test]
+    fn biases_that_are_too_many_or_not_finite_are_refused() {
+        let refusal = |biases| two_neurons(Biases::OfNeurons(biases)).unwrap_err().to_string();
+        assert_eq!(refusal(vec![0.0; 3]), "layer conv 1: 3 biases for 1 channels of 2 neurons; convert again");
+        assert!(refusal(vec![0.0, f64::NAN]).starts_with("layer conv 1: the bias of channel 0 is NaN"));
+        assert!(refusal(vec![0.0, 1e9]).contains("channel 0 up to 1.000e9 thresholds are too large"));
+    }
 
     #[test]
     fn limits_of_potentials_are_those_of_what_spikes_carry() {

@@ -257,13 +257,55 @@ mod tests {
         assert!((0..16).all(|input| windows.of(input) == [0]));
     }
 
+    #[test]
+    fn windows_that_are_cut_off_add_their_inputs_more_often() {
+        // Windows of 3 at stride 2 over five places, one zero before and none behind: {·, 0, 1}, {1, 2, 3}, and, sticking out, {3, 4, ·}.
+        let row = Pool { padding: [0, 1, 0, 0], ..Pool::new(PoolKind::Mean, [1, 3], [1, 2]) };
+        let all = |pool: Pool| {
+            let windows = Windows::new([1, 1, 5], [pool].iter());
+            (0..5).map(|input| windows.multiples_of(input).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let divisor = |pool: Pool| pool.divisor([1, 1, 5]);
+        assert_eq!(all(row), [vec![(0, 1)], vec![(0, 1), (1, 1)], vec![(1, 1)], vec![(1, 1)], vec![]]);
+        assert_eq!(divisor(row), 3);
+        // Means of three and of two, which lies behind the image never counts: both are sixths.
+        let ceil = Pool { ceil: true, ..row };
+        assert_eq!(all(ceil), [vec![(0, 2)], vec![(0, 2), (1, 2)], vec![(1, 2)], vec![(1, 2), (2, 3)], vec![(2, 3)]]);
+        assert_eq!(divisor(ceil), 6);
+        let uncounted = Pool { counts_padding: false, ..row };
+        assert_eq!(all(uncounted), [vec![(0, 3)], vec![(0, 3), (1, 2)], vec![(1, 2)], vec![(1, 2)], vec![]]);
+        assert_eq!(divisor(uncounted), 6);
+        // A maximum has no divisor, whatever its padding.
+        assert_eq!(all(Pool { kind: PoolKind::Max, ..uncounted }), all(row));
+        // Of two pools in a row, multiples multiply: the second is of all three windows of the first.
+        let second = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [1, 2], [1, 2]) };
+        let windows = Windows::new([1, 1, 5], [ceil, second].iter());
+        let of = (0..5).map(|input| windows.multiples_of(input).collect::<Vec<_>>());
+        assert_eq!(
+            of.collect::<Vec<_>>(),
+            [vec![(0, 2)], vec![(0, 2), (0, 2)], vec![(0, 2)], vec![(0, 2), (1, 6)], vec![(1, 6)]]
+        );
+    }
+
+    #[test]
+    fn padding_is_as_much_as_the_last_window_needs() {
+        let pool = Pool { padding: [1, 0, 0, 1], ..Pool::new(PoolKind::Mean, [2, 3], [2, 2]) };
+        assert_eq!(padding_that_is_seen(&pool, [1, 6, 6]), [1, 0, 0, 1]);
+        // Rows −1 and 0, 1 and 2, 3 and 4, 5 and 6; columns 0 to 2, 2 to 4, 4 to 6, which the padding holds.
+        assert_eq!(padding_that_is_seen(&Pool { ceil: true, ..pool }, [1, 6, 6]), [1, 0, 1, 1]);
+        // Of seven columns, the last window begins at the last.
+        assert_eq!(padding_that_is_seen(&Pool { ceil: true, ..pool }, [1, 5, 7]), [1, 0, 0, 2]);
+    }
+
     proptest! {
         /// The definition, counted anew at every step.
         #[test]
         fn the_output_of_a_max_pool_has_spiked_as_often_as_the_busiest_input_at_every_step(
-            channels in 1..3_usize, size in 2..6_usize, kernel in 1..4_usize, stride in 1..4_usize, seed in any::<u64>(),
+            channels in 1..3_usize, size in 2..6_usize, kernel in 1..4_usize, stride in 1..4_usize, padding in [0..3_usize, 0..3_usize],
+            ceil in any::<bool>(), seed in any::<u64>(),
         ) {
-            prop_assume!(kernel <= size);
+            let [before, after] = padding;
+            prop_assume!(kernel <= size && before.max(after) < kernel);
             let n_steps = 12;
             let shape = [channels, size, size];
             let mut train = SpikeTrain::silent(shape, n_steps);
@@ -278,16 +320,18 @@ mod tests {
                     }
                 }
             }
-            let pool = pool(PoolKind::Max, kernel, stride);
+            let pool = Pool { padding: [before, before, after, after], ceil, ..pool(PoolKind::Max, kernel, stride) };
             let passed = max_pool(&Windows::new(shape, std::iter::once(&pool)), &train);
             let [_, rows, columns] = pool.output(shape);
             let so_far = |train: &SpikeTrain, neuron: usize, step: usize| (0..=step).filter(|&s| train.get(s, neuron)).count();
             for step in 0..n_steps {
                 for window in 0..passed.n_neurons() {
                     let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
-                    let inside = (0..kernel * kernel).map(|i| {
-                        let (y, x) = (row * stride + i / kernel, column * stride + i % kernel);
-                        so_far(&train, (channel * size + y) * size + x, step)
+                    // What lies in the padding is not there.
+                    let inside = (0..kernel * kernel).filter_map(|i| {
+                        let y = (row * stride + i / kernel).checked_sub(before).filter(|y| *y < size)?;
+                        let x = (column * stride + i % kernel).checked_sub(before).filter(|x| *x < size)?;
+                        Some(so_far(&train, (channel * size + y) * size + x, step))
                     });
                     prop_assert_eq!(so_far(&passed, window, step), inside.max().unwrap());
                 }

@@ -219,6 +219,7 @@ mod tests {
     fn parts_that_do_not_fit_are_refused() {
         let pool = |kind, size| Pool::new(kind, [size; 2], [size; 2]);
         let kernel = Kernel::square([2, 4, 4], 3, 3, 1, 1, 1);
+        let cut = |padding, ceil| Pool { padding, ceil, ..pool(PoolKind::Mean, 2) };
         let good =
             Wiring { source: Source::INPUT, source_shape: [2, 8, 8], pools: vec![pool(PoolKind::Max, 2)], kernel };
         assert_eq!(good.check(), Ok(()));
@@ -229,8 +230,34 @@ mod tests {
             Wiring { kernel: Kernel { groups: 2, ..kernel }, ..good.clone() },
             Wiring { kernel: Kernel { groups: 0, ..kernel }, ..good.clone() },
             Wiring { kernel: Kernel { size: [7; 2], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { dilation: [1, 0], ..kernel }, ..good.clone() },
+            // Sizes that would overflow.
+            Wiring { kernel: Kernel { padding: [0, 0, usize::MAX, 0], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { dilation: [usize::MAX / 2; 2], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { size: [1 << 27; 2], padding: [1 << 27; 4], ..kernel }, ..good.clone() },
+            Wiring { source_shape: [usize::MAX, 8, 8], ..good.clone() },
+            Wiring { pools: vec![cut([0, 0, 0, usize::MAX], true)], ..good.clone() },
+            // A window of zeros alone, and one that does not fit.
+            Wiring { pools: vec![cut([2, 0, 0, 0], false)], ..good.clone() },
+            Wiring { pools: vec![pool(PoolKind::Max, 9), pool(PoolKind::Max, 1)], ..good.clone() },
         ];
-        assert!(bad.iter().all(|wiring| wiring.check().is_err()));
+        for (at, wiring) in bad.iter().enumerate() {
+            assert!(wiring.check().is_err(), "{at}: {wiring:?}");
+        }
+    }
+
+    #[test]
+    fn average_pools_are_divided_by_what_all_their_windows_share() {
+        // Rows of 2 and, at the end, of 1; columns of 3 throughout: 2 · 3, and no more for a max pool before.
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [2, 3], [2, 2]) };
+        let max = Pool::new(PoolKind::Max, [2, 1], [1, 1]);
+        let kernel = Kernel::dense(4 * 2, 1);
+        let wiring = Wiring { source: Source::of_layer(0), source_shape: [1, 8, 5], pools: vec![max, pool], kernel };
+        assert_eq!((wiring.check(), wiring.multiplicity()), (Ok(()), 6));
+        // Two of them in a row, the second of one window of four rows and two columns.
+        let second = Pool::new(PoolKind::Mean, [4, 2], [1, 1]);
+        let wiring = Wiring { pools: vec![max, pool, second], kernel: Kernel::dense(1, 1), ..wiring };
+        assert_eq!((wiring.check(), wiring.multiplicity()), (Ok(()), 48));
     }
 
     proptest! {
