@@ -37,7 +37,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use model::artefact::ArtefactError;
-use model::population::Pool;
 use snn::{RunSettings, SpikingNetwork};
 use thiserror::Error;
 
@@ -155,19 +154,6 @@ pub struct Provenance {
     pub quartic_version: String,
     /// SHA-256 of its `snn.safetensors`, in hexadecimal.
     pub parent: String,
-}
-
-/// What a pool is padded by if its last windows, which may stick out behind its padding, are to lie within: rows of zeros above, columns
-/// to the left, rows below, columns to the right.
-///
-/// - `shape`: `[C, H, W]` of its input
-fn padding_that_is_seen(pool: &Pool, shape: [usize; 3]) -> [usize; 4] {
-    let (output, mut padding) = (pool.output(shape), pool.padding);
-    for (dimension, (&n_windows, &n)) in output[1..].iter().zip(&shape[1..]).enumerate() {
-        let end = (n_windows - 1) * pool.stride[dimension] + pool.kernel[dimension];
-        padding[2 + dimension] = padding[2 + dimension].max(end.saturating_sub(padding[dimension] + n));
-    }
-    padding
 }
 
 #[cfg(test)]

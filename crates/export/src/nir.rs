@@ -33,11 +33,12 @@ use model::config::{Encoding, Readout, Reset};
 use model::kernel::Axis;
 use model::population::{Pool, PoolKind};
 use snn::neurons::{Description, IntegrateAndFire, Neuron};
+use snn::pool::padding_that_is_seen;
 use snn::{Biases, Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
 
 use crate::hdf5::{self, Dataset, Group, Item, Values};
-use crate::{ExportError, Exportable, Exported, Provenance, Target, padding_that_is_seen};
+use crate::{ExportError, Exportable, Exported, Provenance, Target};
 
 pub(crate) static TARGET: Target = Target { name: "nir", files: &[FILE_NAME], write };
 

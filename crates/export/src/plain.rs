@@ -32,9 +32,10 @@ use model::artefact::{self, ArtefactError, TensorF32};
 use model::config::{Encoding, Readout, Reset};
 use model::population::PoolKind;
 use serde::{Deserialize, Serialize};
+use snn::pool::padding_that_is_seen;
 use snn::{Connection, Kernel, RunSettings, SpikingLayer, SpikingNetwork, Wiring};
 
-use crate::{ExportError, Exportable, Exported, Provenance, Target, padding_that_is_seen};
+use crate::{ExportError, Exportable, Exported, Provenance, Target};
 
 pub(crate) static TARGET: Target =
     Target { name: "plain", files: &[FILE_NAME, TENSORS_FILE_NAME], write: write_exportable };

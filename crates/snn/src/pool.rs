@@ -187,6 +187,19 @@ pub fn max_pooled(pools: &[Windows], states: &mut Vec<MaxPoolState>, train: &Spi
     pools.fold(None, |passed, (windows, state)| Some(state.pass(windows, passed.as_ref().unwrap_or(train))))
 }
 
+/// What a pool is padded by if its last windows, which may stick out behind its padding, are to lie within: rows of zeros above, columns
+/// to the left, rows below, columns to the right.
+///
+/// - `shape`: `[C, H, W]` of its input
+pub fn padding_that_is_seen(pool: &Pool, shape: [usize; 3]) -> [usize; 4] {
+    let (output, mut padding) = (pool.output(shape), pool.padding);
+    for (dimension, (&n_windows, &n)) in output[1..].iter().zip(&shape[1..]).enumerate() {
+        let end = (n_windows - 1) * pool.stride[dimension] + pool.kernel[dimension];
+        padding[2 + dimension] = padding[2 + dimension].max(end.saturating_sub(padding[dimension] + n));
+    }
+    padding
+}
+
 /// The pools of a [`Wiring`], ready to be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pooling {
