@@ -45,7 +45,7 @@ use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
 use methods::search::{self, Knob, Tried};
 use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
-use methods::{rescale, summary};
+use methods::{rescale, saturation, summary};
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -328,6 +328,8 @@ impl Converter<'_> {
             scale_search,
         };
         notes.extend(search::end_of_grid_note(&record));
+        let thresholds: Vec<Vec<f64>> = exact.iter().map(|layer| layer.thresholds.clone()).collect();
+        notes.extend(saturation::notes(self.layers, &thresholds, measured));
         Ok(Converted { network, record, notes })
     }
 
@@ -338,7 +340,7 @@ impl Converter<'_> {
             return Ok(given.clone());
         }
         let ratio = match config.method {
-            Method::Norm => ratio_to_l4(self.layers, config.p, config.compensate)?,
+            Method::Norm => ratio_to_l4(self.layers, config.p, config.compensate),
             _ => 1.0,
         };
         if !ratio.is_normal() {

@@ -5,6 +5,7 @@
 //! - [`thresholds`]: the methods, which choose the firing thresholds λ, a file each
 //! - [`rescale`]: division by λ, and rounding to the exact grid
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
+//! - [`saturation`]: channels whose λ is below what they have to send
 //! - [`search`]: `kappa = "auto"` and `scale = "auto"`
 //! - [`summary`]: what was done to each layer
 //!
@@ -14,6 +15,7 @@ pub mod activation;
 pub mod calibrate;
 pub mod layer;
 pub mod rescale;
+pub mod saturation;
 pub mod search;
 pub mod summary;
 pub mod thresholds;

@@ -149,7 +149,7 @@ pub enum Weights {
         /// Name of the node.
         node: String,
     },
-    /// Minus one for each channel, or whatever number.
+    /// The same number everywhere: the slope of an activation, or the share of each input in the mean of a window.
     Uniform(f64),
     /// Weights with the rows of each output channel multiplied.
     Scaled {
@@ -187,8 +187,6 @@ pub enum Weights {
         /// For each input channel of the part, the channels of the whole that read it.
         columns: Vec<Vec<usize>>,
     },
-    /// The mean of each window of a pool, as a convolution of each channel.
-    Means(Pool),
     /// One affine layer behind another.
     Composed {
         /// The kernel of the second.
@@ -894,7 +892,8 @@ fn mean(signal: &Signal, pool: Pool) -> Result<Signal, String> {
                 let Pool { kernel: size, stride, padding, .. } = pool;
                 let kernel =
                     Kernel { input: part.shape, channels, size, stride, padding, dilation: [1; 2], groups: channels };
-                return behind(kernel, Weights::Means(pool), term, part.shape);
+                let share = (pool.divisor(part.shape) as f64).recip();
+                return behind(kernel, Weights::Uniform(share), term, part.shape);
             }
             Err("its windows have different numbers of inputs, and between it and the neurons before it stands a layer \
                  with a kernel; put a `relu` between the two"

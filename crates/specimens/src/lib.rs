@@ -2,6 +2,8 @@
 //!
 //! All numbers come from [`snn::philox`], so a network is the same on every machine.
 
+pub mod graphs;
+
 use model::config::{Encoding, FaultsConfig, NoiseOf, Readout, Reset, WeightRange};
 use model::population::{Pool, PoolKind};
 use snn::grid::Precision;

@@ -58,7 +58,7 @@ pub(super) fn layers(signals: &mut [Signal], output: usize, sample: Option<[usiz
         nodes: HashMap::new(),
         notes,
     };
-    layers.model.layers = layers.place("", items)?;
+    layers.model.layers = layers.place("", items)?.into_iter().map(Into::into).collect();
     Ok(layers)
 }
 
@@ -200,7 +200,7 @@ fn fold_constants(items: &mut Vec<Item>, notes: &mut Vec<String>) -> Result<(), 
             What::Layer { kind, tensors } if matches!(kind, LayerKind::Dense { .. } | LayerKind::Conv2d(_)) => {
                 if let Some((by, affine)) = pending.take() {
                     if let LayerKind::Conv2d(conv) = kind
-                        && conv.padding > 0
+                        && conv.padding != [0; 4]
                         && affine.shift.iter().any(|&shift| shift != 0.0)
                     {
                         return Err(format!(

@@ -83,7 +83,7 @@ fn layers_of(model: &Model, store: &Store, sample: Option<[usize; 3]>) -> Result
     }
     let (mut walk, output) = walk::walk(&graph, store).map_err(one)?;
     let mut layers = layers::layers(&mut walk.signals, output, sample).map_err(one)?;
-    let architecture = Architecture::new(layers.model.input, &layers.model.layers).map_err(|problems| {
+    let architecture = Architecture::of_entries(layers.model.input, None, &layers.model.layers).map_err(|problems| {
         let text = |problem: model::architecture::LayerProblem| {
             let node = problem.path.as_ref().and_then(|path| layers.nodes.get(path));
             node.map_or(problem.message.clone(), |node| format!("{node}: as {}", problem.message))
@@ -110,8 +110,9 @@ pub(crate) fn fit(
 ) -> Result<(BTreeMap<String, TensorF32>, Vec<String>), String> {
     let kinds: Vec<LayerKind> = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
     let own =
-        Architecture::new(model.input, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
-    let [theirs, ours] = [&model.layers, &kinds].map(|kinds| without_dropout(kinds));
+        Architecture::of_entries(model.input, None, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
+    let theirs: Vec<LayerKind> = model.layers.iter().map(|entry| entry.kind.clone()).collect();
+    let [theirs, ours] = [&theirs, &kinds].map(|kinds| without_dropout(kinds));
     let differs = |(theirs, ours): &(&LayerKind, &LayerKind)| with_bias(theirs) != with_bias(ours);
     let different = theirs.iter().zip(&ours).find(differs);
     if different.is_some() || theirs.len() != ours.len() || architecture.input() != model.input {

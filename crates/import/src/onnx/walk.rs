@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use model::architecture::{Conv2d, LayerKind, Window};
 use model::artefact::TensorF32;
-use model::population::n_windows;
+use model::kernel::n_windows;
 
 use super::graph::{Graph, label};
 use super::proto::{Attribute, Node, Tensor, data_type, kind};
@@ -380,7 +380,7 @@ impl<'a> Walk<'a> {
         if bias {
             tensors.push(("bias", self.vector(node, 2, channels)?));
         }
-        let conv = Conv2d { channels, kernel, stride, padding, groups, bias };
+        let conv = Conv2d { groups, bias, ..Conv2d::square(channels, kernel, stride, padding) };
         Ok(self.layer(node, x, LayerKind::Conv2d(conv), tensors, vec![channels, size[0], size[1]]))
     }
 
@@ -486,7 +486,7 @@ impl<'a> Walk<'a> {
         if size.contains(&0) {
             return Err(format!("window {kernel} exceeds its {height}×{width} input"));
         }
-        let window = Window { kernel, stride };
+        let window = Window::square(kernel, stride);
         let kind = if node.op_type == "MaxPool" { LayerKind::MaxPool(window) } else { LayerKind::AvgPool(window) };
         Ok(self.layer(node, x, kind, Vec::new(), vec![channels, size[0], size[1]]))
     }
