@@ -119,7 +119,16 @@ fn matched(expected: &[Found], found: &[Found], order: Order, biases: Biases) ->
     {
         return Some((tensors, Some(format!("names are the model's behind `{prefix}`"))));
     }
-    let pairs = in_order(&layers, &modules, order, biases).or_else(|| by_numbers(&layers, &modules, biases))?;
+    let bare = without_wrappers(found);
+    if let Some((bare, wrappers)) = &bare
+        && let Some(tensors) = by_name(&layers, bare, "", biases)
+    {
+        return Some((tensors, Some(format!("names are the model's without {}", wrappers.join(", ")))));
+    }
+    let bare_modules = bare.as_ref().map_or_else(Vec::new, |(bare, _)| self::modules(bare));
+    let pairs = in_order(&layers, &modules, order, biases)
+        .or_else(|| by_numbers(&layers, &modules, biases))
+        .or_else(|| by_numbers(&layers, &bare_modules, biases))?;
     let mut tensors = Vec::new();
     for (layer, module) in &pairs {
         for (field, (_, position)) in &module.fields {
@@ -172,6 +181,36 @@ fn common_prefix(found: &[Found]) -> String {
         });
     }
     parts.unwrap_or_default().iter().map(|part| format!("{part}.")).collect()
+}
+
+/// Parts of names that wrappers around a network or around layers of it add, and common names of a network's only member.
+const WRAPPERS: [&str; 10] = [
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+    "model",
+    "net",
+    "network",
+    "ema_model",
+    "averaged_model",
+    "swa_model",
+];
+
+/// Tensors by what their names are without wrappers, with those that there are; `None` if there are none, or names would no longer
+/// tell tensors apart.
+fn without_wrappers(found: &[Found]) -> Option<(Vec<Found>, Vec<String>)> {
+    let mut wrappers: BTreeSet<&str> = BTreeSet::new();
+    let mut bare = Vec::with_capacity(found.len());
+    for tensor in found {
+        let (path, field) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
+        let (taken, parts): (Vec<&str>, Vec<&str>) = path.split('.').partition(|part| WRAPPERS.contains(part));
+        wrappers.extend(taken);
+        bare.push(Found { name: join(&parts.join("."), field), shape: tensor.shape.clone() });
+    }
+    let names: BTreeSet<&str> = bare.iter().map(|tensor| tensor.name.as_str()).collect();
+    let wrappers: Vec<String> = wrappers.into_iter().map(|wrapper| format!("`{wrapper}.`")).collect();
+    (!wrappers.is_empty() && names.len() == bare.len()).then_some((bare, wrappers))
 }
 
 /// Tensors by layer, in the order of each layer's first.
