@@ -87,11 +87,6 @@ impl Archive {
         self.records.get(name).map(|record| record.size)
     }
 
-    /// The file.
-    pub(crate) const fn source(&self) -> &Source {
-        &self.source
-    }
-
     /// Reads a whole record.
     ///
     /// - `limit`: bytes that a record may have that is not simply stored, and so may unpack to more than the file holds
@@ -101,7 +96,7 @@ impl Archive {
     pub(crate) fn read_whole(&self, name: &str, limit: u64) -> Result<Vec<u8>, String> {
         let record = self.record(name)?;
         if record.method != 0 && record.size > limit {
-            return Err(format!("its {name} exceeds {limit} bytes"));
+            return Err(format!("its {name} unpacks to more than {limit} bytes"));
         }
         self.read(name, 0..record.size)
     }
@@ -202,7 +197,8 @@ fn directory(source: &Source) -> Result<Directory, String> {
         u32_at(&tail, at) == END && at + END_BYTES as usize + usize::from(u16_at(&tail, at + 20)) == tail.len()
     };
     let last = tail.len().checked_sub(END_BYTES as usize);
-    let at = last.and_then(|last| (0..=last).rev().find(is_end)).ok_or("an archive without the directory at its end")?;
+    let at =
+        last.and_then(|last| (0..=last).rev().find(is_end)).ok_or("an archive without the directory at its end")?;
     let end = tail_start + at as u64;
     let mut found = Directory {
         start: u64::from(u32_at(&tail, at + 16)),

@@ -29,10 +29,12 @@ const HEAD_BYTES: u64 = 1 << 16;
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// Deepest dictionary in which tensors are looked for.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 8;
 
-/// Largest number of entries of dictionaries that are looked at, which may be the same ones again and again.
-const MAX_VISITS: usize = 1 << 20;
+/// Largest number of tensors that are found, and of entries of dictionaries that are looked at: they may be the same ones again and
+/// again.
+const MAX_TENSORS: usize = 1 << 17;
+const MAX_VISITS: usize = 1 << 22;
 
 /// Functions that no network is saved with, and that do what their arguments say.
 const HARMFUL: [&str; 24] = [
@@ -87,6 +89,14 @@ pub(crate) fn open(source: Source) -> Result<Holding, String> {
     if head.starts_with(b"PK") { of_archive(source) } else { of_pickles(source) }
 }
 
+/// Refuses a file that names a function which no network is saved with.
+fn check_harmless(pickle: &Pickle) -> Result<(), String> {
+    match pickle.globals().iter().find(|global| HARMFUL.contains(&global.as_str())) {
+        None => Ok(()),
+        Some(harmful) => Err(format!("it would have `{harmful}` called, which no weights need, so it is not read")),
+    }
+}
+
 fn damaged(found: impl Into<String>) -> String {
     format!("not a whole checkpoint ({})", found.into())
 }
@@ -100,6 +110,7 @@ fn of_archive(source: Source) -> Result<Holding, String> {
     }
     let bytes = archive.read_whole(&format!("{folder}data.pkl"), MAX_UNPACKED_BYTES).map_err(damaged)?;
     let pickle = Pickle::read(&mut &bytes[..]).map_err(damaged)?;
+    check_harmless(&pickle)?;
     let locate = |key: &str, n_bytes: u64| -> Result<Storage, String> {
         let name = format!("{folder}data/{key}");
         Ok(Storage::Record { archive: Rc::clone(&archive), name, n_bytes })
@@ -153,7 +164,9 @@ fn of_head(source: &Rc<Source>, head: &[u8]) -> Result<Holding, String> {
     if read()?.root != Value::Bytes(&MAGIC) {
         return Err("a pickle that torch.save did not write".to_owned());
     }
-    let (_version, system, object, keys) = (read()?, read()?, read()?, read()?);
+    let (_version, system, object) = (read()?, read()?, read()?);
+    check_harmless(&object)?;
+    let keys = read()?;
     let is_big = |(key, value): &Pair| *key == Value::Text("little_endian") && *value == Value::Bool(false);
     if system.pairs(system.root).is_some_and(|pairs| pairs.iter().any(is_big)) {
         return Err(BIG_ENDIAN.to_owned());
@@ -247,7 +260,18 @@ fn kind_of(global: &str) -> (Kind, u64) {
                 "ComplexDoubleStorage" | "complex128" => 16,
                 _ => 1,
             };
-            return (Kind::Other(name.trim_end_matches("Storage").to_lowercase()), size);
+            let name = match name {
+                "LongStorage" => "int64",
+                "IntStorage" => "int32",
+                "ShortStorage" => "int16",
+                "CharStorage" => "int8",
+                "ByteStorage" => "uint8",
+                "BoolStorage" => "bool",
+                "ComplexFloatStorage" => "complex64",
+                "ComplexDoubleStorage" => "complex128",
+                other => other,
+            };
+            return (Kind::Other(name.to_owned()), size);
         }
     };
     let size = float.size() as u64;
@@ -286,10 +310,6 @@ impl<'a, 'b> Reading<'a, 'b> {
 
     /// All tensors in dictionaries, in their order.
     fn holding(mut self) -> Result<Holding, String> {
-        let globals = self.pickle.globals();
-        if let Some(harmful) = globals.iter().find(|global| HARMFUL.contains(&global.as_str())) {
-            return Err(format!("it would have `{harmful}` called, which no weights need, so it is not read"));
-        }
         let root = self.pickle.root;
         self.walk(root, &mut Vec::new())?;
         if self.placed.is_empty() {
@@ -304,21 +324,49 @@ impl<'a, 'b> Reading<'a, 'b> {
             return Err(format!("dictionaries of more than {MAX_VISITS} entries"));
         }
         match self.node(value)? {
-            Node::Tensor { shape, kind, content } => {
+            Node::Tensor { shape, kind, content } if !keys.is_empty() => {
+                if self.placed.len() == MAX_TENSORS {
+                    return Err(format!("more than {MAX_TENSORS} tensors in dictionaries"));
+                }
                 let name = keys.join(".");
                 let entry = Entry { name, shape, kind, content };
                 self.placed.push(Placed { keys: keys.clone(), entry });
             }
             Node::Dict(pairs) if keys.len() < MAX_DEPTH => {
+                self.chained(value, keys);
                 for (key, value) in last_of_each(&pairs) {
                     keys.push(key.to_owned());
                     self.walk(value, keys)?;
                     keys.pop();
                 }
             }
-            Node::Dict(_) | Node::Other => {}
+            Node::Tensor { .. } | Node::Dict(_) | Node::Other => {}
         }
         Ok(())
+    }
+
+    /// Notes weights that several parametrizations are computed one after the other for: not all have tensors that tell of them, but
+    /// a state dict names all modules with their versions.
+    fn chained(&mut self, value: Value<'a>, keys: &[String]) {
+        let Some(Object::Call(call)) = self.pickle.object(value) else { return };
+        let state = self.pickle.pairs(call.state).unwrap_or_default();
+        let versions = state.iter().find(|(key, _)| *key == Value::Text("_metadata")).map(|(_, value)| *value);
+        let modules = versions.and_then(|versions| self.pickle.pairs(versions)).unwrap_or_default();
+        let is_second = |module: &&str| {
+            let parts: Vec<&str> = module.rsplitn(4, '.').collect();
+            matches!(parts[..], ["1", _, "parametrizations", ..])
+        };
+        let texts = modules.iter().filter_map(|(key, _)| if let Value::Text(text) = key { Some(*text) } else { None });
+        let second = texts.filter(is_second).take(1).map(str::to_owned);
+        let reason = "a second parametrization of one weight; supported: weight norm or spectral norm alone";
+        let placed: Vec<Placed> = second
+            .map(|module| {
+                let keys: Vec<String> = keys.iter().cloned().chain([module]).collect();
+                let kind = Kind::Opaque(reason.to_owned());
+                Placed { entry: Entry::contiguous(keys.join("."), Vec::new(), kind, Storage::Empty), keys }
+            })
+            .collect();
+        self.placed.extend(placed);
     }
 
     fn node(&mut self, mut value: Value<'a>) -> Result<Node<'a, 'b>, String> {
@@ -491,6 +539,7 @@ impl<'a, 'b> Reading<'a, 'b> {
         let root = self.pickle.root;
         let pairs = match self.node(root) {
             Ok(Node::Dict(pairs)) => pairs,
+            Ok(Node::Tensor { .. }) => return "a tensor, where a dictionary of tensors is needed".to_owned(),
             _ => return format!("{}, where a dictionary of tensors is needed", self.describe(root)),
         };
         if pairs.is_empty() {

@@ -44,12 +44,6 @@ pub(crate) enum Refusal {
     Other { found: String, remedy: String },
 }
 
-impl Refusal {
-    fn with_remedy(found: String) -> Self {
-        Self::Other { found, remedy: crate::checkpoint::REMEDY.to_owned() }
-    }
-}
-
 /// Under what checkpoints commonly keep their state dict, the likeliest first: if none fits, the table is about that.
 const USUAL: [&str; 7] = ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"];
 
@@ -105,14 +99,16 @@ impl Holding {
     fn by_fit(&self, architecture: &Architecture) -> Result<Chosen, Refusal> {
         let candidates = self.candidates();
         let mut fitting: Vec<(&Candidate, Chosen)> = Vec::new();
-        for candidate in &candidates {
+        let n_needed = architecture.tensors().iter().filter(|(name, _)| !name.ends_with("bias")).count();
+        for candidate in candidates.iter().filter(|candidate| candidate.places.len() >= n_needed) {
             if let Ok(chosen) = fit(architecture, self.entries(candidate), self.order) {
                 fitting.push((candidate, chosen));
             }
         }
         // Of dictionaries in one another the innermost: what is around it adds nothing.
         let inner: BTreeSet<&[String]> = fitting.iter().map(|(candidate, _)| candidate.keys.as_slice()).collect();
-        let is_innermost = |keys: &[String]| !inner.iter().any(|other| other.len() > keys.len() && other.starts_with(keys));
+        let is_innermost =
+            |keys: &[String]| !inner.iter().any(|other| other.len() > keys.len() && other.starts_with(keys));
         fitting.retain(|(candidate, _)| is_innermost(&candidate.keys));
         if fitting.len() > 1 && fitting.iter().skip(1).all(|(other, _)| self.is_same(fitting[0].0, other)) {
             fitting.truncate(1);
@@ -136,7 +132,8 @@ impl Holding {
     /// A state dict that fits, with notes on where it lies and what is left aside.
     fn checked(&self, candidate: &Candidate, mut chosen: Chosen) -> Result<Chosen, Refusal> {
         let inside: BTreeSet<usize> = candidate.places.iter().copied().collect();
-        let outside = self.placed.iter().enumerate().filter(|(place, _)| !inside.contains(place)).map(|(_, placed)| placed);
+        let outside =
+            self.placed.iter().enumerate().filter(|(place, _)| !inside.contains(place)).map(|(_, placed)| placed);
         let outside: Vec<&Placed> = outside.filter(|placed| matches!(placed.entry.kind, Kind::Float(_))).collect();
         for zero in &chosen.assignment.zeros {
             let bias = outside.iter().find(|placed| placed.entry.shape == zero.shape);
@@ -182,7 +179,8 @@ impl Holding {
             if !of_training.is_empty()
                 && let Ok(mut chosen) = fit(architecture, self.entries(&rest), self.order)
             {
-                let names: Vec<String> = of_training.iter().map(|&place| self.placed[place].entry.name.clone()).collect();
+                let names: Vec<String> =
+                    of_training.iter().map(|&place| self.placed[place].entry.name.clone()).collect();
                 chosen.notes.push(format!("left aside, as parts of the training: {}", listed(&names)));
                 return self.checked(candidate, chosen);
             }
@@ -194,13 +192,17 @@ impl Holding {
     /// First parts of names behind which tensors fit, if they are not all that a dictionary has.
     fn fitting_prefixes(&self, architecture: &Architecture, candidates: &[Candidate]) -> Vec<String> {
         let mut prefixes: Vec<String> = Vec::new();
-        for candidate in candidates {
-            let names = candidate.places.iter().map(|&place| self.placed[place].keys[candidate.keys.len()..].join("."));
-            let firsts: BTreeSet<String> =
-                names.filter_map(|name| name.split_once('.').map(|(first, _)| first.to_owned())).collect();
-            for first in firsts.into_iter().take(MAX_PREFIXES) {
+        for candidate in candidates.iter().take(MAX_PREFIXES) {
+            let mut groups: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+            for entry in self.entries(candidate) {
+                if let Some((first, rest)) = entry.name.split_once('.') {
+                    let (first, name) = (first.to_owned(), rest.to_owned());
+                    groups.entry(first).or_default().push(Entry { name, ..entry });
+                }
+            }
+            for (first, entries) in groups.into_iter().take(MAX_PREFIXES) {
                 let path = [&candidate.keys[..], &[first]].concat().join(".");
-                if !prefixes.contains(&path) && self.of_key(architecture, &path).is_ok() {
+                if !prefixes.contains(&path) && fit(architecture, entries, self.order).is_ok() {
                     prefixes.push(path);
                 }
             }
@@ -272,7 +274,8 @@ impl Holding {
 
     fn no_such(&self, key: &str, candidates: &[Candidate]) -> Refusal {
         let mut keys: Vec<String> = candidates.iter().map(|candidate| candidate.keys.join(".")).collect();
-        let firsts = self.placed.iter().filter_map(|placed| placed.keys.last()?.split_once('.').map(|(first, _)| first));
+        let firsts =
+            self.placed.iter().filter_map(|placed| placed.keys.last()?.split_once('.').map(|(first, _)| first));
         keys.extend(firsts.map(str::to_owned));
         let mut seen = BTreeSet::new();
         keys.retain(|key| !key.is_empty() && seen.insert(key.clone()));
@@ -281,11 +284,12 @@ impl Holding {
     }
 }
 
-/// Most first parts of names that are tried in a dictionary: parts of a network, of which there are few.
-const MAX_PREFIXES: usize = 32;
+/// Most dictionaries, and most first parts of names in each, that are tried: parts of a network, of which there are few.
+const MAX_PREFIXES: usize = 64;
 
 fn ask(keys: &[String]) -> Refusal {
-    let shown: Vec<String> = keys.iter().map(|key| if key.is_empty() { "the whole".to_owned() } else { key.clone() }).collect();
+    let shown: Vec<String> =
+        keys.iter().map(|key| if key.is_empty() { "the whole".to_owned() } else { key.clone() }).collect();
     let options: Vec<String> = shown.iter().take(5).map(|key| format!("`--key {key}`")).collect();
     let found = match &shown[..] {
         [key] => format!("the tensors behind `{key}` alone fit the model, and others are left over"),
@@ -299,18 +303,22 @@ fn fit(architecture: &Architecture, entries: Vec<Entry>, order: Order) -> Result
     if let Some(Entry { name, kind: Kind::Opaque(reason), .. }) =
         entries.iter().find(|entry| matches!(entry.kind, Kind::Opaque(_)))
     {
-        return Err(Refusal::with_remedy(format!("`{name}` is {reason}")));
+        let remedy = "save it as a dense tensor of 32-bit floats".to_owned();
+        return Err(Refusal::Other { found: format!("`{name}` is {reason}"), remedy });
     }
     let (entries, mut notes) = reparametrization::resolve(entries).map_err(|found| Refusal::Other {
         found,
-        remedy: "bake it in before saving: torch.nn.utils.parametrize.remove_parametrizations(layer, \"weight\")".to_owned(),
+        remedy: "save after torch.nn.utils.parametrize.remove_parametrizations(layer, \"weight\")".to_owned(),
     })?;
     let (entries, aside) = set_aside(entries);
-    let assignment = match assign(architecture, &entries, order) {
+    let table = match assign(architecture, &entries, order) {
         Ok(assignment) => return Ok(Chosen { entries, assignment, notes: with_aside(notes, &aside) }),
         Err(table) => table,
     };
-    // One tensor under two names, as where a layer is a part of two modules.
+    // One tensor under two names, as where a layer is a part of two modules; a few layers are, not many times all.
+    if entries.len() > 4 * architecture.tensors().len() + MAX_PREFIXES {
+        return Err(Refusal::Unfit(table));
+    }
     let mut unique: Vec<Entry> = Vec::with_capacity(entries.len());
     let mut doubles = Vec::new();
     for entry in entries {
@@ -324,7 +332,7 @@ fn fit(architecture: &Architecture, entries: Vec<Entry>, order: Order) -> Result
             notes.push(format!("taken once, as one tensor under two names: {}", listed(&doubles)));
             Ok(Chosen { entries: unique, assignment, notes: with_aside(notes, &aside) })
         }
-        _ => Err(Refusal::Unfit(assignment)),
+        _ => Err(Refusal::Unfit(table)),
     }
 }
 
@@ -350,7 +358,10 @@ fn set_aside(entries: Vec<Entry>) -> (Vec<Entry>, Vec<String>) {
         let field = entry.name.rsplit('.').next().unwrap_or_default();
         matches!(entry.kind, Kind::Other(_)) && (entry.shape.is_empty() || !NEEDED.contains(&field))
     });
-    let told = aside.into_iter().map(|entry| entry.name).filter(|name| !COUNTERS.iter().any(|counter| name.ends_with(counter)));
+    let told = aside
+        .into_iter()
+        .map(|entry| entry.name)
+        .filter(|name| !COUNTERS.iter().any(|counter| name.ends_with(counter)));
     (kept, told.collect())
 }
 

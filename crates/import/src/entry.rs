@@ -30,6 +30,15 @@ pub(crate) enum Kind {
     Opaque(String),
 }
 
+/// Why a tensor's numbers cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// They are not of a kind that is read, or too large.
+    Kind(String),
+    /// They are not there, or damaged.
+    Damage(String),
+}
+
 /// Where the numbers come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
@@ -134,22 +143,25 @@ impl Entry {
     ///
     /// # Errors
     /// If they are no floats, too large, or not there.
-    pub(crate) fn values(&self) -> Result<Values, String> {
+    pub(crate) fn values(&self) -> Result<Values, Flaw> {
         let named = |found: String| format!("`{}`: {found}", self.name);
         match &self.content {
             Content::Computed(rule, parts) => {
-                let read = |part: &'_ Self| -> Result<_, String> { Ok((part.shape.clone(), part.values()?)) };
+                let read = |part: &Self| -> Result<_, Flaw> { Ok((part.shape.clone(), part.values()?)) };
                 let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-                rule.compute(&self.shape, &parts).map_err(named)
+                rule.compute(&self.shape, &parts).map_err(|found| Flaw::Kind(named(found)))
             }
             Content::Stored { storage, offset, strides } => {
                 let float = match &self.kind {
                     Kind::Float(float) => *float,
-                    Kind::Other(kind) => return Err(format!("`{}` holds {kind} where floats are needed", self.name)),
-                    Kind::Opaque(reason) => return Err(format!("`{}` is {reason}", self.name)),
+                    Kind::Other(kind) => {
+                        return Err(Flaw::Kind(format!("`{}` holds {kind} where floats are needed", self.name)));
+                    }
+                    Kind::Opaque(reason) => return Err(Flaw::Kind(format!("`{}` is {reason}", self.name))),
                 };
-                let bytes = self.bytes(float, storage, *offset, strides.as_deref()).map_err(named)?;
-                float.read(&bytes).map_err(named)
+                let bytes = self.bytes(float, storage, *offset, strides.as_deref());
+                let bytes = bytes.map_err(|found| Flaw::Damage(named(found)))?;
+                float.read(&bytes).map_err(|found| Flaw::Kind(named(found)))
             }
         }
     }
@@ -216,7 +228,8 @@ mod tests {
 
     fn entry(shape: &[usize], offset: u64, strides: &[u64]) -> Entry {
         let bytes = (0..12_u8).flat_map(|value| f32::from(value).to_le_bytes()).collect();
-        let content = Content::Stored { storage: Rc::new(Storage::Memory(bytes)), offset, strides: Some(strides.to_vec()) };
+        let content =
+            Content::Stored { storage: Rc::new(Storage::Memory(bytes)), offset, strides: Some(strides.to_vec()) };
         Entry { name: "w".to_owned(), shape: shape.to_vec(), kind: Kind::Float(Format::Wide(Float::F32)), content }
     }
 
@@ -247,6 +260,6 @@ mod tests {
         }
         let kind = Kind::Other("int64".to_owned());
         let error = Entry { kind, ..entry(&[1], 0, &[1]) }.values().unwrap_err();
-        assert_eq!(error, "`w` holds int64 where floats are needed");
+        assert_eq!(error, Flaw::Kind("`w` holds int64 where floats are needed".to_owned()));
     }
 }

@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(e5m2[..6], [1.0, -1.0, 57344.0, 2f32.powi(-16), 2f32.powi(-14), f32::INFINITY]);
         let e4m3 = Format::Eight(Float8::E4M3Fnuz).read(&[0x40, 0xc0, 0x7f, 0x01, 0x00, 0x08, 0x80]).unwrap().values;
         assert_eq!(e4m3[..6], [1.0, -1.0, 240.0, 2f32.powi(-10), 0.0, 2f32.powi(-7)]);
-        let e5m2fnuz = Format::Eight(Float8::E5M2Fnuz).read(&[0x40, 0xc0, 0x7f, 0x01, 0x00, 0x04, 0x80]).unwrap().values;
+        let e5m2fnuz =
+            Format::Eight(Float8::E5M2Fnuz).read(&[0x40, 0xc0, 0x7f, 0x01, 0x00, 0x04, 0x80]).unwrap().values;
         assert_eq!(e5m2fnuz[..6], [1.0, -1.0, 57344.0, 2f32.powi(-17), 0.0, 2f32.powi(-15)]);
         for values in [e4m3, e5m2, e5m2fnuz] {
             assert!(values[6].is_nan());

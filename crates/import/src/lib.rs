@@ -30,7 +30,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use choice::{Chosen, Holding, Refusal};
-use entry::Entry;
+use entry::{Entry, Flaw};
 use floats::rounding_note;
 use naming::{Found, zeros_note};
 use onnx::OnnxNetwork;
@@ -104,8 +104,10 @@ pub fn is_onnx(path: &Path) -> bool {
 /// [`ImportError`] if the file is missing, damaged, or of another kind; if its tensors are missing, left over, misshapen or not
 /// finite; if several state dicts fit and none is chosen; if an ONNX file's network is another one.
 pub fn weights(path: &Path, architecture: &Architecture, key: Option<&str>) -> Result<Imported, ImportError> {
-    let refused = |found: &str, remedy: &str| {
-        ImportError::Refused { path: path.to_owned(), found: found.to_owned(), remedy: remedy.to_owned() }
+    let refused = |found: &str, remedy: &str| ImportError::Refused {
+        path: path.to_owned(),
+        found: found.to_owned(),
+        remedy: remedy.to_owned(),
     };
     if is_onnx(path) {
         return match key {
@@ -129,8 +131,9 @@ pub fn weights(path: &Path, architecture: &Architecture, key: Option<&str>) -> R
         return of_holding(path, &holding, checksum, architecture, key);
     }
     if shards::is_index(&head) {
-        let (holding, checksum) = shards::open_index(path, &source)
-            .map_err(|found| refused(&found, "name an index, such as model.safetensors.index.json, beside all of its files"))?;
+        let (holding, checksum) = shards::open_index(path, &source).map_err(|found| {
+            refused(&found, "name an index, such as model.safetensors.index.json, beside all of its files")
+        })?;
         return of_holding(path, &holding, checksum, architecture, key);
     }
     of_safetensors(path, source, architecture, key)
@@ -142,7 +145,11 @@ const RECORD_REMEDY: &str = "load it with burn and save it anew: net.into_record
 /// What a file is that is known by its first bytes and not read, and what to do.
 fn other_kind(head: &[u8]) -> Option<(&'static str, &'static str)> {
     let kinds: [(&[u8], _, _); 4] = [
-        (b"\x89HDF", "an HDF5 file, as Keras writes", "export the network to ONNX: model.export(FILE, format=\"onnx\")"),
+        (
+            b"\x89HDF",
+            "an HDF5 file, as Keras writes",
+            "export the network to ONNX: model.export(FILE, format=\"onnx\")",
+        ),
         (b"\x93NUMPY", "a NumPy array", "save the weights by name: safetensors.numpy.save_file(arrays, FILE)"),
         (b"GGUF", "a GGUF file", "name the safetensors or PyTorch file that it was made from"),
         (b"\x1f\x8b", "a file packed by gzip", "unpack it before: gunzip FILE"),
@@ -236,11 +243,10 @@ fn of_holding(
     architecture: &Architecture,
     key: Option<&str>,
 ) -> Result<Imported, ImportError> {
-    let Chosen { entries, assignment, notes } =
-        holding.choose(architecture, key).map_err(|refusal| match refusal {
-            Refusal::Unfit(differences) => ArtefactError::Unfit { path: path.to_owned(), differences }.into(),
-            Refusal::Other { found, remedy } => ImportError::Refused { path: path.to_owned(), found, remedy },
-        })?;
+    let Chosen { entries, assignment, notes } = holding.choose(architecture, key).map_err(|refusal| match refusal {
+        Refusal::Unfit(differences) => ArtefactError::Unfit { path: path.to_owned(), differences }.into(),
+        Refusal::Other { found, remedy } => ImportError::Refused { path: path.to_owned(), found, remedy },
+    })?;
     let notes = notes.into_iter().chain(assignment.notes).collect();
     let mut reader = Reader::new(path, notes);
     // Values are read here and not before: shapes are the model's by now, whatever sizes the file has declared.
@@ -266,10 +272,12 @@ impl<'a> Reader<'a> {
     }
 
     fn add(&mut self, name: String, entry: &Entry) -> Result<(), ImportError> {
-        let floats::Values { values, n_rounded } = entry.values().map_err(|found| ImportError::Refused {
-            path: self.path.to_owned(),
-            found,
-            remedy: "save the weights anew, as 32-bit floats".to_owned(),
+        let floats::Values { values, n_rounded } = entry.values().map_err(|flaw| {
+            let (found, remedy) = match flaw {
+                Flaw::Kind(found) => (found, "save the weights anew, as 32-bit floats"),
+                Flaw::Damage(found) => (found, "the file is damaged: copy it again, or save the weights anew"),
+            };
+            ImportError::Refused { path: self.path.to_owned(), found, remedy: remedy.to_owned() }
         })?;
         self.n_values += values.len();
         self.n_rounded += n_rounded;

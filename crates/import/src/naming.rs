@@ -313,6 +313,9 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             take(&|other| field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len());
     }
     let cell = |tensor: &Found| format!("`{}` {:?}", tensor.name, tensor.shape);
+    let is_like = |(tensor, other): (&Found, &Option<&Found>)| other.is_some_and(|other| other.shape == tensor.shape);
+    // Then order and names are not what is wrong.
+    let is_all_there = !left.is_empty() && expected.iter().zip(&counterparts).all(is_like);
     for (tensor, counterpart) in expected.iter().zip(&counterparts) {
         let (there, remark) = match counterpart {
             None if may_lack(tensor) => ("nothing like it".to_owned(), "zeros, once all else fits".to_owned()),
@@ -320,7 +323,9 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             Some(other) if other.shape != tensor.shape => {
                 (cell(other), format!("found shape {:?}; the model needs {:?}", other.shape, tensor.shape))
             }
-            Some(other) if other.name != tensor.name => (cell(other), "rename it, if it is the same".to_owned()),
+            Some(other) if other.name != tensor.name && !is_all_there => {
+                (cell(other), "rename it, if it is the same".to_owned())
+            }
             Some(other) => (cell(other), String::new()),
         };
         rows.push([cell(tensor), there, remark]);

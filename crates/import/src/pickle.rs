@@ -102,6 +102,18 @@ impl<'a> Pickle<'a> {
         match self.object(value)? {
             Object::Global("__builtin__", name) => Some(format!("builtins.{name}")),
             Object::Global(module, name) => Some(format!("{module}.{name}")),
+            // A class with its source text, as files of before PyTorch 1.6 name it.
+            Object::Outside(name) => match self.tuple(*name)? {
+                &[Value::Text("module"), class, ..] => self.class_of(class),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn class_of(&self, value: Value<'a>) -> Option<String> {
+        match self.object(value)? {
+            Object::Global(module, name) => Some(format!("{module}.{name}")),
             _ => None,
         }
     }

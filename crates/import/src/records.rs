@@ -49,7 +49,8 @@ pub(crate) enum Record {
 /// The format of a file, by its first bytes.
 pub(crate) fn format(head: &[u8]) -> Option<Record> {
     // A map of two or three entries, the first of which is "metadata".
-    let is_record = head.first().is_some_and(|byte| (0x82..=0x83).contains(byte)) && head.get(1..10) == Some(b"\xa8metadata");
+    let is_record =
+        head.first().is_some_and(|byte| (0x82..=0x83).contains(byte)) && head.get(1..10) == Some(b"\xa8metadata");
     match head {
         _ if head.starts_with(MAGIC) => Some(Record::Burnpack),
         _ if is_record => Some(Record::MessagePack),

@@ -38,7 +38,9 @@ impl Rule {
         let n_rounded = parts.iter().map(|(_, part)| part.n_rounded).sum();
         let values = match (self, parts) {
             (Self::WeightNorm, [(g_shape, g), (_, v)]) => weight_norm(g_shape, shape, &g.values, &v.values)?,
-            (Self::Mask, [(_, w), (_, mask)]) => w.values.iter().zip(&mask.values).map(|(&w, &mask)| w * mask).collect(),
+            (Self::Mask, [(_, w), (_, mask)]) => {
+                w.values.iter().zip(&mask.values).map(|(&w, &mask)| w * mask).collect()
+            }
             (Self::SpectralNorm, [(_, w), (_, u), (_, v)]) => {
                 let sigma = sigma(shape, &w.values, &u.values, &v.values)?;
                 w.values.iter().map(|&w| (f64::from(w) / sigma) as f32).collect()
@@ -80,7 +82,9 @@ fn sigma(shape: &[usize], w: &[f32], u: &[f32], v: &[f32]) -> Result<f64, String
         return Err(format!("its spectral norm divides by {sigma}"));
     }
     if u.len() == v.len() && shape.len() == 2 && product(v, u).abs() > sigma.abs() {
-        return Err("its spectral norm may be along another dimension than the first; bake it in before saving".to_owned());
+        return Err(
+            "its spectral norm may be along another dimension than the first; supported: along the first".to_owned()
+        );
     }
     Ok(sigma)
 }
@@ -146,7 +150,12 @@ fn resolve_once(entries: Vec<Entry>) -> (Vec<Entry>, Vec<(Rule, String)>) {
         if let Some((rule, name, parts)) = made.remove(&at) {
             let parts: Vec<Entry> = parts.iter().map(|&part| entries[part].clone()).collect();
             let shape = parts[if rule == Rule::WeightNorm { 1 } else { 0 }].shape.clone();
-            resolved.push(Entry { name, shape, kind: Kind::Float(Format::Wide(Float::F32)), content: Content::Computed(rule, parts) });
+            resolved.push(Entry {
+                name,
+                shape,
+                kind: Kind::Float(Format::Wide(Float::F32)),
+                content: Content::Computed(rule, parts),
+            });
         } else if !used[at] {
             resolved.push(entry.clone());
         }
@@ -200,7 +209,9 @@ fn fits(rule: Rule, parts: &[&Entry]) -> bool {
         (Rule::Mask, [w, mask]) => w.shape == mask.shape,
         (Rule::SpectralNorm, [w, u, v]) => {
             let rest = w.shape.iter().skip(1).try_fold(1_usize, |n, &size| n.checked_mul(size));
-            w.shape.len() > 1 && u.shape == w.shape[..1] && Some(v.shape.as_slice()) == rest.as_ref().map(std::slice::from_ref)
+            w.shape.len() > 1
+                && u.shape == w.shape[..1]
+                && Some(v.shape.as_slice()) == rest.as_ref().map(std::slice::from_ref)
         }
         _ => false,
     }

@@ -37,7 +37,9 @@ impl Source {
     /// If the file ends before they do, which is found out before memory is taken for them.
     pub(crate) fn read(&self, start: u64, n: u64) -> Result<Vec<u8>, String> {
         let mut bytes = vec![0; self.checked(start, n)? as usize];
-        self.reader(start, n).and_then(|mut reader| reader.read_exact(&mut bytes)).map_err(|error| error.to_string())?;
+        self.reader(start, n)
+            .and_then(|mut reader| reader.read_exact(&mut bytes))
+            .map_err(|error| error.to_string())?;
         Ok(bytes)
     }
 
