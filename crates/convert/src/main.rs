@@ -19,8 +19,8 @@ static ALLOCATOR: cli::Allocator = cli::Allocator;
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, or ONNX; from an ONNX file [model] is taken if
-    /// the experiment has none [default: RUNS/NAME/ann.safetensors]
+    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, a record of burn, or ONNX; from an ONNX file
+    /// [model] is taken if the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Which of several state dicts in that file is meant: its key, with those around it (state.model_ema), or what its tensors' names

@@ -175,8 +175,8 @@ impl Entry {
         }
         let own = contiguous_strides(&self.shape);
         let strides = strides.unwrap_or(&own);
-        let steps = self.shape.iter().zip(strides).map(|(&size, &stride)| (size as u64 - 1).checked_mul(stride));
-        let last = steps.fold(Some(0_u64), |sum, step| sum?.checked_add(step?));
+        let mut steps = self.shape.iter().zip(strides).map(|(&size, &stride)| (size as u64 - 1).checked_mul(stride));
+        let last = steps.try_fold(0_u64, |sum, step| sum.checked_add(step?));
         let size = float.size() as u64;
         let in_bytes = |place: u64| place.checked_mul(size);
         let end = last.and_then(|last| in_bytes(offset.checked_add(last)?.checked_add(1)?));

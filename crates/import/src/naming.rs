@@ -120,10 +120,14 @@ fn matched(expected: &[Found], found: &[Found], order: Order, biases: Biases) ->
         return Some((tensors, Some(format!("names are the model's behind `{prefix}`"))));
     }
     let bare = without_wrappers(found);
-    if let Some((bare, wrappers)) = &bare
-        && let Some(tensors) = by_name(&layers, bare, "", biases)
-    {
-        return Some((tensors, Some(format!("names are the model's without {}", wrappers.join(", ")))));
+    if let Some((bare, wrappers)) = &bare {
+        let prefix = common_prefix(bare);
+        let behind = if prefix.is_empty() { String::new() } else { format!(", behind `{prefix}`") };
+        let tensors = by_name(&layers, bare, "", biases).map(|tensors| (tensors, String::new()));
+        let tensors = tensors.or_else(|| Some((by_name(&layers, bare, &prefix, biases)?, behind)));
+        if let Some((tensors, behind)) = tensors {
+            return Some((tensors, Some(format!("names are the model's without {}{behind}", wrappers.join(", ")))));
+        }
     }
     let bare_modules = bare.as_ref().map_or_else(Vec::new, |(bare, _)| self::modules(bare));
     let pairs = in_order(&layers, &modules, order, biases)
@@ -313,9 +317,10 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             take(&|other| field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len());
     }
     let cell = |tensor: &Found| format!("`{}` {:?}", tensor.name, tensor.shape);
-    let is_like = |(tensor, other): (&Found, &Option<&Found>)| other.is_some_and(|other| other.shape == tensor.shape);
+    let mut likes = expected.iter().zip(&counterparts);
     // Then order and names are not what is wrong.
-    let is_all_there = !left.is_empty() && expected.iter().zip(&counterparts).all(is_like);
+    let is_all_there =
+        !left.is_empty() && likes.all(|(tensor, other)| other.is_some_and(|other| other.shape == tensor.shape));
     for (tensor, counterpart) in expected.iter().zip(&counterparts) {
         let (there, remark) = match counterpart {
             None if may_lack(tensor) => ("nothing like it".to_owned(), "zeros, once all else fits".to_owned()),
@@ -391,6 +396,21 @@ mod tests {
             assigned(&[("module.3", 4), ("module.1", 4), ("module.5", 3)], Order::OfAppearance).unwrap();
         assert_eq!(found, ["module.1", "module.3", "module.5"]);
         assert_eq!(note.unwrap(), "names are the model's behind `module.`");
+    }
+
+    #[test]
+    fn wrappers_are_passed_over_wherever_they_stand() {
+        let found =
+            assigned(&[("net.5.module", 3), ("_orig_mod.3", 4), ("module._orig_mod.1", 4)], Order::Unknown).unwrap();
+        assert_eq!(found.0, ["module._orig_mod.1", "_orig_mod.3", "net.5.module"]);
+        assert_eq!(found.1.unwrap(), "names are the model's without `_orig_mod.`, `module.`, `net.`");
+        let found = assigned(&[("a.5.module", 3), ("a.3", 4), ("a.model.1", 4)], Order::Unknown).unwrap();
+        assert_eq!(found.1.unwrap(), "names are the model's without `model.`, `module.`, behind `a.`");
+        // By numbers, where only wrappers make the names differ otherwise.
+        let found = assigned(&[("fc10", 4), ("fc2._orig_mod", 4), ("head", 3)], Order::Unknown).unwrap();
+        assert_eq!(found.0, ["fc2._orig_mod", "fc10", "head"]);
+        // Names that would no longer tell two layers apart.
+        assert!(assigned(&[("net.1", 4), ("model.1", 4), ("head", 3)], Order::Unknown).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Records of burn's own: burnpack files (`.bpk`) and MessagePack records (`.mpk`) of burn before 0.20.
+//! Records of burn's own: burnpack files (`.bpk`), and records in `MessagePack` (`.mpk`) of its earlier versions.
 //!
 //! burn names a batch norm's scale and shift `gamma` and `beta`, and keeps the weights of a fully connected layer as `[n_in, n_out]`,
 //! unless the layer was made with `LinearLayout::Col`. Both are read without burn: a burnpack file is a short head in CBOR and
-//! numbers (its layout is the documentation of crate burn-pack 0.22.1), a MessagePack record is its modules as nested maps, with
+//! numbers (its layout is the documentation of crate burn-pack 0.22.1), a `MessagePack` record is its modules as nested maps, with
 //! `{id, param: {bytes, shape, dtype}}` for each tensor (written by burn 0.18.0).
 
 use std::collections::BTreeMap;
@@ -154,7 +154,7 @@ fn burnpack(source: Source) -> Result<Vec<Placed>, String> {
     tensors.into_iter().map(placed).collect()
 }
 
-/// A value of a MessagePack record; numbers and others that no tensor needs are left out.
+/// A value of a `MessagePack` record; numbers and others that no tensor needs are left out.
 enum Node<'a> {
     Map(Vec<(&'a str, Node<'a>)>),
     List(Vec<Node<'a>>),

@@ -58,6 +58,9 @@ fn files_of_every_kind_give_the_weights_that_pytorch_computes_with() {
     }
 }
 
+/// What is said of the names in most of the files.
+const IN_ORDER: &str = "names taken in order: fc1 → 1, fc2 → 3";
+
 #[test]
 fn what_was_taken_and_what_was_left_is_told() {
     let told = |name: &str, expected: &[&str]| {
@@ -65,7 +68,6 @@ fn what_was_taken_and_what_was_left_is_told() {
         let notes = read(name, &architecture, None).unwrap().notes;
         assert_eq!(notes, expected, "{name}");
     };
-    const IN_ORDER: &str = "names taken in order: fc1 → 1, fc2 → 3";
     told("no-crc.pt", &[IN_ORDER]);
     told("training.pt", &["the state dict is that under `net`", IN_ORDER]);
     told("two-levels.pt", &["the state dict is that under `train.state.network`", IN_ORDER]);

@@ -415,7 +415,7 @@ fn records_that_claim_more_than_they_hold_are_refused() {
     assert!(read("x.bpk", &pack(&deep, deep.len() as u32, 1)).is_err());
     // A map whose `item` is lists in lists, and one that claims four billion entries.
     let start = b"\x82\xa8metadata\xc0\xa4item";
-    assert!(read("x.mpk", &[&start[..], &[0x91; 100_000]].concat()).is_err());
+    assert!(read("x.mpk", &[&start[..], &vec![0x91; 100_000]].concat()).is_err());
     refused("x.mpk", &[&start[..], b"\xdf\xff\xff\xff\xff"].concat(), "not a whole record of burn");
     refused("x.mpk", &[&start[..], b"\xc6\xff\xff\xff\xff"].concat(), "not a whole record of burn");
     refused("x.mpk", &[&start[..], b"\x80"].concat(), "no tensors; load it with burn and save it anew");
