@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use cli::ExperimentArgs;
 pub use cli::Options;
-use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
+use datasets::{LabelledImages, Outside, Resolved, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use indicatif::ProgressBar;
@@ -123,12 +123,14 @@ pub fn run(
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
+    let test = load(experiment, &artefact)?;
+    let experiment = &test.experiment;
     check_converted(experiment, &artefact, folder)?;
-    let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
     let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let mut notes: Vec<String> = first_device.layers().iter().filter_map(note).collect();
+    let mut notes = test.notes.clone();
+    notes.extend(first_device.layers().iter().filter_map(note));
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -182,14 +184,18 @@ pub fn experiment_record(experiment: &Experiment, results: &Results) -> Experime
 
 /// Test samples and what is known of their data set.
 struct TestData {
+    /// The experiment, with the scaling of its data.
+    experiment: Experiment,
+    /// What the user should know of the data, one sentence each.
+    notes: Vec<String>,
     samples: LabelledImages,
     record: DatasetRecord,
 }
 
-fn load(experiment: &Experiment) -> Result<TestData> {
-    let name: DatasetName = experiment.data.dataset.parse()?;
-    let path = experiment.data.path.as_deref();
-    let all = LabelledImages::load(name, Split::Test, path)?;
+fn load(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>) -> Result<TestData> {
+    let Resolved { experiment, data, mut notes } = Resolved::of(experiment, Some(&artefact.metadata.config))?;
+    let name = experiment.data.dataset;
+    let all = data.samples(Split::Test)?;
     experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
     let samples = match experiment.simulate.samples {
         Some(n) if n > all.len() => bail!(
@@ -199,14 +205,23 @@ fn load(experiment: &Experiment) -> Result<TestData> {
         Some(n) => all.take(n),
         None => all,
     };
+    let samples = samples.read()?;
+    if experiment.simulate.encoding != Encoding::Constant {
+        samples.check_rates(Split::Test)?;
+    } else if let Some(Outside { n_samples, .. }) = samples.outside() {
+        notes.push(format!(
+            "{n_samples} of {} test samples have values outside data.range, which a constant current takes as they are",
+            samples.len()
+        ));
+    }
     let record = DatasetRecord {
         name: name.to_string(),
         shape: samples.shape(),
         class_names: samples.class_names().to_vec(),
-        n_train: DatasetFacts::of(name, path)?.n_train,
+        n_train: data.facts().n_train,
         n_test: samples.len(),
     };
-    Ok(TestData { samples, record })
+    Ok(TestData { experiment, notes, samples, record })
 }
 
 /// Results are labelled by the configuration, so the network must be what it says: of its model, converted as `[convert]` says and for
@@ -227,6 +242,16 @@ fn check_converted(
         // What nothing looks at may differ, and is not always kept.
         if let Some(made) = made["convert"].get(key).filter(|_| !without_effect.contains(&path.as_str())) {
             settings.push((path, [made.clone(), asked.clone()]));
+        }
+    }
+    let data = experiment.excerpt(&["data.scale", "data.range", "data.normalize"]);
+    for key in ["scale", "range", "normalize"] {
+        let of = |config: &Value| config["data"].get(key).cloned().unwrap_or_default();
+        // Without data, conversion knows of no scale, and of no range but the usual one.
+        let usual = |value: Value| if key == "range" && value == json!([0.0, 1.0]) { Value::Null } else { value };
+        let [made, asked] = [usual(of(made)), usual(of(&data))];
+        if key != "scale" || !made.is_null() {
+            settings.push((format!("data.{key}"), [made, asked]));
         }
     }
     if let Some((key, [made, asked])) = settings.iter().find(|(_, [made, asked])| made != asked) {

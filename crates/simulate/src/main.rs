@@ -71,7 +71,7 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }
-    for key in experiment.keys_without_effect("simulate") {
+    for key in ["data", "simulate"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
         eprintln!("note: {key}");
     }
     let state = if outcome.reused { " (unchanged)" } else { "" };

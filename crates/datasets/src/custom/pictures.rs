@@ -4,21 +4,21 @@
 //! `CenterCrop`. Classes are numbered by the names of their folders, in the order of their bytes, as `ImageFolder` does. Files are looked
 //! at when the data set is opened, and read when their pixels are asked for.
 //!
-//! Resizing is that of Pillow within 1/255 (crate `fast_image_resize`), grey is its `L`, and JPEG's decoders differ by little: the tests
-//! compare 20 pictures with Pillow's.
+//! Resizing is that of Pillow within 1/255 (crate `fast_image_resize`), grey is its `L`, and decoders of JPEG differ by little (crate
+//! `jpeg-decoder`): the tests compare 20 pictures with Pillow's.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, Limits};
+use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder as _, Limits, RgbImage};
+use jpeg_decoder::PixelFormat;
 use model::config::{DataConfig, Interpolation, Resize};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -331,12 +331,8 @@ impl Folder {
         let headers = chosen.par_iter().map(|&file| {
             let path = self.root.join(&self.files[file]);
             let bytes = read_picture(&path)?;
-            let mut decoder = Decoder::new(&path, &bytes)?;
-            let (width, height) = decoder.0.dimensions();
-            let color = check_color(&path, decoder.0.original_color_type())?;
-            // A damaged EXIF part is none.
-            let is_turned = decoder.0.orientation().is_ok_and(|turn| turn != Orientation::NoTransforms);
-            Ok(([height, width], color, is_turned))
+            let decoder = Decoder::new(&path, &bytes)?;
+            Ok((decoder.size, decoder.color, decoder.is_turned))
         });
         let mut looked_at = LookedAt { n, ..LookedAt::default() };
         for header in headers.collect::<Vec<_>>() {
@@ -395,33 +391,116 @@ fn read_picture(path: &Path) -> Result<Vec<u8>, DatasetError> {
 
 /// A picture whose header has been read. Its first bytes say of what format it is, whatever its name: there is a PNG file in ImageNet
 /// that is called JPEG.
-struct Decoder<'a>(Box<dyn ImageDecoder + 'a>);
+struct Decoder<'a> {
+    path: &'a Path,
+    /// `[H, W]`
+    size: [u32; 2],
+    color: Color,
+    /// Whether EXIF says that the picture is to be shown otherwise than it is stored.
+    is_turned: bool,
+    format: Format<'a>,
+}
+
+enum Format<'a> {
+    Png(Box<PngDecoder<Cursor<&'a [u8]>>>),
+    Jpeg(Box<jpeg_decoder::Decoder<&'a [u8]>>),
+}
 
 impl<'a> Decoder<'a> {
-    fn new(path: &Path, bytes: &'a [u8]) -> Result<Self, DatasetError> {
-        let reader = std::io::Cursor::new(bytes);
-        let damage = |error: image::ImageError| damaged(path, &error);
-        let mut decoder: Box<dyn ImageDecoder + 'a> = if bytes.starts_with(b"\x89PNG") {
-            Box::new(PngDecoder::new(reader).map_err(damage)?)
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, DatasetError> {
+        let decoder = if bytes.starts_with(b"\x89PNG") {
+            Self::of_png(path, bytes)?
         } else if bytes.starts_with(&[0xff, 0xd8]) {
-            Box::new(JpegDecoder::new(reader).map_err(damage)?)
+            Self::of_jpeg(path, bytes)?
         } else {
             return Err(refused(path, "neither PNG nor JPEG by its first bytes".to_owned(), "write it as one of them"));
         };
-        let mut limits = Limits::no_limits();
-        limits.max_image_width = Some(MAX_SIDE);
-        limits.max_image_height = Some(MAX_SIDE);
-        limits.max_alloc = Some(MAX_DECODED);
-        decoder.set_limits(limits).map_err(damage)?;
-        if decoder.total_bytes() > MAX_DECODED {
-            return Err(DatasetError::TooLarge { path: path.to_owned(), found: decoder.total_bytes(), limit: MAX_DECODED });
+        let [height, width] = decoder.size;
+        let found = 4 * u64::from(height) * u64::from(width);
+        if found > MAX_DECODED || height.max(width) > MAX_SIDE {
+            return Err(DatasetError::TooLarge { path: path.to_owned(), found, limit: MAX_DECODED });
         }
-        Ok(Self(decoder))
+        Ok(decoder)
+    }
+
+    fn of_png(path: &'a Path, bytes: &'a [u8]) -> Result<Self, DatasetError> {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(MAX_DECODED);
+        let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
+        let mut decoder = decoder.map_err(|error| damaged(path, &error.to_string()))?;
+        let (width, height) = decoder.dimensions();
+        let color = check_color(path, decoder.original_color_type())?;
+        // A damaged EXIF part is none.
+        let is_turned = decoder.orientation().is_ok_and(|turn| turn != Orientation::NoTransforms);
+        Ok(Self { path, size: [height, width], color, is_turned, format: Format::Png(Box::new(decoder)) })
+    }
+
+    fn of_jpeg(path: &'a Path, bytes: &'a [u8]) -> Result<Self, DatasetError> {
+        check_end(path, bytes)?;
+        let mut decoder = jpeg_decoder::Decoder::new(bytes);
+        decoder.set_max_decoding_buffer_size(MAX_DECODED as usize);
+        decoder.read_info().map_err(|error| damaged(path, &error.to_string()))?;
+        let info = decoder.info().ok_or_else(|| damaged(path, "no header"))?;
+        let color = match info.pixel_format {
+            PixelFormat::L8 => Color { is_grey: true, has_alpha: false },
+            PixelFormat::RGB24 => Color { is_grey: false, has_alpha: false },
+            other => return Err(refuse_color(path, &format!("{other:?}"))),
+        };
+        let turn = decoder.exif_data().and_then(Orientation::from_exif_chunk);
+        let is_turned = turn.is_some_and(|turn| turn != Orientation::NoTransforms);
+        let size = [info.height.into(), info.width.into()];
+        Ok(Self { path, size, color, is_turned, format: Format::Jpeg(Box::new(decoder)) })
+    }
+
+    fn decode(self) -> Result<DynamicImage, DatasetError> {
+        let Self { path, size: [height, width], color, format, .. } = self;
+        let picture = match format {
+            Format::Png(decoder) => {
+                Some(DynamicImage::from_decoder(*decoder).map_err(|error| damaged(path, &error.to_string()))?)
+            }
+            Format::Jpeg(mut decoder) => {
+                let pixels = decoder.decode().map_err(|error| damaged(path, &error.to_string()))?;
+                if color.is_grey {
+                    GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8)
+                } else {
+                    RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
+                }
+            }
+        };
+        picture.ok_or_else(|| damaged(path, "fewer pixels than its header says"))
     }
 }
 
-fn damaged(path: &Path, error: &image::ImageError) -> DatasetError {
+/// Refuses a JPEG picture whose end is missing: decoders show the part that is there.
+fn check_end(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
+    let mut segments = &bytes[2..];
+    while let [0xff, rest @ ..] = segments {
+        match rest {
+            // Filling before a mark.
+            [0xff, ..] => segments = rest,
+            [0xda, scan @ ..] => {
+                // In a scan, this is the mark of its end and nothing else.
+                let is_whole = scan.array_windows::<2>().any(|pair| *pair == [0xff, 0xd9]);
+                return if is_whole { Ok(()) } else { Err(damaged(path, "its end is missing")) };
+            }
+            [_, high, low, segment @ ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                segments = segment.get(length.saturating_sub(2)..).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    // What is no JPEG file at all is told by its decoder.
+    Ok(())
+}
+
+fn damaged(path: &Path, error: &str) -> DatasetError {
     refused(path, format!("damaged picture ({error})"), "get the file again")
+}
+
+fn refuse_color(path: &Path, color: &str) -> DatasetError {
+    let remedy = "supported: grey or colour of up to 8 bits a channel, with alpha or without; convert it";
+    refused(path, format!("not supported: colours of the kind {color}"), remedy)
 }
 
 /// What a picture's colours are.
@@ -439,19 +518,14 @@ fn check_color(path: &Path, color: ExtendedColorType) -> Result<Color, DatasetEr
         La1 | La2 | La4 | La8 => (true, true),
         Rgb1 | Rgb2 | Rgb4 | Rgb8 => (false, false),
         Rgba1 | Rgba2 | Rgba4 | Rgba8 => (false, true),
-        other => {
-            let remedy = "supported: grey or colour of up to 8 bits a channel, with alpha or without; convert it";
-            return Err(refused(path, format!("not supported: colours of the kind {other:?}"), remedy));
-        }
+        other => return Err(refuse_color(path, &format!("{other:?}"))),
     };
     Ok(Color { is_grey, has_alpha })
 }
 
 /// Pixels `[C, H, W]` of a picture.
 fn decode(path: &Path, bytes: &[u8], geometry: &Geometry) -> Result<Vec<u8>, DatasetError> {
-    let Decoder(decoder) = Decoder::new(path, bytes)?;
-    check_color(path, decoder.original_color_type())?;
-    let picture = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, &error))?;
+    let picture = Decoder::new(path, bytes)?.decode()?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let interleaved = interleaved(picture, geometry.channels);
     let (interleaved, [height, width]) = match geometry.short_side {
@@ -530,9 +604,13 @@ fn resized(
         Interpolation::Bicubic => FilterType::CatmullRom,
     };
     let from = Image::from_vec_u8(width as u32, height as u32, interleaved, pixel);
-    let from = from.map_err(|error| refuse(error.to_string()))?;
-    let mut to = Image::new(new_width as u32, new_height as u32, pixel);
+    let mut picture = from.map_err(|error| refuse(error.to_string()))?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    Resizer::new().resize(&from, &mut to, &options).map_err(|error| refuse(error.to_string()))?;
-    Ok((to.into_vec(), [new_height, new_width]))
+    // Rows, then columns, as Pillow does: what the first cuts off above white and below black, the second does not see.
+    for [height, width] in [[height, new_width], [new_height, new_width]] {
+        let mut to = Image::new(width as u32, height as u32, pixel);
+        Resizer::new().resize(&picture, &mut to, &options).map_err(|error| refuse(error.to_string()))?;
+        picture = to;
+    }
+    Ok((picture.into_vec(), [new_height, new_width]))
 }

@@ -404,6 +404,15 @@ impl Experiment {
         Some(Scaling { scale, range: range.try_into().ok()? })
     }
 
+    /// The experiment with the scaling of an artefact's resolved configuration in place of what its own file leaves open.
+    #[must_use]
+    pub fn with_scaling_of(&self, config: &str) -> Self {
+        let Some(Scaling { scale, range }) = Self::scaling_of_config(config) else { return self.clone() };
+        let scaling =
+            Scaling { scale: self.data.scale.unwrap_or(scale), range: self.data.range.unwrap_or(range) };
+        self.with_scaling(scaling, None)
+    }
+
     /// Whether an artefact's resolved configuration is that of this experiment, but for what the experiment leaves to its data.
     pub fn is_config(&self, config: &str) -> bool {
         let Ok(mut table) = config.parse::<Table>() else { return false };
