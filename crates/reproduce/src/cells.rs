@@ -246,7 +246,9 @@ impl<'a> Sweep<'a> {
         if !simulated.reused {
             self.times.add(&place.name, Stage::Simulate, experiment, simulating.elapsed().as_secs_f64());
         }
-        let notes: Vec<String> = converted.notes.into_iter().chain(simulated.notes).collect();
+        let mut notes = converted.notes;
+        // Both stages look at the data, and say the same of them.
+        notes.extend(simulated.notes.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         self.ledger.finish(&place.name, &checksum(cell), &place.files, notes.clone());
         self.finish(idx, simulated.results, history, notes);
         let took = (!(converted.reused && simulated.reused)).then(|| start.elapsed());

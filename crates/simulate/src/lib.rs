@@ -37,18 +37,18 @@ use model::{Experiment, artefact};
 use rayon::prelude::*;
 use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
-    SimulationRecord, SweepRecord,
+    SimulationRecord, SweepRecord, TOP_FIVE_ABOVE,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
-use snn::engine::first_largest;
+use snn::engine::{first_largest, rank};
 use snn::grid::Precision;
 use snn::{EarlyDecision, EarlyExit, Engine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
 
 use analysis::decompose::Decomposition;
 use analysis::measure::{self, LayerProbe, NoiseProbes, RateProbes};
-use analysis::score::{Activity, EarlyScore, Score};
+use analysis::score::{Activity, EarlyScore, Score, TOP};
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,7 +148,7 @@ pub fn run(
         test: &test,
         operations,
     };
-    let (record, ann_accuracy, note) = simulation.run(options)?;
+    let (record, ann_scores, note) = simulation.run(options)?;
     notes.extend(note);
     let results = Results {
         format: FORMAT,
@@ -156,7 +156,7 @@ pub fn run(
         recipe,
         config: experiment.to_toml(),
         dataset: test.record.clone(),
-        ann: ann_record(experiment, network_label, ann_accuracy),
+        ann: ann_record(experiment, network_label, ann_scores),
         run: RunRecord {
             label: run_label.to_owned(),
             network: network_label.to_owned(),
@@ -293,7 +293,7 @@ fn reusable(path: &Path, recipe: &Value) -> Option<Results> {
     (results.recipe == *recipe).then_some(results)
 }
 
-fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRecord {
+fn ann_record(experiment: &Experiment, label: &str, scores: AnnScores) -> AnnRecord {
     let architecture = &experiment.architecture;
     AnnRecord {
         label: label.to_owned(),
@@ -301,9 +301,18 @@ fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRe
         architecture: architecture.to_string(),
         n_parameters: architecture.n_parameters(),
         macs_per_sample: architecture.macs_per_sample(),
-        test_accuracy,
+        test_accuracy: scores.accuracy,
+        test_top5: scores.top5,
         epochs: Vec::new(),
     }
+}
+
+/// How often the trained network is right, in [0, 1].
+#[derive(Debug, Clone, Copy)]
+struct AnnScores {
+    accuracy: f64,
+    /// With the class among the first five; `None` with few classes.
+    top5: Option<f64>,
 }
 
 /// The network as the device of a simulation seed holds it.
@@ -375,14 +384,11 @@ struct Probed {
 }
 
 impl Simulation<'_> {
-    /// The record, the trained network's accuracy on the same samples, and what the user should know.
-    fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
+    /// The record, the trained network's scores on the same samples, and what the user should know.
+    fn run(&self, options: Options) -> Result<(SimulationRecord, AnnScores, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let ann_decisions = self.ann_decisions();
-        let right =
-            ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
-        let ann_accuracy = right.count() as f64 / samples.len() as f64;
+        let (ann_decisions, ann_scores) = self.ann_decisions();
         let different_seeds = config.different_seeds();
         let bar = progress_bar(different_seeds.len() * samples.len(), options);
         let mut engine = self.engine(self.first_device);
@@ -407,7 +413,7 @@ impl Simulation<'_> {
             seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
         bar.finish_and_clear();
-        Ok((self.record(seeds, probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
+        Ok((self.record(seeds, probed, &ann_decisions), ann_scores, early.as_ref().map(Early::note)))
     }
 
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
@@ -417,14 +423,25 @@ impl Simulation<'_> {
         }
     }
 
-    fn ann_decisions(&self) -> Vec<usize> {
+    /// What the trained network decides for each sample, and how often that is right.
+    fn ann_decisions(&self) -> (Vec<usize>, AnnScores) {
         let samples = &self.test.samples;
+        let n_classes = samples.n_classes();
         let mut decisions = Vec::with_capacity(samples.len());
+        let (mut n_right, mut n_in_top_five) = (0_usize, 0_usize);
         for first in (0..samples.len()).step_by(ANN_BATCH) {
-            let images = self.images(first, samples.len().min(first + ANN_BATCH));
-            decisions.extend(values(self.ann.forward(images)).chunks_exact(samples.n_classes()).map(first_largest));
+            let end = samples.len().min(first + ANN_BATCH);
+            let logits = values(self.ann.forward(self.images(first, end)));
+            for (logits, &label) in logits.chunks_exact(n_classes).zip(&samples.labels()[first..end]) {
+                let (decision, label) = (first_largest(logits), usize::from(label));
+                decisions.push(decision);
+                n_right += usize::from(decision == label);
+                n_in_top_five += usize::from(rank(logits, label) < TOP);
+            }
         }
-        decisions
+        let share = |n: usize| n as f64 / samples.len() as f64;
+        let top5 = (n_classes > TOP_FIVE_ABOVE).then(|| share(n_in_top_five));
+        (decisions, AnnScores { accuracy: share(n_right), top5 })
     }
 
     /// Adds the rates of samples that have been run.
