@@ -65,7 +65,7 @@ fn main() -> ExitCode {
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }
-            for key in experiment.keys_without_effect("convert") {
+            for key in ["data", "convert"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
                 eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
