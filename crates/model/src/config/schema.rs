@@ -84,7 +84,9 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
 
 /// Whether a key of a resolved file has its default.
 pub(super) fn is_default(resolved: &Table, key: &Key) -> bool {
-    let default = key.default.map(|text| parse_value(text).expect("defaults are valid TOML"));
+    // Of keys that are left out where they are not given.
+    let default = key.default.filter(|text| !text.is_empty());
+    let default = default.map(|text| parse_value(text).expect("defaults are valid TOML"));
     lookup(resolved, key.path) == default.as_ref()
 }
 
