@@ -127,7 +127,9 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
             (experiment, Ok(data))
         }
         // A method may do without data.
-        Err(error) => (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error)),
+        Err(error) => {
+            (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error))
+        }
     };
     let experiment = &experiment;
     let files = Files { experiment, data: data.as_ref() };

@@ -35,8 +35,9 @@ impl RawLabels {
                 Ok(Self { place, labels })
             }
             (&[n, n_columns], None) => {
-                let is_one_hot =
-                    |row: &[i128]| row.iter().filter(|&&value| value == 1).count() == 1 && row.iter().sum::<i128>() == 1;
+                let is_one_hot = |row: &[i128]| {
+                    row.iter().filter(|&&value| value == 1).count() == 1 && row.iter().sum::<i128>() == 1
+                };
                 let remedy = if n_columns > 0 && labels.chunks(n_columns).all(is_one_hot) {
                     "rows with a single 1 are no labels: write the place of the 1 (`labels.argmax(1)`) instead"
                 } else {
