@@ -57,6 +57,9 @@ impl RawLabels {
     }
 }
 
+/// Classes of the samples of each split, and how many classes there are.
+pub(crate) type Classes = (Vec<Option<Vec<u16>>>, usize);
+
 /// Classes of the labels of all splits, from 0 on, and how many classes there are.
 ///
 /// - `names`: those of the classes, if the files give them
@@ -68,7 +71,7 @@ pub(crate) fn classes(
     splits: Vec<Option<RawLabels>>,
     names: Option<usize>,
     first: Option<usize>,
-) -> Result<(Vec<Option<Vec<u16>>>, usize), DatasetError> {
+) -> Result<Classes, DatasetError> {
     if first.is_none() {
         refuse_from_one(splits.iter().flatten(), names)?;
     }

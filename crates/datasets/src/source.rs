@@ -137,9 +137,9 @@ impl DataSet {
                     splits[split as usize].as_ref().ok_or_else(|| custom::missing(path, split))?;
                 match pixels {
                     custom::Pixels::Files { folder, files, geometry } => {
-                        let (folder, files, labels) = (folder.clone(), files.clone(), labels.clone());
+                        let (folder, indices, labels) = (folder.clone(), files.clone(), labels.clone());
                         let geometry = *geometry;
-                        let files = Files { folder, files, labels, class_names, geometry, scaling };
+                        let files = Files { folder, indices, labels, class_names, geometry, scaling };
                         return Ok(Samples::of_files(files));
                     }
                     custom::Pixels::Array(read) => (self.array(split, read)?, labels.clone()),

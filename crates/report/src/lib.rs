@@ -1,7 +1,7 @@
 //! Result records as a page, figures and tables.
 //!
 //! Turns an [`ExperimentRecord`](results::record::ExperimentRecord) into something to read: one self-contained HTML page ([`html`]), figures for a README ([`figures`]), and
-//! tables for a terminal, top_five_table, Markdown and CSV. Every sentence that interprets is computed from the numbers.
+//! tables for a terminal, Markdown and CSV. Every sentence that interprets is computed from the numbers.
 //! No files are written and no other part of Quartic is used.
 
 mod canvas;

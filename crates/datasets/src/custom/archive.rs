@@ -1,4 +1,4 @@
-//! NumPy archives, `.npz`: arrays of training and of test samples under the names that MedMNIST and Keras give them.
+//! NumPy archives, `.npz`: arrays of training and of test samples under the names that `MedMNIST` and Keras give them.
 //!
 //! Nothing pickled is read. An array is decompressed up to the length that its header declares, and one byte further.
 //! Source of the format: NumPy, `numpy.lib.format`.
@@ -21,7 +21,7 @@ use crate::labels::RawLabels;
 use crate::source::text;
 use crate::{DatasetError, Split};
 
-/// Names of images and labels of training and of test samples: MedMNIST's, Keras', and others that are met.
+/// Names of images and labels of training and of test samples: those of `MedMNIST`, of Keras, and others that are met.
 const NAMES: [[[&str; 2]; 2]; 4] = [
     [["train_images", "train_labels"], ["test_images", "test_labels"]],
     [["x_train", "y_train"], ["x_test", "y_test"]],

@@ -63,9 +63,13 @@ struct Format {
     name: &'static str,
     /// The files of the format that a path leads to, for a list; empty if there are none.
     find: fn(&Path) -> Result<Vec<PathBuf>, DatasetError>,
-    /// Opens them.
-    open: fn(&Path, &DataConfig, Option<[usize; 3]>) -> Result<Opened, DatasetError>,
+    open: Open,
 }
+
+/// Opens what a path leads to.
+///
+/// - shape: that of the network's input, if it is known
+type Open = fn(&Path, &DataConfig, Option<[usize; 3]>) -> Result<Opened, DatasetError>;
 
 const FORMATS: [Format; 5] = [
     Format { name: "safetensors files", find: tensors::find, open: tensors::open },

@@ -233,7 +233,7 @@ fn check_classes([train, test]: [&Listed; 2], roots: [&PathBuf; 2]) -> Result<()
     }
 }
 
-/// What is done to pictures: as the configuration says, and where it does not as torchvision's evaluation of ImageNet does, unless the
+/// What is done to pictures: as the configuration says, and where it does not as torchvision's evaluation of `ImageNet` does, unless the
 /// pictures have the size of the input already.
 fn geometry(
     folder: &Path,
@@ -396,7 +396,7 @@ fn read_picture(path: &Path) -> Result<Vec<u8>, DatasetError> {
     read_up_to(path, BufReader::new(file), MAX_FILE)
 }
 
-/// A picture whose header has been read. Its first bytes say of what format it is, whatever its name: there is a PNG file in ImageNet
+/// A picture whose header has been read. Its first bytes say of what format it is, whatever its name: there is a PNG file in `ImageNet`
 /// that is called JPEG.
 struct Decoder<'a> {
     path: &'a Path,

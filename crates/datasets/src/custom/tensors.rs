@@ -31,6 +31,7 @@ struct SplitFile {
     classes: Option<Vec<String>>,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "other formats look into files for this, which may fail")]
 pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok([Split::Train, Split::Test]
         .map(|split| path_of(folder, split))
