@@ -2,6 +2,7 @@
 //!
 //! The files are the fixtures of the `import` crate, made by `scripts/peers/make_import_fixtures.py`.
 
+use convert::check::Expectation;
 use std::path::{Path, PathBuf};
 
 use cli::{ExperimentArgs, Options};
@@ -92,7 +93,9 @@ fn an_onnx_file_is_read_once_for_its_architecture_and_its_weights() {
     std::fs::remove_file(&weights).unwrap();
     let imported = network.unwrap().into_weights(&experiment.architecture).unwrap();
     assert_eq!(imported, import::weights(&fixture("mlp.onnx"), &experiment.architecture, None).unwrap());
-    let converted = convert::run_imported(&experiment, imported, folder.path(), Options::default()).unwrap();
+    let converted =
+        convert::run_imported(&experiment, imported, folder.path(), Options::default(), Expectation::default())
+            .unwrap();
     let again = convert::run(&experiment, &fixture("mlp.onnx"), folder.path(), Options::default()).unwrap();
     assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);
 }

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod activation;
+pub mod check;
 pub mod export;
 
 use std::cell::OnceCell;
@@ -25,6 +26,7 @@ use analysis::probe::current_variance;
 use ann::network::Network;
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
+use check::{Expectation, Trial};
 use cli::ExperimentArgs;
 pub use cli::Options;
 use datasets::{DataSet, DatasetError, DatasetFacts, DatasetName, LabelledImages, Resolved, Samples, Split};
@@ -110,14 +112,24 @@ pub fn read_experiment(
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
-    run_imported(experiment, import::weights(weights, &experiment.architecture, None)?, folder, options)
+    let weights = import::weights(weights, &experiment.architecture, None)?;
+    run_imported(experiment, weights, folder, options, Expectation::default())
 }
 
 /// The same for weights that are read already.
 ///
+/// - `expected`: of a network that another program has trained
+///
 /// # Errors
-/// If the data are needed and cannot be read, or the method gives no thresholds.
-pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
+/// If the data are needed and cannot be read, the method gives no thresholds, or the network of another program is not as accurate as
+/// expected, or not better than chance.
+pub fn run_imported(
+    experiment: &Experiment,
+    weights: Imported,
+    folder: &Path,
+    options: Options,
+    expected: Expectation,
+) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let Imported { ann, notes: mut import_notes } = weights;
     let made_by = ann.metadata.as_ref().map(|metadata| metadata.config.as_str());
@@ -127,7 +139,9 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
             (experiment, Ok(data))
         }
         // A method may do without data.
-        Err(error) => (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error)),
+        Err(error) => {
+            (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error))
+        }
     };
     let experiment = &experiment;
     let files = Files { experiment, data: data.as_ref() };
@@ -147,6 +161,9 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
     let device = ann::device(experiment.backend)?;
     let layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
+    if made_by.is_none() {
+        import_notes.extend(files.judge(&network, &device, expected)?);
+    }
     let converter =
         Converter { experiment, layers: &layers, network: &network, device: &device, files, data: OnceCell::new() };
     let converted = converter.convert(options)?;
@@ -240,6 +257,27 @@ impl Files<'_> {
     fn own_checksum(self) -> Option<String> {
         let data = self.data.ok().filter(|_| self.experiment.data.dataset == DatasetName::Custom)?;
         data.samples(Split::Train).ok()?.checksum().ok()
+    }
+
+    /// Tries an imported network; says so where there are no samples to try it on.
+    fn judge(self, network: &Network, device: &Device, expected: Expectation) -> Result<Vec<String>> {
+        let experiment = self.experiment;
+        let of = |split: Split| -> Result<LabelledImages> {
+            let all = self.data.map_err(|error| anyhow!("{error}"))?.samples(split)?;
+            experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
+            Ok(all.read()?)
+        };
+        let (split, samples) = if expected.accuracy.is_some() {
+            ("test", of(Split::Test)?)
+        } else {
+            match self.calibration().and_then(|data| Ok(data.rest.take(check::SAMPLES).read()?)) {
+                Ok(samples) => ("training", samples),
+                Err(error) => {
+                    return Ok(vec![format!("the trained network's accuracy is not measured: {error:#}")]);
+                }
+            }
+        };
+        Trial { experiment, network, device, samples: &samples, split }.judge(expected)
     }
 
     fn calibration(self) -> Result<CalibrationData> {

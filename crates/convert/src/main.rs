@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::ExperimentArgs;
+use convert::check::Expectation;
 use export::Format;
 use export::nir::Deviation;
 
@@ -27,6 +28,13 @@ struct Args {
     /// start with
     #[arg(long, value_name = "KEY", requires = "weights")]
     key: Option<String>,
+    /// Accuracy of the trained network in %, on the test samples, that whoever trained it found; a network that differs by more than
+    /// 0.5 is refused
+    #[arg(long, value_name = "PERCENT", requires = "weights")]
+    expect_accuracy: Option<f64>,
+    /// Convert an imported network that is no better than chance, such as one of random weights
+    #[arg(long, requires = "weights", conflicts_with = "expect_accuracy")]
+    accept_chance: bool,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
         help = format!("Also write the network for others, as {}; several with commas", Format::list())
@@ -38,7 +46,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, key, export, allow } = Args::parse();
+    let Args { experiment: args, weights, key, expect_accuracy, accept_chance, export, allow } = Args::parse();
+    let expected = Expectation { accuracy: expect_accuracy, chance: accept_chance };
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
@@ -58,7 +67,7 @@ fn main() -> ExitCode {
     };
     let outcome = imported
         .map_err(Into::into)
-        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options()));
+        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options(), expected));
     match outcome {
         Ok(outcome) => {
             print!("{}", report::terminal(&methods::summary::table(&outcome.conversion)));

@@ -136,9 +136,7 @@ impl Element {
         let values: Vec<f64> = decode!(self, order, bytes, |number| number as f64);
         match values.iter().position(|value| value.fract() != 0.0) {
             None => Ok(values.into_iter().map(|value| value as i128).collect()),
-            Some(index) => {
-                Err(DatasetError::LabelNotWhole { place: place.to_owned(), index, value: values[index] })
-            }
+            Some(index) => Err(DatasetError::LabelNotWhole { place: place.to_owned(), index, value: values[index] }),
         }
     }
 }

@@ -127,7 +127,9 @@ pub enum DatasetError {
         n_classes: usize,
     },
     /// A label is a fraction, or no number.
-    #[error("{place}: label {value} of sample {index} (from 0) is not whole; write the number of each sample's class, from 0 on")]
+    #[error(
+        "{place}: label {value} of sample {index} (from 0) is not whole; write the number of each sample's class, from 0 on"
+    )]
     LabelNotWhole {
         /// The file.
         place: String,

@@ -50,7 +50,9 @@ impl Pixels {
             Values::Bytes(bytes) => Self::of_bytes(bytes, scaling),
             Values::Reals { mut values, .. } => {
                 if scaling != Scaling::by(1.0) {
-                    values.iter_mut().for_each(|value| *value = kept(scaling, (*value).into()));
+                    for value in &mut values {
+                        *value = kept(scaling, (*value).into());
+                    }
                 }
                 Self::Reals(values)
             }
@@ -331,13 +333,15 @@ impl LabelledImages {
                 if range == [0.0, 1.0] && scale.fract() == 0.0 {
                     hash.update((scale as u64).to_le_bytes());
                 } else {
-                    [scale, range[0], range[1]].iter().for_each(|value| hash.update(value.to_le_bytes()));
+                    hash_scaling(&mut hash, self.scaling);
                 }
                 hash.update(bytes);
             }
             Pixels::Reals(values) => {
-                [scale, range[0], range[1]].iter().for_each(|value| hash.update(value.to_le_bytes()));
-                values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+                hash_scaling(&mut hash, self.scaling);
+                for value in values {
+                    hash.update(value.to_le_bytes());
+                }
             }
         }
         for label in &self.labels {
@@ -345,6 +349,12 @@ impl LabelledImages {
             hash.update(if self.n_classes() <= 256 { &bytes[..1] } else { &bytes });
         }
         hexadecimal(hash)
+    }
+}
+
+fn hash_scaling(hash: &mut Sha256, Scaling { scale, range: [low, high] }: Scaling) {
+    for value in [scale, low, high] {
+        hash.update(value.to_le_bytes());
     }
 }
 

@@ -35,8 +35,9 @@ impl RawLabels {
                 Ok(Self { place, labels })
             }
             (&[n, n_columns], None) => {
-                let is_one_hot =
-                    |row: &[i128]| row.iter().filter(|&&value| value == 1).count() == 1 && row.iter().sum::<i128>() == 1;
+                let is_one_hot = |row: &[i128]| {
+                    row.iter().filter(|&&value| value == 1).count() == 1 && row.iter().sum::<i128>() == 1
+                };
                 let remedy = if n_columns > 0 && labels.chunks(n_columns).all(is_one_hot) {
                     "rows with a single 1 are no labels: write the place of the 1 (`labels.argmax(1)`) instead"
                 } else {
@@ -56,6 +57,9 @@ impl RawLabels {
     }
 }
 
+/// Classes of the samples of each split, and how many classes there are.
+pub(crate) type Classes = (Vec<Option<Vec<u16>>>, usize);
+
 /// Classes of the labels of all splits, from 0 on, and how many classes there are.
 ///
 /// - `names`: those of the classes, if the files give them
@@ -67,7 +71,7 @@ pub(crate) fn classes(
     splits: Vec<Option<RawLabels>>,
     names: Option<usize>,
     first: Option<usize>,
-) -> Result<(Vec<Option<Vec<u16>>>, usize), DatasetError> {
+) -> Result<Classes, DatasetError> {
     if first.is_none() {
         refuse_from_one(splits.iter().flatten(), names)?;
     }

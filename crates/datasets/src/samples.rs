@@ -25,7 +25,7 @@ enum Content {
 pub(crate) struct Files {
     pub(crate) folder: Arc<pictures::Folder>,
     /// Index of each sample's file in the folder.
-    pub(crate) files: Vec<usize>,
+    pub(crate) indices: Vec<usize>,
     pub(crate) labels: Vec<u16>,
     pub(crate) class_names: Arc<[String]>,
     pub(crate) geometry: Geometry,
@@ -77,7 +77,7 @@ impl Samples {
         Self(match &self.0 {
             Content::Read(images) => Content::Read(images.select(indices)),
             Content::Files(of) => Content::Files(Files {
-                files: indices.iter().map(|&index| of.files[index]).collect(),
+                indices: indices.iter().map(|&index| of.indices[index]).collect(),
                 labels: indices.iter().map(|&index| of.labels[index]).collect(),
                 ..of.clone()
             }),
@@ -110,8 +110,8 @@ impl Samples {
     pub fn read(self) -> Result<LabelledImages, DatasetError> {
         match self.0 {
             Content::Read(images) => Ok(images),
-            Content::Files(Files { folder, files, labels, class_names, geometry, scaling }) => {
-                let bytes = folder.read(&files, &geometry)?;
+            Content::Files(Files { folder, indices, labels, class_names, geometry, scaling }) => {
+                let bytes = folder.read(&indices, &geometry)?;
                 LabelledImages::of_values(geometry.shape(), scaling, class_names, Values::Bytes(bytes), labels)
             }
         }
@@ -125,11 +125,13 @@ impl Samples {
     pub fn checksum(&self) -> Result<String, DatasetError> {
         match &self.0 {
             Content::Read(images) => Ok(images.checksum()),
-            Content::Files(Files { folder, files, labels, class_names, geometry, scaling }) => {
+            Content::Files(Files { folder, indices, labels, class_names, geometry, scaling }) => {
                 let mut hash = Sha256::new();
                 hash.update(format!("{geometry:?} {scaling:?} {}", class_names.len()));
-                folder.hash(files, &mut hash)?;
-                labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+                folder.hash(indices, &mut hash)?;
+                for label in labels {
+                    hash.update(label.to_le_bytes());
+                }
                 Ok(hexadecimal(hash))
             }
         }

@@ -25,9 +25,9 @@ impl Extent {
             }
             Values::Reals { values, are_whole } => {
                 let first = f64::from(*values.first()?);
-                let (min, max) = values.iter().fold((first, first), |(min, max), &value| {
-                    (min.min(value.into()), max.max(value.into()))
-                });
+                let (min, max) = values
+                    .iter()
+                    .fold((first, first), |(min, max), &value| (min.min(value.into()), max.max(value.into())));
                 Some(Self { min, max, are_whole: *are_whole })
             }
         }
@@ -49,7 +49,8 @@ impl Extent {
     pub(crate) fn scaling(self, config: &DataConfig) -> Scaling {
         let scale = config.scale.unwrap_or_else(|| self.usual_scale());
         let (low, high) = ((self.min / scale).min(0.0), self.max / scale);
-        let spanned = if low >= 0.0 && high <= 1.0 { [0.0, 1.0] } else { [low, if high > low { high } else { low + 1.0 }] };
+        let spanned =
+            if low >= 0.0 && high <= 1.0 { [0.0, 1.0] } else { [low, if high > low { high } else { low + 1.0 }] };
         Scaling { scale, range: config.range.unwrap_or(spanned) }
     }
 
@@ -61,11 +62,21 @@ impl Extent {
         let mut keys = Vec::new();
         let Self { min, max, are_whole } = self;
         let is_byte = are_whole && min >= 0.0 && max <= 255.0;
-        let what = if is_byte { "bytes" } else if are_whole { "whole numbers" } else { "floats" };
+        let what = if is_byte {
+            "bytes"
+        } else if are_whole {
+            "whole numbers"
+        } else {
+            "floats"
+        };
         let found = if min < 0.0 { format!("{what} from {min} to {max}") } else { format!("{what} up to {max}") };
         let mut text = format!("pixels: {found} in the {of} samples");
         if config.scale.is_none() {
-            text.push_str(&if scale == 1.0 { ", taken as they are".to_owned() } else { format!(", divided by {scale}") });
+            text.push_str(&if scale == 1.0 {
+                ", taken as they are".to_owned()
+            } else {
+                format!(", divided by {scale}")
+            });
             keys.push("data.scale");
         }
         if config.range.is_none() && [low, high] != [0.0, 1.0] {

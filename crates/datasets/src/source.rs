@@ -137,9 +137,9 @@ impl DataSet {
                     splits[split as usize].as_ref().ok_or_else(|| custom::missing(path, split))?;
                 match pixels {
                     custom::Pixels::Files { folder, files, geometry } => {
-                        let (folder, files, labels) = (folder.clone(), files.clone(), labels.clone());
+                        let (folder, indices, labels) = (folder.clone(), files.clone(), labels.clone());
                         let geometry = *geometry;
-                        let files = Files { folder, files, labels, class_names, geometry, scaling };
+                        let files = Files { folder, indices, labels, class_names, geometry, scaling };
                         return Ok(Samples::of_files(files));
                     }
                     custom::Pixels::Array(read) => (self.array(split, read)?, labels.clone()),
@@ -183,7 +183,8 @@ impl DataSet {
             Content::Published(row, _) => return Ok((of_white(row.scale.into()), None)),
             Content::Custom(splits, _) => splits,
         };
-        let first = [Split::Train, Split::Test].into_iter().find_map(|split| Some((split, splits[split as usize].as_ref()?)));
+        let first =
+            [Split::Train, Split::Test].into_iter().find_map(|split| Some((split, splits[split as usize].as_ref()?)));
         let Some((split, data)) = first else { return Ok((Scaling::by(1.0), None)) };
         let custom::Pixels::Array(read) = &data.pixels else { return Ok((of_white(255.0), None)) };
         let values = read.0()?;
@@ -209,9 +210,8 @@ fn open_custom(
         class_names.unwrap_or_else(|| (0..n_classes).map(|class| (class + first.unwrap_or(0)).to_string()).collect());
     let count = |split: Split| labels[split as usize].as_ref().map_or(0, Vec::len);
     let facts = DatasetFacts { shape, class_names, n_train: count(Split::Train), n_test: count(Split::Test) };
-    let mut splits = labels.into_iter().zip(pixels).map(|(labels, pixels)| {
-        Some(SplitData { labels: labels?, pixels: pixels? })
-    });
+    let mut splits =
+        labels.into_iter().zip(pixels).map(|(labels, pixels)| Some(SplitData { labels: labels?, pixels: pixels? }));
     let splits = [splits.next().flatten(), splits.next().flatten()];
     Ok((facts, notes, Content::Custom(Box::new(splits), path)))
 }

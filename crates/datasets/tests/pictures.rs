@@ -50,8 +50,7 @@ fn pixels_are_those_of_pillow_on_20_pictures_of_every_kind() {
     let bytes = std::fs::read(fixtures().join("pictures.safetensors")).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let cases: BTreeMap<String, Value> =
-        serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
+    let cases: BTreeMap<String, Value> = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
     let mut pictures = std::collections::BTreeSet::new();
     let mut wrong = Vec::new();
     for (case, of) in &cases {
@@ -122,14 +121,20 @@ fn pictures_of_the_inputs_size_are_taken_as_they_are() {
 #[test]
 fn pictures_that_are_not_read_are_refused_by_name() {
     for (name, found) in [
-        ("deep-grey.png", "deep-grey.png: not supported: colours of the kind L16; supported: grey or colour of up to 8 bits"),
+        (
+            "deep-grey.png",
+            "deep-grey.png: not supported: colours of the kind L16; supported: grey or colour of up to 8 bits",
+        ),
         ("cmyk.jpg", "cmyk.jpg: not supported: colours of the kind CMYK32; supported"),
     ] {
         let message = refusal(&[name], [3, 16, 16]);
         assert!(message.contains(found), "{message}");
     }
     let message = refusal(&["rgb.png"], [2, 16, 16]);
-    assert!(message.contains("pictures for 2 channels; supported: model.input with 1 channel (grey) or 3"), "{message}");
+    assert!(
+        message.contains("pictures for 2 channels; supported: model.input with 1 channel (grey) or 3"),
+        "{message}"
+    );
     let folder = folder(&["rgb.png"]);
     let of = |resize, crop, input| {
         let config = DataConfig { resize, crop, ..config(folder.path()) };
@@ -139,7 +144,10 @@ fn pictures_that_are_not_read_are_refused_by_name() {
         }
     };
     let message = of(Some(Resize::ShortSide(20)), None, Some([3, 32, 32]));
-    assert!(message.contains("data.resize = 20 is less than the 32×32 that are cut out; set data.resize to 32 or more"), "{message}");
+    assert!(
+        message.contains("data.resize = 20 is less than the 32×32 that are cut out; set data.resize to 32 or more"),
+        "{message}"
+    );
     let message = of(Some(Resize::Off), None, Some([3, 50, 50]));
     assert!(message.contains("a picture of 55×44, of which 50×50 are to be cut out; set data.resize"), "{message}");
     let message = of(None, Some(30), Some([3, 32, 32]));

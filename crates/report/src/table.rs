@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::comparison::{Verdict, paired, verdict, verdicts};
 use crate::error::ReportError;
-use crate::method::{Method, ann_accuracies, of_networks, checkpoints, last_step, methods, unit};
+use crate::method::{Method, ann_accuracies, checkpoints, last_step, methods, of_networks, unit};
 use crate::number::{
     MISSING, accuracy_decimals, count_summary, integer, interval, number_summary, percent, percent_summary,
 };
@@ -98,8 +98,7 @@ pub fn top_five_table(record: &ExperimentRecord) -> Option<Table> {
     let decimals = accuracy_decimals(record.dataset.n_test);
     methods(record).iter().any(|method| method.top_five(method.steps()).is_some()).then_some(())?;
     let title = format!("Class among the first five, in % of {} test samples", integer(record.dataset.n_test as u64));
-    let mut table =
-        checkpoint_table(record, title, |method, step| percent_summary(method.top_five(step), decimals));
+    let mut table = checkpoint_table(record, title, |method, step| percent_summary(method.top_five(step), decimals));
     let n_columns = table.columns.len();
     let anns = of_networks(record, |network| network.test_top5).into_iter().map(|(name, share)| {
         let mut row = vec![percent_summary(Some(share), decimals); n_columns];

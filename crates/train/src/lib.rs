@@ -151,8 +151,15 @@ pub fn seems_trained(experiment: &Experiment, folder: &Path) -> bool {
 
 /// Everything that the weights depend on but the data's contents, of which their scaling is a part.
 fn recipe_without_data(experiment: &Experiment) -> Value {
-    let mut recipe =
-        experiment.excerpt(&["seed", "backend", "data.dataset", "data.validation_samples", "data.normalize", "model", "train"]);
+    let mut recipe = experiment.excerpt(&[
+        "seed",
+        "backend",
+        "data.dataset",
+        "data.validation_samples",
+        "data.normalize",
+        "model",
+        "train",
+    ]);
     recipe["format"] = json!(FORMAT);
     recipe
 }
@@ -169,7 +176,14 @@ fn reusable(experiment: &Experiment, path: &Path, recipe: &Value) -> Option<Outc
     let artefact = AnnArtefact::read(path, &experiment.architecture).ok()?;
     let metadata = artefact.metadata.filter(|metadata| metadata.recipe == *recipe)?;
     let history = serde_json::from_value(metadata.history.clone()).ok()?;
-    Some(Outcome { path: path.to_owned(), checksum: artefact.checksum, metadata, history, notes: Vec::new(), reused: true })
+    Some(Outcome {
+        path: path.to_owned(),
+        checksum: artefact.checksum,
+        metadata,
+        history,
+        notes: Vec::new(),
+        reused: true,
+    })
 }
 
 /// A network of another experiment with the wanted recipe: `RUNS/*/ann.safetensors` or `RUNS/*/*/ann.safetensors`, the first

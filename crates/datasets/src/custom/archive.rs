@@ -1,4 +1,4 @@
-//! NumPy archives, `.npz`: arrays of training and of test samples under the names that MedMNIST and Keras give them.
+//! NumPy archives, `.npz`: arrays of training and of test samples under the names that `MedMNIST` and Keras give them.
 //!
 //! Nothing pickled is read. An array is decompressed up to the length that its header declares, and one byte further.
 //! Source of the format: NumPy, `numpy.lib.format`.
@@ -12,13 +12,16 @@ use npyz::{DType, Endianness, NpyHeader, TypeChar};
 use zip::ZipArchive;
 
 use super::array::Layout;
-use super::{MAX_BYTES, Opened, Pixels, Read, check_alike, check_counts, entries, has_ending, name, open_file, read_up_to, refused};
+use super::{
+    MAX_BYTES, Opened, Pixels, Read, check_alike, check_counts, entries, has_ending, name, open_file, read_up_to,
+    refused,
+};
 use crate::elements::{Element, Order, Values};
 use crate::labels::RawLabels;
 use crate::source::text;
 use crate::{DatasetError, Split};
 
-/// Names of images and labels of training and of test samples: MedMNIST's, Keras', and others that are met.
+/// Names of images and labels of training and of test samples: those of `MedMNIST`, of Keras, and others that are met.
 const NAMES: [[[&str; 2]; 2]; 4] = [
     [["train_images", "train_labels"], ["test_images", "test_labels"]],
     [["x_train", "y_train"], ["x_test", "y_test"]],
@@ -60,12 +63,15 @@ pub(super) fn open(path: &Path, config: &DataConfig, input: Option<[usize; 3]>) 
         (false, true) => Err(refused(file, format!("holds {labels} without {images}"), REMEDY)),
     };
     let splits = [open(of_set[Split::Train as usize])?, open(of_set[Split::Test as usize])?];
-    let shape = check_alike(splits.each_ref().map(|split| {
-        split.as_ref().map(|(layout, place, ..)| (layout.shape, place.clone()))
-    }))?;
+    let shape = check_alike(
+        splits.each_ref().map(|split| split.as_ref().map(|(layout, place, ..)| (layout.shape, place.clone()))),
+    )?;
     let mut notes = Vec::new();
     if names.iter().any(|name| name == "val_images") {
-        notes.push(format!("{}: val_images are left aside; data.validation_samples are taken from the training samples", text(file)));
+        notes.push(format!(
+            "{}: val_images are left aside; data.validation_samples are taken from the training samples",
+            text(file)
+        ));
     }
     if splits.iter().flatten().any(|(layout, ..)| layout.channels_last && shape[0] > 1) {
         notes.push(format!("{}: images are [N, H, W, C]; their channels are moved to the front", text(file)));
@@ -89,7 +95,11 @@ fn split(
     let (label_array, bytes) = archive.read(labels)?;
     let label_place = format!("{}: {labels}", text(file));
     if label_array.is_fortran && label_array.shape.iter().filter(|&&n| n > 1).count() > 1 {
-        return Err(refused(file, format!("{labels} are in Fortran's order"), "write `numpy.ascontiguousarray` of them"));
+        return Err(refused(
+            file,
+            format!("{labels} are in Fortran's order"),
+            "write `numpy.ascontiguousarray` of them",
+        ));
     }
     let read = label_array.element.labels(label_array.order, &bytes, &label_place)?;
     let labels = RawLabels::of_array(label_place, read, &label_array.shape, config.label_column)?;
@@ -132,7 +142,8 @@ struct Archive {
 
 impl Archive {
     fn open(path: &Path) -> Result<Self, DatasetError> {
-        let zip = ZipArchive::new(BufReader::new(open_file(path)?)).map_err(|error| damaged(path, &error.to_string()))?;
+        let zip =
+            ZipArchive::new(BufReader::new(open_file(path)?)).map_err(|error| damaged(path, &error.to_string()))?;
         Ok(Self { path: path.to_owned(), zip })
     }
 
@@ -188,7 +199,8 @@ impl Array {
             return Err(refused(path, format!("{array} is of a composed type"), "write plain numbers"));
         }
         let header = NpyHeader::from_reader(start.chain(&rest[..])).map_err(|error| damage(&error.to_string()))?;
-        let refuse = |what: String| refused(path, format!("{array} is {what}"), "write numbers of one type, not objects");
+        let refuse =
+            |what: String| refused(path, format!("{array} is {what}"), "write numbers of one type, not objects");
         let DType::Plain(of) = header.dtype() else {
             return Err(refuse("of a composed type".to_owned()));
         };

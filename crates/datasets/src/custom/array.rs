@@ -42,7 +42,9 @@ impl Layout {
         let (shape, channels_last) = match *array {
             [_, n] => ([n, 1, 1], false),
             [_, height, width] => ([1, height, width], false),
-            [_, a, b, c] if channels_first || input == Some([a, b, c]) && input != Some([c, a, b]) => ([a, b, c], false),
+            [_, a, b, c] if channels_first || input == Some([a, b, c]) && input != Some([c, a, b]) => {
+                ([a, b, c], false)
+            }
             [_, a, b, c] if input == Some([c, a, b]) || OF_PICTURES.contains(&c) => ([c, a, b], true),
             [_, a, b, c] if OF_PICTURES.contains(&a) => ([a, b, c], false),
             [_, _, _, _] => {

@@ -61,7 +61,11 @@ fn open_cifar100(folder: &Path, config: &DataConfig) -> Result<Opened, DatasetEr
     let column = config.label_column.unwrap_or(FINE);
     let Some(&(n_classes, names)) = COLUMNS.get(column) else {
         let found = format!("CIFAR-100 has no column {column} of labels");
-        return Err(refused(folder, found, "set data.label_column to 0 for its 20 coarse classes or 1 for its 100 fine ones"));
+        return Err(refused(
+            folder,
+            found,
+            "set data.label_column to 0 for its 20 coarse classes or 1 for its 100 fine ones",
+        ));
     };
     let open = |split: Split| {
         let path = folder.join(format!("{split}.bin"));
@@ -84,7 +88,10 @@ fn open_cifar100(folder: &Path, config: &DataConfig) -> Result<Opened, DatasetEr
     let class_names = class_names(&folder.join(names), n_classes)?;
     let of = ["coarse", "fine"][column];
     let note = config.label_column.is_none().then(|| {
-        format!("{}: CIFAR-100 with its {n_classes} {of} classes (data.label_column = 0 for the 20 coarse ones)", text(folder))
+        format!(
+            "{}: CIFAR-100 with its {n_classes} {of} classes (data.label_column = 0 for the 20 coarse ones)",
+            text(folder)
+        )
     });
     let splits = [open(Split::Train)?, open(Split::Test)?];
     Ok(Opened { shape: SHAPE, class_names: Some(class_names), notes: note.into_iter().collect(), splits })

@@ -72,19 +72,24 @@ pub(super) fn open(path: &Path, config: &DataConfig, input: Option<[usize; 3]>) 
             "set data.path to the folder and what the names of one set begin with, such as data/emnist/emnist-letters",
         ));
     }
-    let mut take = |split: Split, is_labels| roles.remove(&(split as usize, is_labels)).and_then(|mut files| files.pop());
+    let mut take =
+        |split: Split, is_labels| roles.remove(&(split as usize, is_labels)).and_then(|mut files| files.pop());
     let mut open = |split| match (take(split, false), take(split, true)) {
         (None, None) => Ok(None),
         (Some(images), Some(labels)) => self::split(images, &labels, config, input).map(Some),
         (Some(alone), None) | (None, Some(alone)) => {
             let other = if alone.is_labels() { "images" } else { "labels" };
-            Err(refused(&alone.path, format!("there are no {other} of the same samples"), "get both files from one source"))
+            Err(refused(
+                &alone.path,
+                format!("there are no {other} of the same samples"),
+                "get both files from one source",
+            ))
         }
     };
     let splits = [open(Split::Train)?, open(Split::Test)?];
-    let shape = check_alike(splits.each_ref().map(|split| {
-        split.as_ref().map(|(layout, place, ..)| (layout.shape, place.clone()))
-    }))?;
+    let shape = check_alike(
+        splits.each_ref().map(|split| split.as_ref().map(|(layout, place, ..)| (layout.shape, place.clone()))),
+    )?;
     let splits = splits.map(|split| split.map(|(_, _, labels, pixels)| (labels, pixels)));
     Ok(Opened { shape, class_names: None, notes: Vec::new(), splits })
 }

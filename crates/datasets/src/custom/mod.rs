@@ -63,9 +63,13 @@ struct Format {
     name: &'static str,
     /// The files of the format that a path leads to, for a list; empty if there are none.
     find: fn(&Path) -> Result<Vec<PathBuf>, DatasetError>,
-    /// Opens them.
-    open: fn(&Path, &DataConfig, Option<[usize; 3]>) -> Result<Opened, DatasetError>,
+    open: Open,
 }
+
+/// Opens what a path leads to.
+///
+/// - shape: that of the network's input, if it is known
+type Open = fn(&Path, &DataConfig, Option<[usize; 3]>) -> Result<Opened, DatasetError>;
 
 const FORMATS: [Format; 5] = [
     Format { name: "safetensors files", find: tensors::find, open: tensors::open },
@@ -93,9 +97,7 @@ pub(crate) fn open(path: &Path, config: &DataConfig, input: Option<[usize; 3]>) 
     }
     match &found[..] {
         [(format, _)] => (format.open)(path, config, input),
-        [] if path.is_dir() => {
-            Err(refused(path, "holds no samples of a kind that is read".to_owned(), REMEDY))
-        }
+        [] if path.is_dir() => Err(refused(path, "holds no samples of a kind that is read".to_owned(), REMEDY)),
         [] if path.exists() => Err(refused(path, "is no file of samples that is read".to_owned(), REMEDY)),
         [] => Err(DatasetError::MissingFolder { path: path.to_owned(), remedy: REMEDY.to_owned() }),
         several => {
@@ -167,9 +169,7 @@ fn open_file(path: &Path) -> Result<File, DatasetError> {
 }
 
 /// Images and labels of the two splits of one data set, where each is an array.
-fn check_alike(
-    shapes: [Option<([usize; 3], String)>; 2],
-) -> Result<[usize; 3], DatasetError> {
+fn check_alike(shapes: [Option<([usize; 3], String)>; 2]) -> Result<[usize; 3], DatasetError> {
     match shapes {
         [Some((train, train_place)), Some((test, test_place))] if train != test => Err(DatasetError::SplitsDiffer {
             path: test_place.into(),

@@ -139,7 +139,11 @@ fn pictures_below(folder: &Path, depth: usize, first: bool) -> Result<Vec<PathBu
         if has_ending(&path, &PICTURES) {
             pictures.push(path);
         } else if has_ending(&path, &OTHERS) {
-            return Err(refused(&path, "a picture of another format".to_owned(), "supported: PNG and JPEG; write it as one of them"));
+            return Err(refused(
+                &path,
+                "a picture of another format".to_owned(),
+                "supported: PNG and JPEG; write it as one of them",
+            ));
         } else if depth > 0 && path.is_dir() {
             pictures.extend(pictures_below(&path, depth - 1, first)?);
         }
@@ -229,7 +233,7 @@ fn check_classes([train, test]: [&Listed; 2], roots: [&PathBuf; 2]) -> Result<()
     }
 }
 
-/// What is done to pictures: as the configuration says, and where it does not as torchvision's evaluation of ImageNet does, unless the
+/// What is done to pictures: as the configuration says, and where it does not as torchvision's evaluation of `ImageNet` does, unless the
 /// pictures have the size of the input already.
 fn geometry(
     folder: &Path,
@@ -317,7 +321,10 @@ impl LookedAt {
             notes.push(of(self.with_alpha, "have an alpha channel, which is left out, as torchvision does"));
         }
         if self.turned > 0 {
-            notes.push(of(self.turned, "are to be turned by EXIF's orientation, which is not heeded, as torchvision does"));
+            notes.push(of(
+                self.turned,
+                "are to be turned by EXIF's orientation, which is not heeded, as torchvision does",
+            ));
         }
         notes
     }
@@ -389,7 +396,7 @@ fn read_picture(path: &Path) -> Result<Vec<u8>, DatasetError> {
     read_up_to(path, BufReader::new(file), MAX_FILE)
 }
 
-/// A picture whose header has been read. Its first bytes say of what format it is, whatever its name: there is a PNG file in ImageNet
+/// A picture whose header has been read. Its first bytes say of what format it is, whatever its name: there is a PNG file in `ImageNet`
 /// that is called JPEG.
 struct Decoder<'a> {
     path: &'a Path,
@@ -512,7 +519,9 @@ struct Color {
 
 /// Refuses what programs read in different ways.
 fn check_color(path: &Path, color: ExtendedColorType) -> Result<Color, DatasetError> {
-    use ExtendedColorType::{A8, L1, L2, L4, L8, La1, La2, La4, La8, Rgb1, Rgb2, Rgb4, Rgb8, Rgba1, Rgba2, Rgba4, Rgba8};
+    use ExtendedColorType::{
+        A8, L1, L2, L4, L8, La1, La2, La4, La8, Rgb1, Rgb2, Rgb4, Rgb8, Rgba1, Rgba2, Rgba4, Rgba8,
+    };
     let (is_grey, has_alpha) = match color {
         L1 | L2 | L4 | L8 | A8 => (true, false),
         La1 | La2 | La4 | La8 => (true, true),
@@ -594,7 +603,8 @@ fn resized(
     if [new_height, new_width] == [height, width] {
         return Ok((interleaved, [height, width]));
     }
-    let refuse = |error: String| refused(path, format!("a picture of {height}×{width} ({error})"), "use another picture");
+    let refuse =
+        |error: String| refused(path, format!("a picture of {height}×{width} ({error})"), "use another picture");
     if new_height.max(new_width) > MAX_SIDE as usize {
         return Err(refuse(format!("resized, it is {new_height}×{new_width}")));
     }

@@ -31,27 +31,28 @@ struct SplitFile {
     classes: Option<Vec<String>>,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "other formats look into files for this, which may fail")]
 pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    Ok([Split::Train, Split::Test].map(|split| path_of(folder, split)).into_iter().filter(|path| path.exists()).collect())
+    Ok([Split::Train, Split::Test]
+        .map(|split| path_of(folder, split))
+        .into_iter()
+        .filter(|path| path.exists())
+        .collect())
 }
 
 fn path_of(folder: &Path, split: Split) -> PathBuf {
     folder.join(format!("{split}.safetensors"))
 }
 
-pub(super) fn open(
-    folder: &Path,
-    config: &DataConfig,
-    _: Option<[usize; 3]>,
-) -> Result<Opened, DatasetError> {
+pub(super) fn open(folder: &Path, config: &DataConfig, _: Option<[usize; 3]>) -> Result<Opened, DatasetError> {
     let open = |split| {
         let path = path_of(folder, split);
         path.exists().then(|| SplitFile::open(&path, config)).transpose()
     };
     let files = [open(Split::Train)?, open(Split::Test)?];
-    let shape = check_alike(files.each_ref().map(|file| {
-        file.as_ref().map(|file| (file.layout.shape, file.labels.place.clone()))
-    }))?;
+    let shape = check_alike(
+        files.each_ref().map(|file| file.as_ref().map(|file| (file.layout.shape, file.labels.place.clone()))),
+    )?;
     let class_names = class_names(&files)?;
     let splits = files.map(|file| file.map(|SplitFile { labels, pixels, .. }| (labels, pixels)));
     Ok(Opened { shape, class_names, notes: Vec::new(), splits })

@@ -163,7 +163,11 @@ fn broken_files_and_missing_ones_are_told_apart() {
 fn real_values_of_any_sign_are_kept_by_the_range_of_the_training_samples() {
     let floats = |values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        safetensors((Dtype::F32, &[values.len() / 2, 2], &bytes), (Dtype::U8, &[values.len() / 2], &vec![0; values.len() / 2]), None)
+        safetensors(
+            (Dtype::F32, &[values.len() / 2, 2], &bytes),
+            (Dtype::U8, &[values.len() / 2], &vec![0; values.len() / 2]),
+            None,
+        )
     };
     let files: &[(&str, &[u8])] =
         &[("train.safetensors", &floats(&[-1.0, 3.0, 0.0, 1.0])), ("test.safetensors", &floats(&[1.0, 7.0]))];
@@ -189,10 +193,7 @@ fn bytes_that_never_reach_white_are_divided_by_the_largest() {
     let files: &[(&str, &[u8])] = &[("train.safetensors", &of(&[0, 16, 3])), ("test.safetensors", &of(&[8, 4, 2]))];
     let folder = folder(files);
     let data = DataSet::open(&config(folder.path()), None).unwrap();
-    assert_eq!(
-        data.notes().unwrap(),
-        ["pixels: bytes up to 16 in the training samples, divided by 16 (data.scale)"]
-    );
+    assert_eq!(data.notes().unwrap(), ["pixels: bytes up to 16 in the training samples, divided by 16 (data.scale)"]);
     assert_eq!(data.samples(Split::Test).unwrap().read().unwrap().image(0), [0.5, 0.25, 0.125]);
 }
 
@@ -242,10 +243,7 @@ fn archives_of_medmnist_and_of_keras_are_read() {
     ]);
     let error = refusal(&[("keras.npz", &keras)]);
     assert!(error.contains("images of [2, 1, 1], but those of"), "{error}");
-    let keras = npz(&[
-        ("x_test", "F<f4", &[2, 2], &floats),
-        ("y_test", ">i8", &[2], &labels),
-    ]);
+    let keras = npz(&[("x_test", "F<f4", &[2, 2], &floats), ("y_test", ">i8", &[2], &labels)]);
     let test = load_from(&[("keras.npz", &keras)], Split::Test).unwrap();
     assert_eq!((test.images(0..2), test.labels()), (vec![0.0, 0.25, 0.5, 1.0], [3, 0].as_slice()));
 }
@@ -313,9 +311,13 @@ fn idx_files_of_other_names_ranks_and_types_are_read() {
 #[test]
 fn one_of_several_sets_of_idx_files_is_chosen_by_what_its_names_begin_with() {
     let (images, labels) = (idx(0x08, &[1, 1, 2], &[1, 255]), idx(0x08, &[1], &[0]));
-    let names: Vec<String> = ["a", "b"].iter().flat_map(|set| ["images", "labels"].map(|of| format!("{set}-test-{of}"))).collect();
-    let files: Vec<(&str, &[u8])> =
-        names.iter().zip([&images, &labels].into_iter().cycle()).map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let names: Vec<String> =
+        ["a", "b"].iter().flat_map(|set| ["images", "labels"].map(|of| format!("{set}-test-{of}"))).collect();
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .zip([&images, &labels].into_iter().cycle())
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
     let folder = folder(&files);
     let error = load(&config(folder.path()), Split::Test).unwrap_err().to_string();
     assert!(error.contains("holds several sets of IDX files: a-test-images, b-test-images; set data.path"), "{error}");
@@ -326,7 +328,8 @@ fn one_of_several_sets_of_idx_files_is_chosen_by_what_its_names_begin_with() {
 #[test]
 fn tables_of_labels_and_labels_from_1_are_told_apart_with_a_remedy() {
     let images = idx(0x08, &[3, 1, 1], &[1, 2, 255]);
-    let table: Vec<u8> = [[1, 7], [2, 8], [3, 9]].as_flattened().iter().flat_map(|&label: &i32| label.to_be_bytes()).collect();
+    let table: Vec<u8> =
+        [[1, 7], [2, 8], [3, 9]].as_flattened().iter().flat_map(|&label: &i32| label.to_be_bytes()).collect();
     let files: &[(&str, &[u8])] =
         &[("qmnist-test-images-idx3-ubyte", &images), ("qmnist-test-labels-idx2-int", &idx(0x0c, &[3, 2], &table))];
     let error = refusal(files);
@@ -411,18 +414,27 @@ fn files_of_several_kinds_are_refused_with_a_list() {
 /// A PNG file of one colour.
 fn png(size: u32, value: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image::GrayImage::from_pixel(size, size, image::Luma([value])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    image::GrayImage::from_pixel(size, size, image::Luma([value]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
     bytes.into_inner()
 }
 
 #[test]
 fn pictures_have_the_class_of_their_folder_and_come_in_turn() {
-    let files: Vec<(String, Vec<u8>)> = ["train/b/1.png", "train/b/2.png", "train/a/x.PNG", "train/a/.hidden.png", "val/a/1.png",
-        "val/b/sub/1.png", "train/a/notes.txt"]
-        .iter()
-        .zip(1..)
-        .map(|(name, value)| ((*name).to_owned(), png(4, value)))
-        .collect();
+    let files: Vec<(String, Vec<u8>)> = [
+        "train/b/1.png",
+        "train/b/2.png",
+        "train/a/x.PNG",
+        "train/a/.hidden.png",
+        "val/a/1.png",
+        "val/b/sub/1.png",
+        "train/a/notes.txt",
+    ]
+    .iter()
+    .zip(1..)
+    .map(|(name, value)| ((*name).to_owned(), png(4, value)))
+    .collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let folder = folder(&files);
     let data = DataSet::open(&config(folder.path()), Some([1, 4, 4])).unwrap();
@@ -454,7 +466,10 @@ fn folders_that_are_no_classes_of_both_splits_are_refused() {
         DataSet::open(&config(folder.path()), Some([1, 4, 4])).map(|data| data.notes().unwrap().join("\n"))
     };
     let lacks = message(&["train/a/1.png", "train/b/1.png", "train/c/1.png", "test/a/1.png"]).unwrap_err().to_string();
-    assert!(lacks.contains("test: no folder for the class `b` and 1 others, which") && lacks.contains("; give both"), "{lacks}");
+    assert!(
+        lacks.contains("test: no folder for the class `b` and 1 others, which") && lacks.contains("; give both"),
+        "{lacks}"
+    );
     let lacks = message(&["train/a/1.png", "test/a/1.png", "test/z/1.png"]).unwrap_err().to_string();
     assert!(lacks.contains("train: no folder for the class `z`, which"), "{lacks}");
     let other = message(&["test/a/1.png", "test/a/2.webp"]).unwrap_err().to_string();

@@ -83,13 +83,14 @@ fn layers_of(model: &Model, store: &Store, sample: Option<[usize; 3]>) -> Result
     }
     let (mut walk, output) = walk::walk(&graph, store).map_err(one)?;
     let mut layers = layers::layers(&mut walk.signals, output, sample).map_err(one)?;
-    let architecture = Architecture::of_entries(layers.model.input, None, &layers.model.layers).map_err(|problems| {
-        let text = |problem: model::architecture::LayerProblem| {
-            let node = problem.path.as_ref().and_then(|path| layers.nodes.get(path));
-            node.map_or(problem.message.clone(), |node| format!("{node}: as {}", problem.message))
-        };
-        problems.into_iter().map(text).collect::<Vec<_>>()
-    })?;
+    let architecture =
+        Architecture::of_entries(layers.model.input, None, &layers.model.layers).map_err(|problems| {
+            let text = |problem: model::architecture::LayerProblem| {
+                let node = problem.path.as_ref().and_then(|path| layers.nodes.get(path));
+                node.map_or(problem.message.clone(), |node| format!("{node}: as {}", problem.message))
+            };
+            problems.into_iter().map(text).collect::<Vec<_>>()
+        })?;
     let summary = format!("{architecture}, from {} nodes of operator version {}", graph.nodes.len(), graph.version);
     layers.notes.insert(0, summary);
     let (n_values, n_rounded) = *store.counts.borrow();
@@ -109,8 +110,8 @@ pub(crate) fn fit(
     architecture: &Architecture,
 ) -> Result<(BTreeMap<String, TensorF32>, Vec<String>), String> {
     let kinds: Vec<LayerKind> = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-    let own =
-        Architecture::of_entries(model.input, None, &model.layers).map_err(|_| "its network cannot be converted".to_owned())?;
+    let own = Architecture::of_entries(model.input, None, &model.layers)
+        .map_err(|_| "its network cannot be converted".to_owned())?;
     let theirs: Vec<LayerKind> = model.layers.iter().map(|entry| entry.kind.clone()).collect();
     let [theirs, ours] = [&theirs, &kinds].map(|kinds| without_dropout(kinds));
     let differs = |(theirs, ours): &(&LayerKind, &LayerKind)| with_bias(theirs) != with_bias(ours);

@@ -7,13 +7,13 @@
 use toml::{Table, Value};
 
 use super::schema::Kind::{
-    self, Above, AboveOr, Bool, Choice, Float, Floats, FloatsOr, Integer, IntegerOr, Integers, Layers, Positives, Range,
-    Reals, Shape, Slug, Text,
+    self, Above, AboveOr, Bool, Choice, Float, Floats, FloatsOr, Integer, IntegerOr, Integers, Layers, Positives,
+    Range, Reals, Shape, Slug, Text,
 };
 use super::schema::lookup;
 use super::{
-    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NoiseOf, Normalize, Readout,
-    Reset, Resize, Scale, Schedule, WeightRange, number,
+    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NoiseOf, Normalize,
+    Readout, Reset, Resize, Scale, Schedule, WeightRange, number,
 };
 
 /// One key.
@@ -110,10 +110,8 @@ const OTHER_SAMPLES: &str =
     "accuracies on other samples are not compared, so it cannot be swept; run one experiment for each value";
 const OF_ALL: &str = "is of all combinations together, so it cannot be swept";
 
-const CUSTOM: Condition = Condition {
-    who: "only dataset = \"custom\" looks at it",
-    holds: |of| of.data.dataset == DatasetName::Custom,
-};
+const CUSTOM: Condition =
+    Condition { who: "only dataset = \"custom\" looks at it", holds: |of| of.data.dataset == DatasetName::Custom };
 const KAPPA_SEARCH: Condition =
     Condition { who: "only kappa = \"auto\" looks at it", holds: |of| of.convert.kappa == Kappa::Auto };
 const SCALE_SEARCH: Condition =

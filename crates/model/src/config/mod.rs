@@ -28,8 +28,7 @@ pub use layers::ModelSection;
 pub use method::{Measures, Method, MethodFacts};
 use schema::{KEYS, Key};
 pub use sections::{
-    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, ReportConfig, Scale, Schedule, SimulateConfig,
-    TrainConfig,
+    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, ReportConfig, Scale, Schedule, SimulateConfig, TrainConfig,
 };
 pub use sweep::{Axis, Cell, folder_name};
 pub use words::{Calibrate, Encoding, EngineKind, NoiseOf, Readout, Reset, WeightRange};
@@ -421,8 +420,7 @@ impl Experiment {
     #[must_use]
     pub fn with_scaling_of(&self, config: &str) -> Self {
         let Some(Scaling { scale, range }) = Self::scaling_of_config(config) else { return self.clone() };
-        let scaling =
-            Scaling { scale: self.data.scale.unwrap_or(scale), range: self.data.range.unwrap_or(range) };
+        let scaling = Scaling { scale: self.data.scale.unwrap_or(scale), range: self.data.range.unwrap_or(range) };
         self.with_scaling(scaling, None)
     }
 
@@ -466,7 +464,8 @@ impl Experiment {
         }
         if self.architecture.n_classes() != n_classes {
             // Without names, the largest label counts.
-            let names = if dataset == DatasetName::Custom { ", or name all classes in the files' metadata" } else { "" };
+            let names =
+                if dataset == DatasetName::Custom { ", or name all classes in the files' metadata" } else { "" };
             return Err(format!(
                 "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}{names}",
                 self.architecture.n_classes()

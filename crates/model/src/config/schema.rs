@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
-use super::{Problem, number};
 pub use super::keys::{Condition, KEYS, Key, Matters};
+use super::{Problem, number};
 use crate::Backend;
 
 /// What a key's value must be.
