@@ -93,7 +93,7 @@ pub fn is_onnx(path: &Path) -> bool {
 /// misshapen or not finite; if an ONNX file's network is another one.
 pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, ImportError> {
     if is_onnx(path) {
-        return network(path, Some(architecture.input()))?.into_weights(architecture);
+        return network(path, Some(architecture.input()), None)?.into_weights(architecture);
     }
     let bytes = artefact::read_bytes(path, REMEDY)?;
     if checkpoint::looks_like_one(&bytes) {
@@ -106,12 +106,13 @@ pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, Imp
 /// Reads an ONNX file.
 ///
 /// - `sample`: shape of the data set's images, which a network whose input is a vector does not tell
+/// - `output`: name of the output, where there are several
 ///
 /// # Errors
 /// [`ImportError`] if the file is missing or damaged, or its network has no exact counterpart among the layers there are.
-pub fn network(path: &Path, sample: Option<[usize; 3]>) -> Result<Network, ImportError> {
+pub fn network(path: &Path, sample: Option<[usize; 3]>, output: Option<&str>) -> Result<Network, ImportError> {
     let bytes = artefact::read_bytes(path, REMEDY)?;
-    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample)?;
+    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample, output)?;
     Ok(Network { model, notes, path: path.to_owned(), tensors, checksum })
 }
 
