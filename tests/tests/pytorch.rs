@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn conv(channels: usize, kernel: usize, stride: usize, bias: bool) -> LayerKind {
-    LayerKind::Conv2d(Conv2d { channels, kernel, stride, padding: kernel / 2, groups: 1, bias })
+    LayerKind::Conv2d(Conv2d { bias, ..Conv2d::square(channels, kernel, stride, kernel / 2) })
 }
 
 fn norm() -> LayerKind {
@@ -31,7 +31,7 @@ fn norm() -> LayerKind {
 
 fn architecture(network: &str) -> Architecture {
     use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
-    let halve = Window { kernel: 2, stride: 2 };
+    let halve = Window::square(2, 2);
     let body =
         |channels, stride| vec![conv(channels, 3, stride, false), norm(), Relu, conv(channels, 3, 1, false), norm()];
     let kinds = match network {
@@ -69,7 +69,7 @@ fn architecture(network: &str) -> Architecture {
 /// That network, whose fully connected layers have biases in every configuration, and its convolution in some.
 fn bare(conv_bias: bool) -> Vec<LayerKind> {
     use LayerKind::{AvgPool, Dense, Flatten, Relu};
-    let halve = Window { kernel: 2, stride: 2 };
+    let halve = Window::square(2, 2);
     vec![conv(4, 3, 1, conv_bias), Relu, AvgPool(halve), Flatten, Dense { units: 12 }, Relu, Dense { units: 10 }]
 }
 
