@@ -27,12 +27,14 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
 use cli::ExperimentArgs;
 pub use cli::Options;
-use datasets::{DatasetError, DatasetFacts, DatasetName, LabelledImages, Split};
+use datasets::{DataSet, DatasetError, DatasetFacts, DatasetName, LabelledImages, Resolved, Samples, Split};
 use engine_event::EventEngine;
 use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
-use model::config::{Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Kappa, Method, Outline, Readout, Scale};
+use model::config::{
+    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, Outline, Readout, Scale,
+};
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
 use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
@@ -79,17 +81,18 @@ pub fn read_experiment(
     weights: Option<&Path>,
 ) -> Result<(Experiment, Option<import::Network>), ConfigError> {
     let mut network = None;
-    let experiment = args.read_base_or_find(|Outline { dataset, path, input, .. }| {
+    let experiment = args.read_base_or_find(|Outline { data, input, .. }| {
         let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
         // A data set that cannot be read is refused with everything else that is wrong with the file.
-        let facts = dataset.parse().and_then(|name| DatasetFacts::of(name, path.as_deref()));
+        let facts = DatasetFacts::of(data, *input);
         let sample = facts.ok().map(|facts| facts.shape);
         let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
         match sample {
             Some(sample) if sample != found.model.input => Err(format!(
-                "{}: takes images of {}, and {dataset} has {}; export the network for these",
+                "{}: takes images of {}, and {} has {}; export the network for these",
                 onnx.display(),
                 shape_text(&found.model.input),
+                data.dataset,
                 shape_text(&sample)
             )),
             _ => Ok(Some(network.insert(found).model.clone())),
@@ -107,7 +110,7 @@ pub fn read_experiment(
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
-    run_imported(experiment, import::weights(weights, &experiment.architecture)?, folder, options)
+    run_imported(experiment, import::weights(weights, &experiment.architecture, None)?, folder, options)
 }
 
 /// The same for weights that are read already.
@@ -116,15 +119,26 @@ pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Opti
 /// If the data are needed and cannot be read, or the method gives no thresholds.
 pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let Imported { ann, notes: import_notes } = weights;
-    let recipe = recipe(experiment, &ann.checksum, own_data(experiment).as_deref());
+    let Imported { ann, notes: mut import_notes } = weights;
+    let made_by = ann.metadata.as_ref().map(|metadata| metadata.config.as_str());
+    let (experiment, data) = match Resolved::of(experiment, made_by) {
+        Ok(Resolved { experiment, data, notes }) => {
+            import_notes.extend(notes);
+            (experiment, Ok(data))
+        }
+        // A method may do without data.
+        Err(error) => (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error)),
+    };
+    let experiment = &experiment;
+    let files = Files { experiment, data: data.as_ref() };
+    let recipe = recipe(experiment, &ann.checksum, files.own_checksum().as_deref());
     // What was converted without data lacks the saturation that data tell: not for ever, if they are there by now.
     let lacks_data =
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
         && is_same(&found.metadata, &recipe, experiment)
-        && !(lacks_data(&found.metadata.conversion) && CalibrationData::load(experiment).is_ok())
+        && !(lacks_data(&found.metadata.conversion) && files.calibration().is_ok())
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
         let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
@@ -134,7 +148,7 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
     let layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
     let converter =
-        Converter { experiment, layers: &layers, network: &network, device: &device, data: OnceCell::new() };
+        Converter { experiment, layers: &layers, network: &network, device: &device, files, data: OnceCell::new() };
     let converted = converter.convert(options)?;
     let metadata = SnnMetadata {
         format: FORMAT,
@@ -148,14 +162,6 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
     let notes = import_notes.into_iter().chain(converted.notes).collect();
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
-}
-
-/// Checksum of a user's own training samples, whose file may hold others tomorrow; `None` if they cannot be read, and for published
-/// data, which are known by their name.
-fn own_data(experiment: &Experiment) -> Option<String> {
-    let name = experiment.data.dataset.parse().ok().filter(|name| *name == DatasetName::Custom)?;
-    let samples = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref()).ok()?;
-    Some(samples.checksum())
 }
 
 /// Whether a network is what would be made now. Keys of `[convert]` that nothing looks at do not make it another, and neither do
@@ -189,6 +195,9 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
         "data.dataset",
         "data.path",
         "data.validation_samples",
+        "data.scale",
+        "data.range",
+        "data.normalize",
         "model",
         "convert",
         "simulate.encoding",
@@ -210,18 +219,32 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
     recipe
 }
 
+/// The data of an experiment, or why they cannot be read.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    experiment: &'a Experiment,
+    data: Result<&'a DataSet, &'a DatasetError>,
+}
+
 /// Samples that conversion may look at: training samples, none of them from the validation split.
 #[derive(Debug)]
 struct CalibrationData {
     calibration: LabelledImages,
     /// The others; all samples where there are no others.
-    rest: LabelledImages,
+    rest: Samples,
 }
 
-impl CalibrationData {
-    fn load(experiment: &Experiment) -> Result<Self> {
-        let name: DatasetName = experiment.data.dataset.parse()?;
-        let all = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref())?;
+impl Files<'_> {
+    /// Checksum of a user's own training samples, whose file may hold others tomorrow; `None` if they cannot be read, and for published
+    /// data, which are known by their name.
+    fn own_checksum(self) -> Option<String> {
+        let data = self.data.ok().filter(|_| self.experiment.data.dataset == DatasetName::Custom)?;
+        data.samples(Split::Train).ok()?.checksum().ok()
+    }
+
+    fn calibration(self) -> Result<CalibrationData> {
+        let experiment = self.experiment;
+        let all = self.data.map_err(|error| anyhow!("{error}"))?.samples(Split::Train)?;
         experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
         let train = match experiment.data.validation_samples {
             0 => all,
@@ -231,12 +254,12 @@ impl CalibrationData {
             }
         };
         let (rest, calibration) = draw(&train, experiment.convert.calibration_samples, experiment.seed)?;
-        Ok(Self { calibration, rest })
+        Ok(CalibrationData { calibration: calibration.read()?, rest })
     }
 }
 
 /// Draws samples; where there are not more than that, all of them are both drawn and left.
-fn draw(samples: &LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages, LabelledImages), DatasetError> {
+fn draw(samples: &Samples, n: usize, seed: u64) -> Result<(Samples, Samples), DatasetError> {
     if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
 }
 
@@ -254,6 +277,7 @@ struct Converter<'a> {
     layers: &'a [AnnLayer],
     network: &'a Network,
     device: &'a Device,
+    files: Files<'a>,
     /// Read when first needed.
     data: OnceCell<CalibrationData>,
 }
@@ -295,6 +319,8 @@ impl Converter<'_> {
         let measured = activations.as_deref();
         let best = |knob: Knob, grid: &[f64], convert: &dyn Fn(f64) -> Result<Tuned>| {
             let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
+            let selection = selection.read()?;
+            self.check_rates(&selection)?;
             let network = |value| Ok(convert(value)?.network);
             search::best(knob, grid, &self.settings(config.target_steps), &selection, network, options.progress)
         };
@@ -356,9 +382,17 @@ impl Converter<'_> {
     fn data(&self) -> Result<&CalibrationData> {
         if self.data.get().is_none() {
             // Nobody else sets it: there is one thread.
-            let _ = self.data.set(CalibrationData::load(self.experiment)?);
+            let _ = self.data.set(self.files.calibration()?);
         }
         Ok(self.data.get().expect("set just now"))
+    }
+
+    /// Refuses samples that no spikes can stand for, if they are to be run as spikes.
+    fn check_rates(&self, samples: &LabelledImages) -> Result<()> {
+        match self.experiment.simulate.encoding {
+            Encoding::Constant => Ok(()),
+            _ => Ok(samples.check_rates(Split::Train)?),
+        }
     }
 
     fn settings(&self, n_steps: usize) -> RunSettings {
@@ -406,6 +440,7 @@ impl Converter<'_> {
     ) -> Result<Vec<f64>> {
         let Self { experiment, .. } = self;
         let samples = &self.data()?.calibration;
+        self.check_rates(samples)?;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let settings = self.settings(experiment.convert.target_steps);
         let calibration = Calibration { images: &images, activations, settings };
@@ -417,6 +452,7 @@ impl Converter<'_> {
     /// before it, as they are converted, on calibration samples.
     fn noise(&self, idx: usize, before: &[Vec<f64>]) -> Result<Vec<f64>> {
         let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
+        self.check_rates(calibration)?;
         let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples = Sample::consecutive(0, &images);

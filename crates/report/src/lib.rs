@@ -1,7 +1,7 @@
 //! Result records as a page, figures and tables.
 //!
 //! Turns an [`ExperimentRecord`](results::record::ExperimentRecord) into something to read: one self-contained HTML page ([`html`]), figures for a README ([`figures`]), and
-//! tables for a terminal, Markdown and CSV. Every sentence that interprets is computed from the numbers.
+//! tables for a terminal, top_five_table, Markdown and CSV. Every sentence that interprets is computed from the numbers.
 //! No files are written and no other part of Quartic is used.
 
 mod canvas;
@@ -35,6 +35,6 @@ pub use page::html;
 pub use severity::{fault_figures, fault_tables};
 pub use sheet::{Figure, Theme};
 pub use table::{
-    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, interval_table, markdown, terminal,
+    Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, interval_table, markdown, terminal, top_five_table,
     tidy_column_table, tidy_csv,
 };
