@@ -77,7 +77,7 @@ fn bare(conv_bias: bool) -> Vec<LayerKind> {
 fn of_onnx(name: &str) -> (Architecture, Imported) {
     let path = fixture(name);
     let network = import::network(&path, Some(INPUT)).unwrap();
-    let architecture = Architecture::new(network.model.input, &network.model.layers).unwrap();
+    let architecture = Architecture::of_entries(network.model.input, None, &network.model.layers).unwrap();
     let imported = import::weights(&path, &architecture, None).unwrap();
     assert_eq!(imported.notes, network.notes);
     (architecture, imported)
