@@ -375,6 +375,22 @@ impl Architecture {
         Err(problems.into_iter().map(|(_, problem)| problem).collect())
     }
 
+    /// The same network for samples of which its layers see `factor·p + offset`, channel by channel: a [`LayerKind::Normalize`] stands
+    /// before the first of them, unless all are `[1, 0]`.
+    ///
+    /// - `of_channels`: `[factor, offset]` of each channel, factors > 0
+    ///
+    /// # Errors
+    /// Every [`LayerProblem`] found, not the first only.
+    pub fn seeing(&self, of_channels: &[[f64; 2]]) -> Result<Self, Vec<LayerProblem>> {
+        let is_plain = of_channels.iter().all(|affine| *affine == [1.0, 0.0]);
+        let normalize = LayerKind::Normalize {
+            mean: of_channels.iter().map(|[factor, offset]| -offset / factor).collect(),
+            deviation: of_channels.iter().map(|[factor, _]| factor.recip()).collect(),
+        };
+        Self::of_entries(self.input(), (!is_plain).then_some(normalize), &self.entries)
+    }
+
     /// The layers as a configuration lists them.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -741,6 +757,16 @@ mod tests {
         assert_eq!(halves(LayerKind::Clip { low: -3.0, high: -1.0 }), [(-1.0, 1.0, 2.0)]);
         assert_eq!(halves(LayerKind::LeakyRelu { slope: 0.1 }), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
         assert_eq!(halves(LayerKind::Abs), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+    }
+
+    #[test]
+    fn what_is_done_to_samples_stands_before_the_first_layer_and_is_no_layer_of_the_configuration() {
+        let plain = Architecture::new([2, 2, 2], &[Flatten, Dense { units: 3 }]).unwrap();
+        let seeing = plain.seeing(&[[2.0, -1.0], [0.5, 0.25]]).unwrap();
+        let first = &seeing.graph().nodes()[0].kind;
+        assert_eq!(*first, LayerKind::Normalize { mean: vec![0.5, -0.5], deviation: vec![0.5, 2.0] });
+        assert_eq!((seeing.entries(), seeing.tensors()), (plain.entries(), plain.tensors()));
+        assert_eq!(seeing.seeing(&[[1.0, 0.0]; 2]).unwrap(), plain);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 use datasets::{DataSet, Split};
 use model::ann::AnnMetadata;
 use model::artefact::read_description;
-use model::config::{Axis, Cell, DataConfig, ExperimentFile, folder_name};
+use model::config::{Axis, Cell, ExperimentFile, folder_name};
 use results::record::{
     AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, DatasetRecord, EpochRecord, ExperimentRecord, RunRecord,
     SweepRecord,

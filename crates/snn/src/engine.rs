@@ -104,7 +104,7 @@ impl SampleTrace {
 /// How many classes come before one if they are ordered by their values, largest first, the first one of equals first.
 pub fn rank(values: &[f32], class: usize) -> usize {
     let value = values[class];
-    let before = |(other, &of_other): &(usize, &f32)| of_other > value || of_other == value && *other < class;
+    let before = |(other, of_other): &(usize, &f32)| **of_other > value || **of_other == value && *other < class;
     values.iter().enumerate().filter(before).count()
 }
 

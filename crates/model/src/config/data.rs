@@ -107,6 +107,13 @@ impl Scaling {
     }
 }
 
+impl Normalize {
+    /// Whether there is one number for all channels, or one for each.
+    pub fn fits(&self, channels: usize) -> bool {
+        [&self.mean, &self.deviation].iter().all(|values| values.len() == 1 || values.len() == channels)
+    }
+}
+
 impl DataConfig {
     /// The two numbers `[factor, offset]` with which a channel of the network sees `factor · p + offset` where a sample has the value p in
     /// [0, 1]: `v = low + (high − low) · p` of `range`, and `(v − mean) / deviation` of `normalize`.

@@ -393,7 +393,20 @@ impl Experiment {
         (experiment.data.scale, experiment.data.range) = (Some(scale), Some(range));
         schema::insert(&mut experiment.resolved, SCALE, scale.into());
         schema::insert(&mut experiment.resolved, RANGE, range.to_vec().into());
+        experiment.see_values();
         experiment
+    }
+
+    /// Lets the network see the values that samples stand for ([`DataConfig::affine`]).
+    fn see_values(&mut self) {
+        let channels = self.architecture.input()[0];
+        if self.data.normalize.as_ref().is_some_and(|normalize| !normalize.fits(channels)) {
+            // Refused with what else contradicts itself.
+            return;
+        }
+        let affine: Vec<[f64; 2]> = (0..channels).map(|channel| self.data.affine(channel)).collect();
+        self.architecture =
+            self.architecture.seeing(&affine).expect("a network stays one where each channel of its input is scaled");
     }
 
     /// What an artefact's resolved configuration says of the scaling of its data; `None` if it does not.
@@ -500,7 +513,8 @@ fn experiment(raw: &Table, problems: &mut Vec<Problem>) -> Option<Experiment> {
     if problems.len() > before {
         return None;
     }
-    let experiment = Experiment::of_checked(resolved, architecture?);
+    let mut experiment = Experiment::of_checked(resolved, architecture?);
+    experiment.see_values();
     contradictions(&experiment, problems);
     (problems.len() == before).then_some(experiment)
 }
