@@ -458,6 +458,28 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_fewer_inputs_has_the_variance_of_their_multiples() {
+        // A window of two pixels, and one that sticks out, of one pixel, which it adds twice.
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [1, 2], [1, 2]) };
+        let kernel = Kernel::identity([1, 1, 2]);
+        let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 3], pools: vec![pool], kernel };
+        let mut train = SpikeTrain::silent([1, 1, 3], 2);
+        for (step, neuron) in [(0, 0), (0, 1), (1, 2)] {
+            train.add(step, neuron);
+        }
+        // Currents 6, 0 and 0, 6: variances of 18.
+        let layer = layer(wiring, vec![3.0], 1.0, 2);
+        let variance = current_variance(&layer, &[&[train.clone()]]).unwrap();
+        assert!((variance.measured[0] - 18.0).abs() < 1e-12, "{variance:?}");
+        // Rates of ½, whose variance is ½: twice of weight 3, and once of weight 6; over two neurons.
+        assert!((variance.bernoulli[0] - (9.0 + 18.0) / 2.0).abs() < 1e-12, "{variance:?}");
+        // The mean of a window is one input: (½ + ½)/2, and ½.
+        let mut probe = CurrentProbe::new(&layer, 2);
+        probe.add(&layer, &[&[train]]);
+        assert_eq!(probe.finish(&layer).unwrap().1.rates(0).collect::<Vec<_>>(), [0.5]);
+    }
+
+    #[test]
     fn rates_and_variances_stand_at_the_synapses_that_they_arrive_at() {
         // Two groups, each of one input channel of two positions and two output channels.
         let kernel = Kernel::square([2, 1, 2], 4, 1, 1, 0, 2);

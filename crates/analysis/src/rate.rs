@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use engine_event::EventEngine;
-    use snn::network::ExactLayer;
+    use snn::network::{Biases, ExactLayer};
     use snn::wiring::{Connection, Kernel, Wiring};
     use snn::{Engine as _, RunSettings, Sample};
 
@@ -324,6 +324,29 @@ mod tests {
                 prop_assert!((rounded - exact).abs() / n_steps as f64 <= bound / n_steps as f64 + 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn windows_of_fewer_inputs_and_biases_of_neurons_are_those_computed_by_hand() {
+        // 1×1×3 pixels → the same three neurons, each with a bias of its own → means of the first two and of the last one.
+        let row = [1, 1, 3];
+        let through =
+            Wiring { source: Source::INPUT, source_shape: row, pools: Vec::new(), kernel: Kernel::identity(row) };
+        let exact = ExactLayer {
+            name: "x".to_owned(),
+            connections: vec![Connection { wiring: through, weights: vec![1.0] }],
+            biases: Biases::OfNeurons(vec![0.0, 0.25, 0.5]),
+            initial_potentials: vec![0.0],
+            thresholds: vec![1.0],
+        };
+        let hidden = SpikingLayer::round(&exact, 4).unwrap();
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [1, 2], [1, 2]) };
+        let kernel = Kernel::dense(2, 2);
+        let pooled = Wiring { source: Source::of_layer(0), source_shape: row, pools: vec![pool], kernel };
+        let output = layer(vec![(pooled, vec![0.5, 0.0, 0.0, 0.5])], &[0.0, 0.0], 0.0, 4);
+        let model = RateModel::new(&SpikingNetwork::new(row, vec![hidden, output]).unwrap(), Readout::Potential);
+        let steady = model.steady(Encoding::Poisson, &[0.25, 0.5, 0.0]);
+        assert_eq!(model.readout(&steady.of_steps(4), 4, NONE), [4.0 * (0.25 + 0.75) / 2.0, 4.0 * 0.5]);
     }
 
     #[test]

@@ -662,6 +662,63 @@ mod tests {
     }
 
     #[test]
+    fn windows_that_are_cut_off_add_up_what_is_counted_one_by_one() {
+        let pool = |padding, ceil, counts_padding| Pool {
+            padding,
+            ceil,
+            counts_padding,
+            ..Pool::new(PoolKind::Mean, [2, 3], [2, 2])
+        };
+        let whole = Pool::new(PoolKind::Mean, [1, 2], [1, 1]);
+        let chains = [
+            vec![pool([1, 0, 0, 1], false, true)],
+            vec![pool([1, 2, 1, 0], false, false)],
+            vec![whole, pool([0; 4], true, true)],
+            vec![pool([0, 1, 1, 2], true, false), whole],
+        ];
+        for (shape, chain) in
+            [[1, 6, 7], [70, 5, 6]].into_iter().flat_map(|shape| chains.iter().map(move |of| (shape, of)))
+        {
+            let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3 + step);
+            let pools = SumPools::new(shape, chain.iter());
+            assert!(pools.cut.is_some(), "{chain:?}");
+            let mut sums = Planes::default();
+            // What was there before is gone.
+            sums.sum(Scalar::new(), &train(shape, 4, |_, _| true), &pools, &mut Planes::default());
+            sums.sum(Scalar::new(), &spikes, &pools, &mut Planes::default());
+            // Pool by pool, as its windows are defined.
+            for step in 0..3 {
+                let mut values: Vec<usize> =
+                    (0..spikes.n_neurons()).map(|n| usize::from(spikes.get(step, n))).collect();
+                let mut from = shape;
+                for pool in chain {
+                    let [_, height, width] = from;
+                    let [of_rows, of_columns] = pool.multiples(from);
+                    let output = pool.output(from);
+                    let [channels, rows, columns] = output;
+                    let sum = |window: usize| {
+                        let (channel, row, column) =
+                            (window / (rows * columns), window / columns % rows, window % columns);
+                        let inside = (0..pool.area()).filter_map(|i| {
+                            let y = (row * pool.stride[0] + i / pool.kernel[1]).checked_sub(pool.padding[0])?;
+                            let x = (column * pool.stride[1] + i % pool.kernel[1]).checked_sub(pool.padding[1])?;
+                            (y < height && x < width).then(|| values[(channel * height + y) * width + x])
+                        });
+                        inside.sum::<usize>() * of_rows[row] * of_columns[column]
+                    };
+                    values = (0..channels * rows * columns).map(sum).collect();
+                    from = output;
+                }
+                let n_positions = from[1] * from[2];
+                for (window, &expected) in values.iter().enumerate() {
+                    let bit = window % n_positions * from[0] + window / n_positions;
+                    assert_eq!(count(&sums, step, bit), expected as i64, "{shape:?}, {chain:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_neuron_that_spikes_most_of_the_time_is_written_by_its_silences() {
         let spikes = train([3, 1, 1], 8, |step, neuron| [step > 1, step % 4 == 0, step % 2 == 0][neuron]);
         let mut centred = Centred::default();

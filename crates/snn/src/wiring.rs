@@ -4,7 +4,7 @@
 //! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
 //! channel, row by row, as the trained network's tensors are.
 
-use model::architecture::shape_text;
+use model::architecture::{Architecture, shape_text};
 use model::graph::sides_text;
 pub use model::kernel::Kernel;
 pub use model::population::Source;
@@ -57,7 +57,7 @@ impl Wiring {
     /// # Errors
     /// What does not fit.
     pub fn check(&self) -> Result<(), String> {
-        check_count(&self.source_shape, "neurons of a source")?;
+        check_count(&self.source_shape, Architecture::MAX_OUTPUTS, "neurons of a source")?;
         let mut shape = self.source_shape;
         let mut adds = false;
         for pool in &self.pools {
@@ -70,6 +70,9 @@ impl Wiring {
             if pooled.contains(&0) {
                 return Err(format!("a pool of {} for an input of {shape:?}", sides_text(pool.kernel)));
             }
+            let [channels, rows, columns] = pooled;
+            let seen = [channels, rows, columns, pool.kernel[0], pool.kernel[1]];
+            check_count(&seen, MOST_SEEN, "inputs of all windows of a pool")?;
             shape = pooled;
         }
         let multiplicity = self.multiplicity();
@@ -87,11 +90,12 @@ impl Wiring {
             return Err("a kernel with a size of 0".to_owned());
         }
         check_sides(&[&sizes[..], &padding].concat())?;
-        check_count(&input, "inputs of a kernel")?;
-        check_count(&[channels, input[0], size[0], size[1]], "weights of a kernel")?;
+        check_count(&input, Architecture::MAX_OUTPUTS, "inputs of a kernel")?;
         if !input[0].is_multiple_of(groups) || !channels.is_multiple_of(groups) {
             return Err(format!("{groups} groups of {} and {channels} channels", input[0]));
         }
+        let weights = [channels, input[0] / groups, size[0], size[1]];
+        check_count(&weights, Architecture::MAX_WEIGHTS, "weights of a kernel")?;
         if shape.iter().product::<usize>() != self.kernel.n_in() || (input[1..] != [1, 1] && input != shape) {
             return Err(format!("a kernel for {input:?} behind {shape:?}"));
         }
@@ -99,7 +103,7 @@ impl Wiring {
         if output.contains(&0) {
             return Err(format!("a kernel of size {} for an input of {input:?}", sides_text(size)));
         }
-        check_count(&output, "neurons of a layer")
+        check_count(&output, Architecture::MAX_OUTPUTS, "neurons of a layer")
     }
 
     /// The pools that let the spike through which raises the largest count.
@@ -145,8 +149,8 @@ impl Wiring {
 /// Largest size, stride, padding or dilation, so that none of their sums overflows.
 const LARGEST_SIDE: usize = 1 << 28;
 
-/// Most neurons or weights, so that none of their products overflows.
-const LARGEST_COUNT: usize = 1 << 40;
+/// Most inputs of all windows of a pool together, which are gone through one by one.
+const MOST_SEEN: usize = 1 << 32;
 
 /// Most that the pools of a connection add up: what a 32-bit float holds without a gap.
 const MOST_ADDED: usize = 1 << 24;
@@ -158,11 +162,11 @@ fn check_sides(sides: &[usize]) -> Result<(), String> {
     }
 }
 
-fn check_count(sizes: &[usize], what: &str) -> Result<(), String> {
+fn check_count(sizes: &[usize], most: usize, what: &str) -> Result<(), String> {
     let count = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    match count.filter(|count| *count <= LARGEST_COUNT) {
+    match count.filter(|count| *count <= most) {
         Some(_) => Ok(()),
-        None => Err(format!("{} {what}, {LARGEST_COUNT} at most", shape_text(sizes))),
+        None => Err(format!("{} {what}, {most} at most", shape_text(sizes))),
     }
 }
 
@@ -237,6 +241,10 @@ mod tests {
             Wiring { kernel: Kernel { size: [1 << 27; 2], padding: [1 << 27; 4], ..kernel }, ..good.clone() },
             Wiring { source_shape: [usize::MAX, 8, 8], ..good.clone() },
             Wiring { pools: vec![cut([0, 0, 0, usize::MAX], true)], ..good.clone() },
+            Wiring {
+                pools: vec![Pool { kernel: [1 << 20; 2], stride: [1; 2], ..cut([(1 << 20) - 1; 4], true) }],
+                ..good.clone()
+            },
             // A window of zeros alone, and one that does not fit.
             Wiring { pools: vec![cut([2, 0, 0, 0], false)], ..good.clone() },
             Wiring { pools: vec![pool(PoolKind::Max, 9), pool(PoolKind::Max, 1)], ..good.clone() },

@@ -184,7 +184,7 @@ impl Plan {
             let exact = ExactLayer {
                 name: format!("layer {}", idx + 1),
                 connections: connections.collect(),
-                biases: (0..n_channels).map(bias).collect(),
+                biases: (0..n_channels).map(bias).collect::<Vec<f64>>().into(),
                 initial_potentials: (0..n_channels).map(|channel| 0.5 - 0.3 * (channel % 3) as f64).collect(),
                 thresholds: vec![1.0; n_channels],
             };
@@ -335,7 +335,7 @@ pub fn saturating(n: usize, precision: Precision) -> SpikingNetwork {
                 wiring: Wiring::dense(Source::from_index(source), source_shape, n_out),
                 weights: (0..n_out).flat_map(|neuron| rows[neuron % rows.len()].iter().copied()).collect(),
             }],
-            biases: vec![0.0; n_out],
+            biases: vec![0.0; n_out].into(),
             initial_potentials: vec![0.0; n_out],
             thresholds: vec![1.0; n_out],
         };
@@ -357,7 +357,7 @@ pub fn of_two_scales(precision: Precision) -> SpikingNetwork {
             wiring: Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel },
             weights: of_channels(0.5),
         }],
-        biases: of_channels(0.3),
+        biases: of_channels(0.3).into(),
         initial_potentials: vec![0.0; 128],
         thresholds: vec![1.0; 128],
     };
@@ -376,7 +376,7 @@ pub fn of_one_sign(sum_bits: u32) -> SpikingNetwork {
             wiring: Wiring::dense(Source::INPUT, [900, 1, 1], 40),
             weights: (0..900 * 40).map(weight).collect(),
         }],
-        biases: vec![0.0; 40],
+        biases: vec![0.0; 40].into(),
         initial_potentials: vec![0.0; 40],
         thresholds: vec![1.0; 40],
     };
