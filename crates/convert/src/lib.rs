@@ -49,7 +49,7 @@ use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
 use methods::search::{self, Knob, Tried};
 use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
-use methods::{rescale, saturation, summary};
+use methods::{logits, rescale, saturation, summary};
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,12 +75,14 @@ const CHECKSUM: &str = "checksum";
 /// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file, whose network is returned with it.
 ///
 /// - `weights`: the trained network, if it is not Quartic's own
+/// - `output`: name of the ONNX file's output, where there are several
 ///
 /// # Errors
 /// [`ConfigError`] with every problem, that of the ONNX file among them.
 pub fn read_experiment(
     args: &ExperimentArgs,
     weights: Option<&Path>,
+    output: Option<&str>,
 ) -> Result<(Experiment, Option<import::Network>), ConfigError> {
     let mut network = None;
     let experiment = args.read_base_or_find(|Outline { data, input, .. }| {
@@ -88,7 +90,7 @@ pub fn read_experiment(
         // A data set that cannot be read is refused with everything else that is wrong with the file.
         let facts = DatasetFacts::of(data, *input);
         let sample = facts.ok().map(|facts| facts.shape);
-        let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
+        let found = import::network(onnx, input.or(sample), output).map_err(|error| error.to_string())?;
         match sample {
             Some(sample) if sample != found.model.input => Err(format!(
                 "{}: takes images of {}, and {} has {}; export the network for these",
@@ -159,13 +161,24 @@ pub fn run_imported(
         return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
     let device = ann::device(experiment.backend)?;
-    let layers = ann_layers(&experiment.architecture, &ann.tensors);
+    let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
     if made_by.is_none() {
         import_notes.extend(files.judge(&network, &device, expected)?);
     }
-    let converter =
-        Converter { experiment, layers: &layers, network: &network, device: &device, files, data: OnceCell::new() };
+    let data = OnceCell::new();
+    let activations = match files.calibration() {
+        Ok(found) => {
+            let mut activations =
+                activation::measure(&network, experiment.architecture.populations(), &found.calibration, &device);
+            import_notes.extend(raise_logits(experiment, &mut layers, &mut activations));
+            // Nobody has set it.
+            let _ = data.set(found);
+            Ok(activations)
+        }
+        Err(error) => Err(error),
+    };
+    let converter = Converter { experiment, layers: &layers, activations, files, data };
     let converted = converter.convert(options)?;
     let metadata = SnnMetadata {
         format: FORMAT,
@@ -301,6 +314,24 @@ fn draw(samples: &Samples, n: usize, seed: u64) -> Result<(Samples, Samples), Da
     if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
 }
 
+/// Adds the same number to all logits where spikes could not show them; returns what the user should know.
+fn raise_logits(experiment: &Experiment, layers: &mut [AnnLayer], activations: &mut [Activations]) -> Option<String> {
+    if experiment.simulate.readout != Readout::Spikes {
+        return None;
+    }
+    let measured = activations.last_mut()?;
+    let shift = logits::shift(measured)?;
+    for value in &mut measured.values {
+        *value += shift as f32;
+    }
+    let last = layers.last_mut()?;
+    let n_positions = last.n_positions();
+    last.biases = last.biases.map(n_positions, |_, bias| bias + shift);
+    Some(format!(
+        "all logits are raised by {shift:.3}, which leaves decisions as they are: spikes show positive ones alone"
+    ))
+}
+
 /// A factor that is given; 1 where it is searched for.
 fn value_of(scale: Scale) -> f64 {
     match scale {
@@ -313,8 +344,8 @@ fn value_of(scale: Scale) -> f64 {
 struct Converter<'a> {
     experiment: &'a Experiment,
     layers: &'a [AnnLayer],
-    network: &'a Network,
-    device: &'a Device,
+    /// On calibration samples, or why there are none.
+    activations: Result<Vec<Activations>>,
     files: Files<'a>,
     /// Read when first needed.
     data: OnceCell<CalibrationData>,
@@ -343,18 +374,12 @@ impl Converter<'_> {
             || config.is_searched()
             || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
-        let activations = match self.data() {
-            Ok(data) => {
-                let populations = self.experiment.architecture.populations();
-                Some(activation::measure(self.network, populations, &data.calibration, self.device))
-            }
-            Err(error) if data_needed => return Err(error),
-            Err(error) => {
-                notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)"));
-                None
-            }
-        };
-        let measured = activations.as_deref();
+        match &self.activations {
+            Err(error) if data_needed => bail!("{error:#}"),
+            Err(error) => notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)")),
+            Ok(_) => {}
+        }
+        let measured = self.activations.as_deref().ok();
         let best = |knob: Knob, grid: &[f64], convert: &dyn Fn(f64) -> Result<Tuned>| {
             let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
             let selection = selection.read()?;

@@ -35,6 +35,9 @@ struct Args {
     /// Convert an imported network that is no better than chance, such as one of random weights
     #[arg(long, requires = "weights", conflicts_with = "expect_accuracy")]
     accept_chance: bool,
+    /// Which of several outputs of an ONNX file gives the logits
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    output: Option<String>,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
         help = format!("Also write the network for others, as {}; several with commas", Format::list())
@@ -46,13 +49,13 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, key, expect_accuracy, accept_chance, export, allow } = Args::parse();
+    let Args { experiment: args, weights, key, expect_accuracy, accept_chance, output, export, allow } = Args::parse();
     let expected = Expectation { accuracy: expect_accuracy, chance: accept_chance };
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
-    let (experiment, network) = match convert::read_experiment(&args, weights.as_deref()) {
+    let (experiment, network) = match convert::read_experiment(&args, weights.as_deref(), output.as_deref()) {
         Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");

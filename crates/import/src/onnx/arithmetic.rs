@@ -85,10 +85,7 @@ impl<'a> Walk<'a> {
             weights.dims.remove(0);
         }
         let [n_in, units] = weights.dims[..] else {
-            return Err(format!(
-                "not supported: weights of the shape {:?}; supported: matrices",
-                weights.dims
-            ));
+            return Err(format!("not supported: weights of the shape {:?}; supported: matrices", weights.dims));
         };
         let Some((last, front)) = x.view.dims.split_last() else { return Err("its input is one number".to_owned()) };
         if length(last) != n_in || last.contains(&super::view::Factor::Samples) {
@@ -215,7 +212,11 @@ impl<'a> Walk<'a> {
             let axis = x.view.axis(attributes.int("axis", default)?)?;
             let n: usize = self.signals[x.signal].shape.iter().product();
             // Before version 13, over all that follows the axis.
-            let over = if self.version < 13 && node.op_type != "ArgMax" { &x.view.dims[axis..] } else { &x.view.dims[axis..=axis] };
+            let over = if self.version < 13 && node.op_type != "ArgMax" {
+                &x.view.dims[axis..]
+            } else {
+                &x.view.dims[axis..=axis]
+            };
             if over.iter().map(|dim| length(dim)).product::<usize>() != n {
                 return Err(format!(
                     "not supported: over axis {axis} of {}; supported: over classes",
@@ -245,14 +246,14 @@ impl<'a> Walk<'a> {
             }
             _ if signals.len() == 1 => self.signal(node, signals[0])?,
             "Mul" | "Div" => {
-                return Err("not supported: a product of two results, as in squeeze-and-excitation, SiLU, HardSwish and \
+                return Err(
+                    "not supported: a product of two results, as in squeeze-and-excitation, SiLU, HardSwish and \
                             attention; supported: with a constant"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             _ => {
-                return Err(format!(
-                    "not supported: {operator} of several results; supported: of one and constants"
-                ));
+                return Err(format!("not supported: {operator} of several results; supported: of one and constants"));
             }
         };
         for at in (0..n).filter(|&at| !of_signals[at]) {
@@ -329,9 +330,11 @@ impl<'a> Walk<'a> {
             }
         }
         if refs.iter().any(|x| self.signals[x.signal].shape != self.signals[refs[0].signal].shape) {
-            let is_vector = |x: &Ref| x.view.dims.split_first().is_some_and(|(first, rest)| {
-                is_samples(first) && rest.iter().filter(|dim| !dim.is_empty()).count() <= 1
-            });
+            let is_vector = |x: &Ref| {
+                x.view.dims.split_first().is_some_and(|(first, rest)| {
+                    is_samples(first) && rest.iter().filter(|dim| !dim.is_empty()).count() <= 1
+                })
+            };
             if refs.iter().all(is_vector) {
                 for x in &mut refs {
                     x.signal = self.flat(node, x.signal)?;
@@ -341,7 +344,10 @@ impl<'a> Walk<'a> {
         let shape = |x: &Ref| self.signals[x.signal].shape.clone();
         if refs.iter().any(|x| x.view != refs[0].view || shape(x) != shape(&refs[0])) {
             let text: Vec<String> = refs.iter().map(|x| super::view::sizes_text(&x.view.sizes())).collect();
-            return Err(format!("not supported: a sum of {}; supported: of results of the same shape", text.join(" and ")));
+            return Err(format!(
+                "not supported: a sum of {}; supported: of results of the same shape",
+                text.join(" and ")
+            ));
         }
         Ok(refs)
     }
@@ -421,6 +427,8 @@ fn clip(low: f32, high: f32) -> Result<Kind, String> {
     if low < high {
         Ok(Kind::Clip { low, high })
     } else {
-        Err(format!("not supported: bounds {low} and {high}, between which nothing lies; supported: a lower one below an upper one"))
+        Err(format!(
+            "not supported: bounds {low} and {high}, between which nothing lies; supported: a lower one below an upper one"
+        ))
     }
 }

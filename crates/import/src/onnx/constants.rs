@@ -64,7 +64,9 @@ impl<T: Clone> Numbers<T> {
         let mut at = vec![0; outer.len()];
         let mut start = first as isize;
         while values.len() < n {
-            values.extend((0..inner_size as isize).map(|step| self.values[(start + step * inner_stride) as usize].clone()));
+            values.extend(
+                (0..inner_size as isize).map(|step| self.values[(start + step * inner_stride) as usize].clone()),
+            );
             // Like the wheels of a counter.
             for (wheel, &(size, stride)) in at.iter_mut().zip(outer).rev() {
                 *wheel += 1;
@@ -160,7 +162,8 @@ impl<T: Clone> Numbers<T> {
     pub(super) fn concatenated(parts: &[Self], axis: i64) -> Result<Self, String> {
         let first = parts.first().ok_or("joins nothing")?;
         let axis = axis_of(axis, first.dims.len())?;
-        let others = |dims: &[usize]| dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, size)| *size).collect();
+        let others =
+            |dims: &[usize]| dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, size)| *size).collect();
         let same: Vec<usize> = others(&first.dims);
         if parts.iter().any(|part| part.dims.len() != first.dims.len() || others(&part.dims) != same) {
             return Err("joins constants of different shapes".to_owned());
@@ -400,6 +403,10 @@ mod tests {
         assert_eq!(dequantised(&ints(&[4, -4]), &one, None, 1).unwrap().values, [1.0, -1.0]);
         let floats = Numbers { dims: vec![1, 4], values: vec![0.125, 0.375, 90.0, -90.0] };
         assert_eq!(quantised(&floats, &one, None, 1, [-128, 127]).unwrap().values, [0, 2, 127, -128]);
-        assert!(dequantised(&ints(&[1, 2]), &scale(&[1.0, 2.0, 3.0]), None, 0).unwrap_err().contains("not supported: scales"));
+        assert!(
+            dequantised(&ints(&[1, 2]), &scale(&[1.0, 2.0, 3.0]), None, 0)
+                .unwrap_err()
+                .contains("not supported: scales")
+        );
     }
 }
