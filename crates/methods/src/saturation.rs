@@ -1,13 +1,17 @@
-//! Neurons that cannot send what the trained network's activations demand, because λ is below them.
+//! Neurons that cannot send what the trained network's activations demand, because λ is below them or far above.
 //!
 //! A neuron sends at most one spike at a time step, so what an activation exceeds λ by is lost. A little of that is what methods
-//! trade against precision. Where a channel loses most of what it has to say, the user is told which, and how much.
+//! trade against precision. Where a channel loses most of what it has to say, the user is told which, and how much. Where λ is many times
+//! the largest activation, hardly anything fires in a short run, and the user is told that, too.
 
-use crate::activation::Activations;
+use crate::activation::{Activations, percentile};
 use crate::layer::{AnnLayer, Before};
 
 /// Share of a channel's activations above which its loss is reported.
 const REPORTED: f64 = 0.5;
+
+/// How many times the largest activation of its layer half of the channels' λ must be for it to be reported.
+const FAR_ABOVE: f64 = 4.0;
 
 /// Most channels that a note names.
 const NAMED: usize = 3;
@@ -56,9 +60,25 @@ pub fn notes(layers: &[AnnLayer], thresholds: &[Vec<f64>], activations: Option<&
             .map(|channel| (channel, share(channel)))
             .filter(|(_, share)| *share > REPORTED)
             .collect();
-        (!lost.is_empty()).then(|| note(layer, thresholds, lost, activations.is_some()))
+        if lost.is_empty() {
+            return activations.and_then(|all| far_above(layer, thresholds, &all[idx]));
+        }
+        Some(note(layer, thresholds, lost, activations.is_some()))
     };
     (0..hidden).filter_map(of).collect()
+}
+
+fn far_above(layer: &AnnLayer, thresholds: &[f64], activations: &Activations) -> Option<String> {
+    let median = percentile(thresholds.to_vec(), 50.0)?;
+    let largest = activations.largest();
+    (largest > 0.0 && median > FAR_ABOVE * largest).then(|| {
+        format!(
+            "layer {}: half of its λ are {:.0} times the largest activation on calibration samples or more, so its neurons fire in at most \
+             one of that many steps; use a method that measures activations (percentile, mmse), kappa = \"auto\", or more steps",
+            layer.name,
+            median / largest
+        )
+    })
 }
 
 fn note(layer: &AnnLayer, thresholds: &[f64], mut lost: Vec<(usize, f64)>, is_measured: bool) -> String {
@@ -115,5 +135,8 @@ mod tests {
         let [note] = &notes(&layers, &thresholds, Some(&all))[..] else { panic!("one note") };
         assert!(note.contains("activation on calibration samples") && note.contains("neuron 1 loses 68 %"), "{note}");
         assert_eq!(notes(&layers, &[vec![1.0, 0.9], vec![1.0]], Some(&all)), Vec::<String>::new());
+        // The largest activation is 1.5.
+        let [note] = &notes(&layers, &[vec![15.0, 30.0], vec![1.0]], Some(&all))[..] else { panic!("one note") };
+        assert!(note.starts_with("layer dense 1: half of its λ are 10 times the largest activation"), "{note}");
     }
 }
