@@ -35,7 +35,8 @@ use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
 use model::config::{
-    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, Outline, Readout, Scale,
+    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, ModelSection, Outline, Readout,
+    Scale,
 };
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
@@ -85,24 +86,95 @@ pub fn read_experiment(
     output: Option<&str>,
 ) -> Result<(Experiment, Option<import::Network>), ConfigError> {
     let mut network = None;
-    let experiment = args.read_base_or_find(|Outline { data, input, .. }| {
-        let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
-        // A data set that cannot be read is refused with everything else that is wrong with the file.
-        let facts = DatasetFacts::of(data, *input);
-        let sample = facts.ok().map(|facts| facts.shape);
-        let found = import::network(onnx, input.or(sample), output).map_err(|error| error.to_string())?;
-        match sample {
-            Some(sample) if sample != found.model.input => Err(format!(
-                "{}: takes images of {}, and {} has {}; export the network for these",
-                onnx.display(),
-                shape_text(&found.model.input),
-                data.dataset,
-                shape_text(&sample)
-            )),
-            _ => Ok(Some(network.insert(found).model.clone())),
-        }
-    })?;
+    let experiment = args.read_base_or_find(|outline| find_model(outline, weights, output, &mut network))?;
     Ok((experiment, network))
+}
+
+/// The `[model]` of an ONNX file, for an experiment that lacks one.
+fn find_model(
+    Outline { data, input, .. }: &Outline,
+    weights: Option<&Path>,
+    output: Option<&str>,
+    network: &mut Option<import::Network>,
+) -> Result<Option<ModelSection>, String> {
+    let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
+    // A data set that cannot be read is refused with everything else that is wrong with the file.
+    let facts = DatasetFacts::of(data, *input);
+    let sample = facts.ok().map(|facts| facts.shape);
+    let found = import::network(onnx, input.or(sample), output).map_err(|error| error.to_string())?;
+    match sample {
+        Some(sample) if sample != found.model.input => Err(format!(
+            "{}: takes images of {}, and {} has {}; export the network for these",
+            onnx.display(),
+            shape_text(&found.model.input),
+            data.dataset,
+            shape_text(&sample)
+        )),
+        _ => Ok(Some(network.insert(found).model.clone())),
+    }
+}
+
+/// Name of the experiment file that stands for a network and a folder.
+pub const EXPERIMENT_FILE: &str = "experiment.toml";
+
+/// An experiment without a file: a network, the data that it is for, and what serves most networks: a constant current and the
+/// `percentile` method. Writes it to `RUNS/NAME/experiment.toml`, for the commands that follow.
+///
+/// - `args`: the network's file in place of an experiment's; its name becomes the experiment's
+/// - `data`: folder or file with the samples
+///
+/// # Errors
+/// If the network is not read, the data do not fit it, or the experiment's file is there and another one.
+pub fn experiment_of(
+    args: &ExperimentArgs,
+    data: &Path,
+    output: Option<&str>,
+) -> Result<(Experiment, import::Network, PathBuf)> {
+    let onnx = args.config.as_deref().unwrap_or(Path::new(""));
+    if !import::is_onnx(onnx) {
+        bail!(
+            "{}: --data goes with an ONNX file, which says what its network is; with other weights, give an experiment file that has the \
+             [model], and --weights",
+            onnx.display()
+        );
+    }
+    let stem = onnx.file_stem().unwrap_or_default().to_string_lossy();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
+    let name: String = stem.chars().map(allowed).collect();
+    // One level deep, as an experiment file has it.
+    let section = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), toml::Value::from(*value)));
+        toml::Value::Table(pairs.collect())
+    };
+    let text = toml::Table::from_iter([
+        ("name".to_owned(), toml::Value::from(name)),
+        ("data".to_owned(), section(&[("dataset", "custom"), ("path", &data.to_string_lossy())])),
+        ("convert".to_owned(), section(&[("method", "percentile")])),
+        ("simulate".to_owned(), section(&[("encoding", "constant")])),
+    ])
+    .to_string();
+    let mut network = None;
+    let find = |outline: &Outline| find_model(outline, Some(onnx), output, &mut network);
+    let experiment = Experiment::parse_or_find(&text, onnx, &args.all_overrides(), find)?;
+    let network = network.with_context(|| format!("{}: not read", onnx.display()))?;
+    let path = args.runs.join(&experiment.name).join(EXPERIMENT_FILE);
+    let mut resolved: toml::Table = experiment.to_toml().parse().expect("a resolved experiment is valid TOML");
+    // Commands take it from the converted network.
+    resolved.remove("model");
+    let text = format!("# Of {}; its [model] is in {FILE_NAME}.\n{resolved}", onnx.display());
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found != text && !args.force => bail!(
+            "{}: is there already, and another experiment; convert with it (convert {0} --weights {}), remove it, or give --force",
+            path.display(),
+            onnx.display()
+        ),
+        _ => {
+            let context = || format!("{}: cannot be written", path.display());
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(context)?;
+            std::fs::write(&path, text).with_context(context)?;
+        }
+    }
+    Ok((experiment, network, path))
 }
 
 /// Converts a network, or finds it converted, in a run's folder.

@@ -16,7 +16,7 @@ static ALLOCATOR: cli::Allocator = cli::Allocator;
 ///
 /// Prints what conversion did to each layer. A [sweep] is not expanded; `reproduce` does that.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, group = clap::ArgGroup::new("imported").args(["weights", "data"]))]
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -24,19 +24,22 @@ struct Args {
     /// [model] is taken if the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Convert CONFIG, an ONNX file, for the samples in this folder or file, with neither an experiment file nor --weights
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["weights", "key"])]
+    data: Option<PathBuf>,
     /// Which of several state dicts in that file is meant: its key, with those around it (state.model_ema), or what its tensors' names
     /// start with
     #[arg(long, value_name = "KEY", requires = "weights")]
     key: Option<String>,
     /// Accuracy of the trained network in %, on the test samples, that whoever trained it found; a network that differs by more than
     /// 0.5 is refused
-    #[arg(long, value_name = "PERCENT", requires = "weights")]
+    #[arg(long, value_name = "PERCENT", requires = "imported")]
     expect_accuracy: Option<f64>,
     /// Convert an imported network that is no better than chance, such as one of random weights
-    #[arg(long, requires = "weights", conflicts_with = "expect_accuracy")]
+    #[arg(long, requires = "imported", conflicts_with = "expect_accuracy")]
     accept_chance: bool,
     /// Which of several outputs of an ONNX file gives the logits
-    #[arg(long, value_name = "NAME", requires = "weights")]
+    #[arg(long, value_name = "NAME", requires = "imported")]
     output: Option<String>,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
@@ -49,16 +52,24 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, key, expect_accuracy, accept_chance, output, export, allow } = Args::parse();
+    let Args { experiment: args, weights, data, key, expect_accuracy, accept_chance, output, export, allow } =
+        Args::parse();
     let expected = Expectation { accuracy: expect_accuracy, chance: accept_chance };
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
-    let (experiment, network) = match convert::read_experiment(&args, weights.as_deref(), output.as_deref()) {
+    let read = match &data {
+        Some(data) => convert::experiment_of(&args, data, output.as_deref()).map(|(experiment, network, path)| {
+            eprintln!("note: the experiment is written to {0}; run it with `simulate {0}`", path.display());
+            (experiment, Some(network))
+        }),
+        None => convert::read_experiment(&args, weights.as_deref(), output.as_deref()).map_err(Into::into),
+    };
+    let (experiment, network) = match read {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             return ExitCode::from(2);
         }
     };
