@@ -91,7 +91,7 @@ fn an_onnx_file_is_read_once_for_its_architecture_and_its_weights() {
     let (experiment, network) = read_experiment(&args, Some(&weights)).unwrap();
     std::fs::remove_file(&weights).unwrap();
     let imported = network.unwrap().into_weights(&experiment.architecture).unwrap();
-    assert_eq!(imported, import::weights(&fixture("mlp.onnx"), &experiment.architecture).unwrap());
+    assert_eq!(imported, import::weights(&fixture("mlp.onnx"), &experiment.architecture, None).unwrap());
     let converted = convert::run_imported(&experiment, imported, folder.path(), Options::default()).unwrap();
     let again = convert::run(&experiment, &fixture("mlp.onnx"), folder.path(), Options::default()).unwrap();
     assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);

@@ -107,7 +107,7 @@ pub fn read_experiment(
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
-    run_imported(experiment, import::weights(weights, &experiment.architecture)?, folder, options)
+    run_imported(experiment, import::weights(weights, &experiment.architecture, None)?, folder, options)
 }
 
 /// The same for weights that are read already.

@@ -19,10 +19,14 @@ static ALLOCATOR: cli::Allocator = cli::Allocator;
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, or ONNX; from an ONNX file [model] is taken if
-    /// the experiment has none [default: RUNS/NAME/ann.safetensors]
+    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, a record of burn, or ONNX; from an ONNX file
+    /// [model] is taken if the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Which of several state dicts in that file is meant: its key, with those around it (state.model_ema), or what its tensors' names
+    /// start with
+    #[arg(long, value_name = "KEY", requires = "weights")]
+    key: Option<String>,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
         help = format!("Also write the network for others, as {}; several with commas", Format::list())
@@ -34,7 +38,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, export, allow } = Args::parse();
+    let Args { experiment: args, weights, key, export, allow } = Args::parse();
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
@@ -49,8 +53,8 @@ fn main() -> ExitCode {
     let folder = args.runs.join(&experiment.name);
     let weights = weights.unwrap_or_else(|| folder.join(model::ann::FILE_NAME));
     let imported = match network {
-        Some(network) => network.into_weights(&experiment.architecture),
-        None => import::weights(&weights, &experiment.architecture),
+        Some(network) if key.is_none() => network.into_weights(&experiment.architecture),
+        _ => import::weights(&weights, &experiment.architecture, key.as_deref()),
     };
     let outcome = imported
         .map_err(Into::into)
