@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import datetime
 import enum
+import io
 import json
 import pathlib
 import shutil
@@ -152,7 +153,8 @@ def layouts(fixtures: Fixtures, mlp: nn.Module) -> None:
         start += value.numel()
     fixtures.save("one-storage.pt", mlp, views)
     fixtures.save("one-storage-legacy.pt", mlp, views, _use_new_zipfile_serialization=False)
-    fixtures.save("strided.pt", mlp, {name: torch.stack([value.T, value.T + 1], -1)[..., 0].T for name, value in state.items()})
+    fixtures.save("strided.pt", mlp, {name: torch.stack([value, value + 1], -1)[..., 0] for name, value in state.items()})
+    fixtures.save("transposed.pt", mlp, {name: value.T.contiguous().T if value.dim() == 2 else value for name, value in state.items()})
     arrays = {name: np.asfortranarray(value.numpy()) for name, value in state.items()}
     fixtures.save("numpy.pt", mlp, arrays)
     fixtures.save("numpy-5.pt", mlp, arrays, pickle_protocol=5)
@@ -193,6 +195,9 @@ def checkpoints(fixtures: Fixtures, mlp: nn.Module, cnn: nn.Module) -> None:
     lightning |= {"callbacks": {"checkpoint": {"best_model_score": torch.tensor(0.9)}}, "loops": {"state_dict": {}}}
     fixtures.save("lightning.ckpt", mlp, lightning)
     fixtures.save("two-levels.pt", mlp, {"train": {"state": {"network": state}, "step": 3}})
+    gradients = {name: torch.ones_like(value) for name, value in state.items()}
+    fixtures.save("gradients.pt", mlp, {"net": state, "gradients": gradients})
+    fixtures.save("tuple.pt", mlp, (3, {"net": state}))
     fixtures.save("wrapped.pt", mlp, {"state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}})
     fixtures.save("whole-and-state.pt", mlp, {"net": copy.deepcopy(mlp), "state_dict": state})
     averaged = AveragedModel(cnn)
@@ -244,7 +249,13 @@ def refused(folder: Path, mlp: nn.Module) -> None:
     parametrizations.spectral_norm(net.fc1)
     nn.utils.parametrize.register_parametrization(net.fc1, "weight", Double())
     torch.save(net.state_dict(), folder / "chained.pt")
-    torch.jit.save(torch.jit.script(mlp), folder / "torchscript.pt")
+    program = io.BytesIO()
+    torch.jit.save(torch.jit.script(mlp), program)
+    with zipfile.ZipFile(program) as source, zipfile.ZipFile(folder / "torchscript.pt", "w") as target:
+        # Without where the sources lay.
+        for info in source.infolist():
+            if not info.filename.endswith(".debug_pkl"):
+                target.writestr(zipfile.ZipInfo(info.filename.replace("archive/", "torchscript/")), source.read(info))
     weights = {name: value for name, value in state.items() if name.endswith("weight")}
     torch.save({"weights": weights, "biases": {"first": state["fc1.bias"]}}, folder / "apart.pt")
 

@@ -280,8 +280,14 @@ fn kind_of(global: &str) -> (Kind, u64) {
 
 /// What a value is to one who looks for tensors.
 enum Node<'a, 'b> {
-    Tensor { shape: Vec<usize>, kind: Kind, content: Content },
+    Tensor {
+        shape: Vec<usize>,
+        kind: Kind,
+        content: Content,
+    },
     Dict(Cow<'b, [Pair<'a>]>),
+    /// A list or tuple, whose dictionaries may hold tensors.
+    List(&'b [Value<'a>]),
     Other,
 }
 
@@ -319,10 +325,7 @@ impl<'a, 'b> Reading<'a, 'b> {
     }
 
     fn walk(&mut self, value: Value<'a>, keys: &mut Vec<String>) -> Result<(), String> {
-        self.n_visits += 1;
-        if self.n_visits > MAX_VISITS {
-            return Err(format!("dictionaries of more than {MAX_VISITS} entries"));
-        }
+        self.visit()?;
         match self.node(value)? {
             Node::Tensor { shape, kind, content } if !keys.is_empty() => {
                 if self.placed.len() == MAX_TENSORS {
@@ -340,9 +343,25 @@ impl<'a, 'b> Reading<'a, 'b> {
                     keys.pop();
                 }
             }
-            Node::Tensor { .. } | Node::Dict(_) | Node::Other => {}
+            Node::List(values) if keys.len() < MAX_DEPTH => {
+                for (at, &value) in values.iter().enumerate() {
+                    self.visit()?;
+                    // Tensors of a list have no names.
+                    if !matches!(self.node(value)?, Node::Tensor { .. }) {
+                        keys.push(at.to_string());
+                        self.walk(value, keys)?;
+                        keys.pop();
+                    }
+                }
+            }
+            Node::Tensor { .. } | Node::Dict(_) | Node::List(_) | Node::Other => {}
         }
         Ok(())
+    }
+
+    fn visit(&mut self) -> Result<(), String> {
+        self.n_visits += 1;
+        if self.n_visits > MAX_VISITS { Err(format!("dictionaries of more than {MAX_VISITS} entries")) } else { Ok(()) }
     }
 
     /// Notes weights that several parametrizations are computed one after the other for: not all have tensors that tell of them, but
@@ -373,6 +392,7 @@ impl<'a, 'b> Reading<'a, 'b> {
         loop {
             let (at, call) = match (value, self.pickle.object(value)) {
                 (_, Some(Object::Dict(pairs))) => return Ok(Node::Dict(Cow::Borrowed(pairs))),
+                (_, Some(Object::List(values) | Object::Tuple(values))) => return Ok(Node::List(values)),
                 (Value::Object(at), Some(Object::Call(call))) => (at, call),
                 _ => return Ok(Node::Other),
             };
@@ -543,7 +563,7 @@ impl<'a, 'b> Reading<'a, 'b> {
             _ => return format!("{}, where a dictionary of tensors is needed", self.describe(root)),
         };
         if pairs.is_empty() {
-            return "an empty dictionary".to_owned();
+            return "a dictionary that is empty, or whose keys are no texts".to_owned();
         }
         let texts: Vec<String> = pairs
             .iter()

@@ -50,6 +50,9 @@ const USUAL: [&str; 7] = ["state_dict", "model_state_dict", "model_state", "mode
 /// First parts of names that belong to what a network is trained with.
 const OF_TRAINING: [&str; 6] = ["criterion", "criteria", "loss", "loss_fn", "loss_func", "loss_function"];
 
+/// Parts of the keys under which training keeps a number about each weight.
+const ABOUT_WEIGHTS: [&str; 4] = ["grad", "optim", "exp_avg", "momentum"];
+
 /// A state dict: the keys that lead to it, and which of the tensors lie in it.
 struct Candidate {
     keys: Vec<String>,
@@ -110,6 +113,11 @@ impl Holding {
         let is_innermost =
             |keys: &[String]| !inner.iter().any(|other| other.len() > keys.len() && other.starts_with(keys));
         fitting.retain(|(candidate, _)| is_innermost(&candidate.keys));
+        // What has the names and shapes of weights, but is kept about them.
+        let is_about = |keys: &[String]| keys.iter().any(|key| ABOUT_WEIGHTS.iter().any(|word| key.contains(word)));
+        if fitting.iter().any(|(candidate, _)| !is_about(&candidate.keys)) {
+            fitting.retain(|(candidate, _)| !is_about(&candidate.keys));
+        }
         if fitting.len() > 1 && fitting.iter().skip(1).all(|(other, _)| self.is_same(fitting[0].0, other)) {
             fitting.truncate(1);
         }

@@ -124,7 +124,7 @@ pub(crate) fn narrow(numbers: impl Iterator<Item = f64>) -> Result<Values, Strin
     for number in numbers {
         let value = number as f32;
         if value.is_infinite() && number.is_finite() {
-            return Err(format!("value {number} at position {} is too large for 32 bits", values.len()));
+            return Err(format!("value {number:e} at position {} is too large for 32 bits", values.len()));
         }
         n_rounded += usize::from(f64::from(value) != number && !number.is_nan());
         values.push(value);

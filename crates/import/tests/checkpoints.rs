@@ -71,6 +71,7 @@ fn what_was_taken_and_what_was_left_is_told() {
     told("no-crc.pt", &[IN_ORDER]);
     told("training.pt", &["the state dict is that under `net`", IN_ORDER]);
     told("two-levels.pt", &["the state dict is that under `train.state.network`", IN_ORDER]);
+    told("gradients.pt", &["the state dict is that under `net`", "tensors left aside: `gradients`", IN_ORDER]);
     told(
         "lightning.ckpt",
         &[

@@ -266,7 +266,7 @@ fn a_file_of_another_kind_is_refused_by_what_it_is_not() {
     refused(
         "x.pt",
         &checkpoint(b"\x80\x02}.", &[], CompressionMethod::Stored),
-        "an empty dictionary; save the weights",
+        "a dictionary that is empty, or whose keys are no texts; save the weights",
     );
     refused("x.bin", b"once upon a time", "neither a PyTorch checkpoint nor a whole safetensors file");
     refused("x.pt", b"\x80\x02}.", "a pickle that torch.save did not write; save the weights alone");
