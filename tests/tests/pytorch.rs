@@ -76,7 +76,7 @@ fn bare(conv_bias: bool) -> Vec<LayerKind> {
 /// Architecture and tensors of an ONNX file, by way of the configuration that it becomes.
 fn of_onnx(name: &str) -> (Architecture, Imported) {
     let path = fixture(name);
-    let network = import::network(&path, Some(INPUT)).unwrap();
+    let network = import::network(&path, Some(INPUT), None).unwrap();
     let architecture = Architecture::new(network.model.input, &network.model.layers).unwrap();
     let imported = import::weights(&path, &architecture).unwrap();
     assert_eq!(imported.notes, network.notes);

@@ -84,7 +84,7 @@ pub fn read_experiment(
         // A data set that cannot be read is refused with everything else that is wrong with the file.
         let facts = dataset.parse().and_then(|name| DatasetFacts::of(name, path.as_deref()));
         let sample = facts.ok().map(|facts| facts.shape);
-        let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
+        let found = import::network(onnx, input.or(sample), None).map_err(|error| error.to_string())?;
         match sample {
             Some(sample) if sample != found.model.input => Err(format!(
                 "{}: takes images of {}, and {dataset} has {}; export the network for these",

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 13] = [
     "mlp.pt",
     "mlp-legacy.pt",
     "mlp-f64.pt",
@@ -20,6 +20,10 @@ const FIXTURES: [&str; 9] = [
     "functional-legacy.onnx",
     "functional.onnx",
     "resnet.onnx",
+    "zoo/shuffle.onnx",
+    "zoo/shared-legacy.onnx",
+    "zoo/channels-last.onnx",
+    "zoo/quantised.onnx",
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -37,8 +41,8 @@ fn read(name: &str, bytes: &[u8]) -> Result<(), ImportError> {
     let path = folder.path().join(Path::new(name).file_name().unwrap());
     std::fs::write(&path, bytes).unwrap();
     let architecture = if import::is_onnx(&path) {
-        let model = import::network(&path, Some([1, 8, 8]))?.model;
-        Architecture::new(model.input, &model.layers).expect("what is imported is checked")
+        let model = import::network(&path, Some([1, 8, 8]), None)?.model;
+        Architecture::of_entries(model.input, None, &model.layers).expect("what is imported is checked")
     } else {
         mlp()
     };

@@ -64,7 +64,9 @@ impl<T: Clone> Numbers<T> {
         let mut at = vec![0; outer.len()];
         let mut start = first as isize;
         while values.len() < n {
-            values.extend((0..inner_size as isize).map(|step| self.values[(start + step * inner_stride) as usize].clone()));
+            values.extend(
+                (0..inner_size as isize).map(|step| self.values[(start + step * inner_stride) as usize].clone()),
+            );
             // Like the wheels of a counter.
             for (wheel, &(size, stride)) in at.iter_mut().zip(outer).rev() {
                 *wheel += 1;
@@ -90,9 +92,27 @@ impl<T: Clone> Numbers<T> {
             }
             None => (0..rank).rev().collect(),
         };
+        if let (&[rows, columns], &[1, 0]) = (&self.dims[..], &order[..]) {
+            return Ok(Self { dims: vec![columns, rows], values: self.turned(rows, columns) });
+        }
         let strides = strides(&self.dims);
         let walk: Vec<(usize, isize)> = order.iter().map(|&axis| (self.dims[axis], strides[axis])).collect();
         self.strided(0, &walk)
+    }
+
+    /// A matrix's values column by column, in stripes whose cache lines are read again while they are there.
+    fn turned(&self, rows: usize, columns: usize) -> Vec<T> {
+        const STRIPE: usize = 16;
+        let Some(first) = self.values.first() else { return Vec::new() };
+        let mut turned = vec![first.clone(); self.values.len()];
+        for start in (0..rows).step_by(STRIPE) {
+            for column in 0..columns {
+                for row in start..(start + STRIPE).min(rows) {
+                    turned[column * rows + row] = self.values[row * columns + column].clone();
+                }
+            }
+        }
+        turned
     }
 
     /// With other dimensions of the same number of values; −1 is what is left, 0 the size that stands there.
@@ -160,7 +180,8 @@ impl<T: Clone> Numbers<T> {
     pub(super) fn concatenated(parts: &[Self], axis: i64) -> Result<Self, String> {
         let first = parts.first().ok_or("joins nothing")?;
         let axis = axis_of(axis, first.dims.len())?;
-        let others = |dims: &[usize]| dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, size)| *size).collect();
+        let others =
+            |dims: &[usize]| dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, size)| *size).collect();
         let same: Vec<usize> = others(&first.dims);
         if parts.iter().any(|part| part.dims.len() != first.dims.len() || others(&part.dims) != same) {
             return Err("joins constants of different shapes".to_owned());
@@ -400,6 +421,10 @@ mod tests {
         assert_eq!(dequantised(&ints(&[4, -4]), &one, None, 1).unwrap().values, [1.0, -1.0]);
         let floats = Numbers { dims: vec![1, 4], values: vec![0.125, 0.375, 90.0, -90.0] };
         assert_eq!(quantised(&floats, &one, None, 1, [-128, 127]).unwrap().values, [0, 2, 127, -128]);
-        assert!(dequantised(&ints(&[1, 2]), &scale(&[1.0, 2.0, 3.0]), None, 0).unwrap_err().contains("not supported: scales"));
+        assert!(
+            dequantised(&ints(&[1, 2]), &scale(&[1.0, 2.0, 3.0]), None, 0)
+                .unwrap_err()
+                .contains("not supported: scales")
+        );
     }
 }

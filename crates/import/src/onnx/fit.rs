@@ -23,9 +23,8 @@ pub(crate) fn fit(
 ) -> Result<(BTreeMap<String, TensorF32>, Vec<String>), String> {
     let own = Architecture::of_entries(model.input, None, &model.layers)
         .map_err(|_| "its network cannot be converted".to_owned())?;
-    let differ = |place: String| {
-        format!("its network is {own}, and the configuration's another one, {architecture}{place}")
-    };
+    let differ =
+        |place: String| format!("its network is {own}, and the configuration's another one, {architecture}{place}");
     if own.input() != architecture.input() {
         return Err(differ(String::new()));
     }

@@ -28,6 +28,9 @@ impl<'a> Walk<'a> {
         let [channels, of_group, kernel @ ..] = &dims[..] else {
             return Err(format!("its weights have the shape {dims:?}"));
         };
+        if dims.contains(&0) {
+            return Err(format!("its weights have the shape {dims:?}"));
+        }
         let kernel = match (kernel, image.is_line) {
             (&[across], true) => [1, across],
             (&[down, across], false) => [down, across],
@@ -78,10 +81,7 @@ impl<'a> Walk<'a> {
         };
         let output = conv.on(inner).output();
         if kernel.contains(&0) || output.contains(&0) {
-            return Err(format!(
-                "kernel {}×{} does not fit its {}×{} input",
-                kernel[0], kernel[1], inner[1], inner[2]
-            ));
+            return Err(format!("kernel {}×{} does not fit its {}×{} input", kernel[0], kernel[1], inner[1], inner[2]));
         }
         let signal = self.push(node, Kind::Layer(LayerKind::Conv2d(conv)), vec![signal], tensors, output.to_vec())?;
         Ok(Ref { signal, view: self.seen(&x.view, output, image.is_line) })
@@ -142,14 +142,18 @@ impl<'a> Walk<'a> {
             return Err("not supported: a mean of minus infinity; supported: padding with zeros".to_owned());
         }
         if is_mean && before != [0; 4] && padding != [0; 4] && !counts_own {
-            return Err("not supported: padding of two kinds, by Pad and by its own that does not count; supported: one \
+            return Err(
+                "not supported: padding of two kinds, by Pad and by its own that does not count; supported: one \
                         of them"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if !is_mean && before != [0; 4] && fill == Fill::Zeros && !self.is_not_negative(signal) {
-            return Err("not supported: the largest of padded zeros and of what may be negative; supported: Pad behind a \
+            return Err(
+                "not supported: the largest of padded zeros and of what may be negative; supported: Pad behind a \
                         Relu, or pads of the MaxPool"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let window = Window {
             kernel,
@@ -161,10 +165,7 @@ impl<'a> Walk<'a> {
         let kind = if is_mean { PoolKind::Mean } else { PoolKind::Max };
         let output = window.pool(kind).output(inner);
         if output.contains(&0) {
-            return Err(format!(
-                "its window {}×{} exceeds its {}×{} input",
-                kernel[0], kernel[1], inner[1], inner[2]
-            ));
+            return Err(format!("its window {}×{} exceeds its {}×{} input", kernel[0], kernel[1], inner[1], inner[2]));
         }
         let window = self.plain(window, inner);
         if window.kernel == [1; 2] && window.stride == [1; 2] && window.padding == [0; 4] {
@@ -238,7 +239,9 @@ impl<'a> Walk<'a> {
         let (signal, rest) = self.over(node, x.signal, [c, h, w], window)?;
         let area = rest[1] * rest[2];
         let moved = |factor: &Factor| match *factor {
-            Factor::Values { size, stride } if stride >= h * w => Factor::Values { size, stride: stride / (h * w) * area },
+            Factor::Values { size, stride } if stride >= h * w => {
+                Factor::Values { size, stride: stride / (h * w) * area }
+            }
             Factor::Values { size, stride } if window[0] == 1 => Factor::Values { size, stride: stride / w },
             factor => factor,
         };
@@ -346,8 +349,10 @@ impl<'a> Walk<'a> {
                 return Err(refused());
             }
             let [before, behind] = sides[*channels];
-            let rows: Vec<Option<usize>> =
-                std::iter::repeat_n(None, before).chain((0..c).map(Some)).chain(std::iter::repeat_n(None, behind)).collect();
+            let rows: Vec<Option<usize>> = std::iter::repeat_n(None, before)
+                .chain((0..c).map(Some))
+                .chain(std::iter::repeat_n(None, behind))
+                .collect();
             c = rows.len();
             signal = self.selected(node, signal, [image.shape[0], h, w], &rows)?;
         }
@@ -395,13 +400,7 @@ impl<'a> Walk<'a> {
         let size = [h, w];
         // The smallest kernel that reaches from its beginning to the first row and leaves no more windows than rows are wanted.
         let kernel = [0, 1].map(|axis| (first[axis] + 1).max((size[axis] + 1).saturating_sub(n[axis] * step[axis])));
-        let conv = Conv2d {
-            kernel,
-            stride: step,
-            groups: c,
-            bias: false,
-            ..Conv2d::square(c, 1, 1, 0)
-        };
+        let conv = Conv2d { kernel, stride: step, groups: c, bias: false, ..Conv2d::square(c, 1, 1, 0) };
         let output = conv.on([c, h, w]).output();
         if output != [c, n[0], n[1]] || kernel.iter().any(|&size| size as i64 > MAX_WINDOW) {
             return Err(format!("not supported: {}×{} of {h}×{w} positions; supported: all, or every nth", n[0], n[1]));

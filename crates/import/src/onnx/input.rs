@@ -27,11 +27,7 @@ pub(super) struct Layout {
 ///
 /// # Errors
 /// If sizes are open or too large, or the dimensions are not those of images or vectors.
-pub(super) fn layouts(
-    graph: &Graph,
-    store: &Store,
-    sample: Option<[usize; 3]>,
-) -> Result<Vec<Layout>, String> {
+pub(super) fn layouts(graph: &Graph, store: &Store, sample: Option<[usize; 3]>) -> Result<Vec<Layout>, String> {
     let text = || format!("the input `{}` has the shape {}", graph.input, dims_text(&graph.dims));
     let Some((first, inner)) = graph.dims.split_first() else {
         return Err(format!("{}; it needs dimensions [N, C, H, W], [N, H, W], [N, C, L] or [N, features]", text()));
@@ -69,7 +65,8 @@ fn sizes(dims: &[Option<i64>], sample: Option<[usize; 3]>) -> Option<Vec<usize>>
         let fits = dims.iter().zip(sample).all(|(dim, size)| dim.is_none_or(|dim| dim == size as i64));
         fits.then(|| sample[at] as i64)
     };
-    let sizes: Vec<i64> = dims.iter().enumerate().map(|(at, dim)| dim.or_else(|| of_sample(at))).collect::<Option<_>>()?;
+    let sizes: Vec<i64> =
+        dims.iter().enumerate().map(|(at, dim)| dim.or_else(|| of_sample(at))).collect::<Option<_>>()?;
     let n = sizes.iter().try_fold(1_i64, |n, &size| n.checked_mul(size))?;
     (n <= MAX_INPUT).then(|| sizes.into_iter().map(|size| size as usize).collect())
 }
@@ -135,8 +132,8 @@ fn first_image(graph: &Graph, store: &Store, input: &View) -> Option<[Vec<Factor
                 let target: Vec<Size> = target.into_iter().map(Size::Known).collect();
                 view.reshaped(&target, attribute("allowzero").is_some_and(|allow| allow.i != 0)).ok()
             }),
-            "Identity" | "Cast" | "Dropout" | "Relu" | "Clip" | "LeakyRelu" | "PRelu" | "Abs" | "Neg" | "Pad" | "Add" | "Sub"
-            | "Mul" | "Div" | "Max" | "Min" | "BatchNormalization" => Some(view),
+            "Identity" | "Cast" | "Dropout" | "Relu" | "Clip" | "LeakyRelu" | "PRelu" | "Abs" | "Neg" | "Pad"
+            | "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "BatchNormalization" => Some(view),
             _ => None,
         };
         if let (Some(next), Some(name)) = (next, node.output.first()) {

@@ -129,7 +129,8 @@ impl Network {
             let from = self.signals[at].from[0];
             let layer = &self.signals[from];
             let is_weighted = matches!(layer.kind, Kind::Layer(LayerKind::Dense { .. } | LayerKind::Conv2d(_)));
-            if readers[from] != 1 || !is_weighted || layer.tensors.len() != 1 || affine.scale.iter().any(|&s| s != 1.0) {
+            if readers[from] != 1 || !is_weighted || layer.tensors.len() != 1 || affine.scale.iter().any(|&s| s != 1.0)
+            {
                 continue;
             }
             let Ok(shift) = narrow(affine.shift.iter().copied()) else { continue };

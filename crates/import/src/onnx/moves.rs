@@ -101,9 +101,8 @@ impl<'a> Walk<'a> {
             let axis = axis_of(axes[at], sizes.len())?;
             let (n, step) = (sizes[axis] as i64, steps[at]);
             let low = if step < 0 { -1 } else { 0 };
-            let bound = |place: i64, most: i64| {
-                (if place < 0 { place.saturating_add(n) } else { place }).clamp(low, most)
-            };
+            let bound =
+                |place: i64, most: i64| (if place < 0 { place.saturating_add(n) } else { place }).clamp(low, most);
             let most = if step < 0 { n - 1 } else { n };
             let (first, end) = (bound(starts[at], most), bound(ends[at], most));
             if step == 0 {
@@ -217,11 +216,13 @@ impl<'a> Walk<'a> {
         let sizes = self.parts_of(node, attributes, n)?;
         let mut first = 0;
         let mut parts = Vec::with_capacity(sizes.len());
-        for size in sizes {
+        for (size, name) in sizes.into_iter().zip(&node.output) {
             if size == n {
                 return Ok(vec![x]);
             }
-            parts.push(self.part(node, &x, axis, first, size)?);
+            let part = self.part(node, &x, axis, first, size)?;
+            self.signals[part.signal].value.clone_from(name);
+            parts.push(part);
             first += size;
         }
         Ok(parts)
@@ -250,7 +251,9 @@ impl<'a> Walk<'a> {
     pub(super) fn gather(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Ref, String> {
         let x = self.signal(node, 0)?;
         let axis = x.view.axis(attributes.int("axis", 0)?)?;
-        let Constant::Sizes(at) = self.constant(node, 1)? else { return Err("its indices are no whole numbers".to_owned()) };
+        let Constant::Sizes(at) = self.constant(node, 1)? else {
+            return Err("its indices are no whole numbers".to_owned());
+        };
         let n = length(&x.view.dims[axis]);
         let index = |size: &Size| match size {
             Size::Known(index) => axis_of(*index, n).map_err(|_| format!("gathers index {index} of {n}")),
@@ -324,9 +327,8 @@ impl<'a> Walk<'a> {
             x.view.dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, dim)| dim.clone()).collect()
         };
         let first = parts[0].clone();
-        let fits = |x: &Ref| {
-            along(self, x) && others(x) == others(&first) && shape(self, x)[1..] == shape(self, &first)[1..]
-        };
+        let fits =
+            |x: &Ref| along(self, x) && others(x) == others(&first) && shape(self, x)[1..] == shape(self, &first)[1..];
         if !parts.iter().all(fits) {
             return Err(refused(&parts));
         }
@@ -478,11 +480,8 @@ impl<'a> Walk<'a> {
     fn cast_constant(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Constant, String> {
         attributes.pass(&["saturate", "round_mode"]);
         let to = attributes.int("to", 0)?;
-        let to_floats = if node.op_type == "CastLike" {
-            self.constant_type(node, 1)?
-        } else {
-            FLOATS.map(i64::from).contains(&to)
-        };
+        let to_floats =
+            if node.op_type == "CastLike" { self.constant_type(node, 1)? } else { FLOATS.map(i64::from).contains(&to) };
         match self.taken(node)? {
             Constant::Sizes(Numbers { dims, values }) if to_floats => {
                 let float = |size: &Size| if let Size::Known(size) = size { Some(*size as f32) } else { None };
@@ -501,7 +500,9 @@ impl<'a> Walk<'a> {
         let target = self.known(node, 0)?;
         let target: Option<Vec<usize>> = target.iter().map(|&size| usize::try_from(size).ok()).collect();
         let target = target.ok_or("fills a negative size")?;
-        let single = |dims: &[usize]| if dims.iter().product::<usize>() == 1 { Ok(()) } else { Err("fills with several values") };
+        let single = |dims: &[usize]| {
+            if dims.iter().product::<usize>() == 1 { Ok(()) } else { Err("fills with several values") }
+        };
         match attributes.tensor("value")? {
             None => Numbers { dims: Vec::new(), values: vec![0.0] }.expanded(&target).map(Constant::Floats),
             Some(tensor) if FLOATS.contains(&tensor.data_type) => {
@@ -526,7 +527,9 @@ impl<'a> Walk<'a> {
         for name in others {
             let value = attributes.int(name, 0)?;
             if name == "block_size" && value != 0 {
-                return Err(format!("not supported: {name} {value}; supported: one scale for an axis, or for each index of it"));
+                return Err(format!(
+                    "not supported: {name} {value}; supported: one scale for an axis, or for each index of it"
+                ));
             }
         }
         let scale = self.floats(node, 1)?;
@@ -586,11 +589,8 @@ fn literal<'a>(attributes: &Attributes<'a>) -> Result<Value<'a>, String> {
             Constant::Floats(Numbers { dims: vec![attribute.floats.len()], values: attribute.floats.clone() })
         }
         "value_int" => Constant::Sizes(Numbers { dims: Vec::new(), values: list(&[attribute.i]) }),
-        "value_ints" => {
-            Constant::Sizes(Numbers { dims: vec![attribute.ints.len()], values: list(&attribute.ints) })
-        }
+        "value_ints" => Constant::Sizes(Numbers { dims: vec![attribute.ints.len()], values: list(&attribute.ints) }),
         other => return Err(format!("has a `{other}`, which is not read")),
     };
     Ok(Value::Constant(std::rc::Rc::new(constant)))
 }
-

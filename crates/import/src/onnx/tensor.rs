@@ -34,7 +34,12 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { folder: folder.to_owned(), files: RefCell::default(), counts: RefCell::default(), distinct: RefCell::default() }
+        Self {
+            folder: folder.to_owned(),
+            files: RefCell::default(),
+            counts: RefCell::default(),
+            distinct: RefCell::default(),
+        }
     }
 
     /// Values of all tensors that were read, each counted once.

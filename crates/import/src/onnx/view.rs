@@ -307,10 +307,7 @@ mod tests {
         let back = shuffled.reshaped(&known(&[0, 6, 2, 2]), false);
         // A zero copies the size of its own place: the samples.
         let back = back.unwrap();
-        assert_eq!(
-            back.dims[1],
-            [Factor::Values { size: 3, stride: 4 }, Factor::Values { size: 2, stride: 12 }]
-        );
+        assert_eq!(back.dims[1], [Factor::Values { size: 3, stride: 4 }, Factor::Values { size: 2, stride: 12 }]);
         assert_eq!(View::offsets(&back.dims[1]), [0, 12, 4, 16, 8, 20]);
     }
 

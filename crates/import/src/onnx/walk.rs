@@ -37,8 +37,24 @@ const PIECEWISE: &str = "not supported: activations that are curved; supported: 
 const UNSUPPORTED: [(&[&str], &str); 10] = [
     (
         &[
-            "Tanh", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Erf", "Mish", "Softplus", "Softsign", "ThresholdedRelu",
-            "Exp", "Log", "Sin", "Cos", "Pow", "Sqrt",
+            "Tanh",
+            "Elu",
+            "Selu",
+            "Celu",
+            "Gelu",
+            "HardSwish",
+            "Swish",
+            "Erf",
+            "Mish",
+            "Softplus",
+            "Softsign",
+            "ThresholdedRelu",
+            "Exp",
+            "Log",
+            "Sin",
+            "Cos",
+            "Pow",
+            "Sqrt",
         ],
         PIECEWISE,
     ),
@@ -72,8 +88,14 @@ const UNSUPPORTED: [(&[&str], &str); 10] = [
         "not supported: images that grow; supported: Conv and pools",
     ),
     (&["SpaceToDepth", "Tile"], "not supported: rearranged images; supported: Conv with a stride"),
-    (&["NonZero", "Where", "Equal", "Greater", "Less", "ScatterND", "GatherND", "Compress", "Range", "Unique"], DATA_DEPENDENT),
-    (&["LpPool", "GlobalLpPool", "MaxUnpool"], "not supported: pools of this kind; supported: MaxPool, AveragePool and global ones"),
+    (
+        &["NonZero", "Where", "Equal", "Greater", "Less", "ScatterND", "GatherND", "Compress", "Range", "Unique"],
+        DATA_DEPENDENT,
+    ),
+    (
+        &["LpPool", "GlobalLpPool", "MaxUnpool"],
+        "not supported: pools of this kind; supported: MaxPool, AveragePool and global ones",
+    ),
 ];
 
 const DATA_DEPENDENT: &str = "not supported: what is computed depends on the data or on shapes that are open; supported: layers one after \
@@ -176,9 +198,15 @@ pub(super) enum Kind {
     Layer(LayerKind),
     Affine(Affine),
     /// `min(max(x, low), high)`; either bound may be infinite.
-    Clip { low: f64, high: f64 },
+    Clip {
+        low: f64,
+        high: f64,
+    },
     /// Rows above, columns to the left, rows below, columns to the right.
-    Pad { padding: [usize; 4], fill: Fill },
+    Pad {
+        padding: [usize; 4],
+        fill: Fill,
+    },
     /// Leaves the order of the logits as it is, so it may be left out at the end.
     Final,
 }
@@ -332,9 +360,11 @@ impl<'a> Walk<'a> {
                 "Softmax" | "LogSoftmax" | "Sigmoid" | "ArgMax" => one(self.last(node, &attributes)?),
                 "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Max" | "Min" => one(self.arithmetic(node)?),
                 "QuantizeLinear" | "DequantizeLinear" => {
-                    return Err("not supported: quantised results; supported: DequantizeLinear of weights; export the \
+                    return Err(
+                        "not supported: quantised results; supported: DequantizeLinear of weights; export the \
                                 network of floats"
-                        .to_owned());
+                            .to_owned(),
+                    );
                 }
                 "Expand" | "ConstantOfShape" | "Floor" | "Ceil" | "Reciprocal" => {
                     return Err(format!("not supported: {operator} of a result; supported: of constants"));
@@ -400,9 +430,7 @@ impl<'a> Walk<'a> {
                 constant.map_err(|found| format!("`{name}`: {found}"))
             }
             Value::Constant(constant) => Ok(Constant::clone(constant)),
-            Value::Signal(_) => {
-                Err(format!("not supported: `{name}`, which is computed; supported: constants there"))
-            }
+            Value::Signal(_) => Err(format!("not supported: `{name}`, which is computed; supported: constants there")),
         }
     }
 
@@ -591,7 +619,9 @@ impl<'a> Walk<'a> {
                 let kind = Kind::Layer(LayerKind::ChannelShuffle { groups });
                 self.push(node, kind, vec![signal], Vec::new(), shape)
             }
-            _ => Err("not supported: channels in this order; supported: as they are, or the groups' in turn".to_owned()),
+            _ => {
+                Err("not supported: channels in this order; supported: as they are, or the groups' in turn".to_owned())
+            }
         }
     }
 
