@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::proto::Node;
 use super::tensor::Numbers;
 use super::view::{View, dim, is_samples, length};
-use super::walk::{Affine, Kind, Ref, Value, Walk, meant, optional};
+use super::walk::{Affine, Kind, Ref, Value, Walk, meant, optional, seen};
 
 /// A constant beside a signal: one number for all, or one for each channel or feature.
 struct Beside {
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         let x = self.signal(node, 0)?;
         if node.op_type != "Sigmoid" {
             attributes.pass(&["keepdims", "select_last_index"]);
-            let first = if node.op_type == "ArgMax" { 0 } else { 1 };
+            let first = i64::from(node.op_type != "ArgMax");
             let default = if self.version < 13 || node.op_type == "ArgMax" { first } else { -1 };
             let axis = x.view.axis(attributes.int("axis", default)?)?;
             let n: usize = self.signals[x.signal].shape.iter().product();
@@ -337,7 +337,7 @@ impl<'a> Walk<'a> {
             // One of them may have its channels in another order.
             for x in refs.iter_mut().filter(|x| matches!(x.view.dims.len(), 3 | 4)) {
                 let image = self.image(node, x)?;
-                *x = Ref { signal: image.signal, view: self.seen(&x.view, image.shape, image.is_line) };
+                *x = Ref { signal: image.signal, view: seen(&x.view, image.shape, image.is_line) };
             }
         }
         if refs.iter().any(|x| self.signals[x.signal].shape != self.signals[refs[0].signal].shape) {
@@ -370,9 +370,9 @@ impl<'a> Walk<'a> {
         let Numbers { dims, values } = constant;
         let shape = self.signals[x.signal].shape.clone();
         if let [value] = values[..] {
-            return Ok(Beside { x: self.of_rank(x, dims.len()), values: vec![value; shape[0]] });
+            return Ok(Beside { x: of_rank(x, dims.len()), values: vec![value; shape[0]] });
         }
-        let x = self.of_rank(x, dims.len());
+        let x = of_rank(x, dims.len());
         let front = x.view.dims.len() - dims.len();
         let axes: Vec<(usize, usize)> =
             dims.iter().enumerate().map(|(at, &size)| (front + at, size)).filter(|(_, size)| *size != 1).collect();
@@ -411,16 +411,15 @@ impl<'a> Walk<'a> {
         let signal = self.flat(node, x.signal)?;
         Ok(Beside { x: Ref { signal, view: x.view }, values: all })
     }
+}
 
-    /// Seen with as many dimensions as a constant beside it has.
-    #[allow(clippy::unused_self, reason = "beside its caller")]
-    fn of_rank(&self, x: &Ref, rank: usize) -> Ref {
-        let mut x = x.clone();
-        while x.view.dims.len() < rank {
-            x.view.dims.insert(0, Vec::new());
-        }
-        x
+/// Seen with as many dimensions as a constant beside it has.
+fn of_rank(x: &Ref, rank: usize) -> Ref {
+    let mut x = x.clone();
+    while x.view.dims.len() < rank {
+        x.view.dims.insert(0, Vec::new());
     }
+    x
 }
 
 /// A bias for each of so many units; `None` if it is for others.

@@ -280,8 +280,9 @@ pub(super) fn combined(operator: &str, a: &Constant, b: &Constant) -> Result<Con
 
 fn of_sizes(operator: &str, a: Size, b: Size) -> Result<Size, String> {
     let result = match (operator, a, b) {
-        ("Mul", Size::Samples, Size::Known(1)) | ("Mul", Size::Known(1), Size::Samples) => return Ok(Size::Samples),
-        ("Div", Size::Samples, Size::Known(1)) => return Ok(Size::Samples),
+        ("Mul" | "Div", Size::Samples, Size::Known(1)) | ("Mul", Size::Known(1), Size::Samples) => {
+            return Ok(Size::Samples);
+        }
         ("Add" | "Sub", Size::Samples, Size::Known(0)) | ("Add", Size::Known(0), Size::Samples) => {
             return Ok(Size::Samples);
         }

@@ -230,11 +230,7 @@ fn pools_with_padding_ceil_and_windows_of_any_shape_are_those_of_a_runtime() {
     let padded = |more: Vec<Attribute>| [sizes(), vec![ints("pads", &[1, 0, 1, 1])], more].concat();
     for operator in ["MaxPool", "AveragePool"] {
         let kind = pool(operator, padded(vec![]), 16);
-        let window = if let LayerKind::MaxPool(window) | LayerKind::AvgPool(window) = kind {
-            window
-        } else {
-            panic!("{kind:?}")
-        };
+        let (LayerKind::MaxPool(window) | LayerKind::AvgPool(window)) = kind else { panic!("{kind:?}") };
         assert_eq!((window.kernel, window.stride, window.padding), ([3, 2], [2, 1], [1, 0, 1, 1]));
         assert_eq!(window.counts_padding, operator == "MaxPool");
         let ceil = vec![ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), int("ceil_mode", 1)];
@@ -325,12 +321,12 @@ fn activations_that_are_straight_piece_by_piece_are_those_of_a_runtime() {
     };
     let six = LayerKind::Clip { low: 0.0, high: 6.0 };
     let bounds = || vec![scalar("lo", 0.0), scalar("hi", 6.0)];
-    assert_eq!(one("Clip", &["lo", "hi"], vec![], bounds()), [six.clone()]);
+    assert_eq!(one("Clip", &["lo", "hi"], vec![], bounds()), std::slice::from_ref(&six));
     assert_eq!(one("Clip", &["lo"], vec![], bounds()), [LayerKind::Relu]);
     let chain = |first: &str, a: &'static str, second: &str, b: &'static str| {
         of(vec![node(first, &["c", a], "m", vec![]), node(second, &[b, "m"], "h", vec![])], bounds())
     };
-    assert_eq!(chain("Max", "lo", "Min", "hi"), [six.clone()]);
+    assert_eq!(chain("Max", "lo", "Min", "hi"), std::slice::from_ref(&six));
     assert_eq!(chain("Min", "hi", "Max", "lo"), [six]);
     let relus = vec![node("Relu", &["c"], "m", vec![]), node("Relu", &["m"], "h", vec![])];
     assert_eq!(of(relus, vec![]), [LayerKind::Relu]);
@@ -555,6 +551,7 @@ fn inputs_of_every_rank_are_read() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of refusals")]
 fn what_is_not_there_is_refused_by_node_and_operator_with_what_is() {
     let relu = || node("Relu", &["c"], "r", vec![]);
     let after = |operator: &str, more: &[&str], attributes: Vec<Attribute>, tensors: Vec<Tensor>| {
