@@ -280,10 +280,10 @@ pub(super) fn combined(operator: &str, a: &Constant, b: &Constant) -> Result<Con
 
 fn of_sizes(operator: &str, a: Size, b: Size) -> Result<Size, String> {
     let result = match (operator, a, b) {
-        ("Mul" | "Div", Size::Samples, Size::Known(1)) | ("Mul", Size::Known(1), Size::Samples) => {
-            return Ok(Size::Samples);
-        }
-        ("Add" | "Sub", Size::Samples, Size::Known(0)) | ("Add", Size::Known(0), Size::Samples) => {
+        ("Mul" | "Div", Size::Samples, Size::Known(1))
+        | ("Mul", Size::Known(1), Size::Samples)
+        | ("Add" | "Sub", Size::Samples, Size::Known(0))
+        | ("Add", Size::Known(0), Size::Samples) => {
             return Ok(Size::Samples);
         }
         ("Add" | "Sum", Size::Known(a), Size::Known(b)) => a.checked_add(b),
