@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("workspace-hack", &[]),
     ("model", &["workspace-hack"]),
     ("results", &["workspace-hack"]),
-    ("datasets", &["workspace-hack"]),
+    ("datasets", &["model"]),
     ("cli", &["model"]),
     ("snn", &["model", "results"]),
     ("specimens", &["model", "snn"]),

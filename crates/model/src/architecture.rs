@@ -375,6 +375,22 @@ impl Architecture {
         Err(problems.into_iter().map(|(_, problem)| problem).collect())
     }
 
+    /// The same network for samples of which its layers see `factor·p + offset`, channel by channel: a [`LayerKind::Normalize`] stands
+    /// before the first of them, unless all are `[1, 0]`.
+    ///
+    /// - `of_channels`: `[factor, offset]` of each channel, factors > 0
+    ///
+    /// # Errors
+    /// Every [`LayerProblem`] found, not the first only.
+    pub fn seeing(&self, of_channels: &[[f64; 2]]) -> Result<Self, Vec<LayerProblem>> {
+        let is_plain = of_channels.iter().all(|affine| *affine == [1.0, 0.0]);
+        let normalize = LayerKind::Normalize {
+            mean: of_channels.iter().map(|[factor, offset]| -offset / factor).collect(),
+            deviation: of_channels.iter().map(|[factor, _]| factor.recip()).collect(),
+        };
+        Self::of_entries(self.input(), (!is_plain).then_some(normalize), &self.entries)
+    }
+
     /// The layers as a configuration lists them.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -681,38 +697,125 @@ mod tests {
 
     #[test]
     fn every_misplaced_layer_is_named_at_once_with_its_remedy() {
-        let text = problems(&[Relu, Dense { units: 5 }, Dropout { rate: 0.1 }, Dense { units: 10 }, Relu]);
-        assert!(text.contains("0: relu: does not follow"), "{text}");
-        assert!(text.contains("1: dense: its input is an image 1×28×28; put a `flatten`"), "{text}");
-        assert!(text.contains("2: dropout: stands between a dense layer and its `relu`"), "{text}");
-        assert!(text.contains("4: relu: is the last layer"), "{text}");
-        let text = problems(&[Flatten, Dense { units: 5 }, Dense { units: 10 }]);
-        assert!(text.contains("2: dense: follows another dense layer with no `relu` between"), "{text}");
+        let text = problems(&[MaxPool(HALVE), Dense { units: 5 }, Relu, conv(10, 1, 1, 0)]);
+        assert!(text.contains("0: max-pool: stands before the first weighted layer"), "{text}");
+        assert!(text.contains("1: dense: its input is an image 1×14×14; put a `flatten`"), "{text}");
+        assert!(text.contains("3: conv2d: its input is a vector"), "{text}");
+    }
+
+    fn sources(network: &Architecture) -> Vec<Vec<usize>> {
+        let of = |p: &Population| p.connections.iter().map(|connection| connection.source.index()).collect();
+        network.populations().iter().map(of).collect()
+    }
+
+    #[test]
+    fn layers_without_an_activation_between_become_one_connection() {
+        let depthwise = LayerKind::Conv2d(Conv2d { groups: 4, ..Conv2d::square(4, 3, 2, 1) });
+        let kinds = [conv(4, 1, 1, 0), depthwise, NORM, conv(6, 1, 1, 0), Relu, GlobalAvgPool, Dense { units: 3 }];
+        let network = Architecture::new([2, 8, 8], &kinds).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![1]]);
+        let kernel = network.populations()[0].connections[0].kernel;
+        assert_eq!(kernel, crate::kernel::Kernel::square([2, 8, 8], 6, 3, 2, 1, 1));
+    }
+
+    #[test]
+    fn two_branches_side_by_side_are_two_populations_read_by_two_connections() {
+        let entry = |kind, name: &str, from: &[&str]| Entry {
+            kind,
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(conv(2, 3, 1, 1), "a", &["input"]),
+            entry(conv(3, 1, 1, 0), "b", &["input"]),
+            entry(LayerKind::Concat, "", &["a", "b"]),
+            entry(Relu, "c", &[]),
+            entry(LayerKind::Slice { start: 1, end: 4 }, "", &[]),
+            entry(GlobalAvgPool, "", &[]),
+            entry(Dense { units: 3 }, "", &[]),
+        ];
+        let network = Architecture::of_entries([1, 4, 4], None, &entries).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![0], vec![1, 2]]);
+        let [a, b, _] = network.populations() else { panic!("three populations") };
+        assert_eq!((a.shape, a.stands_for.channels.as_deref()), ([2, 4, 4], Some(&[0, 1][..])));
+        assert_eq!((b.shape, b.stands_for.channels.as_deref()), ([3, 4, 4], Some(&[2, 3, 4][..])));
+        assert_eq!(network.tensors()[0].0, "a.weight");
+    }
+
+    #[test]
+    fn activations_with_two_sides_are_two_populations() {
+        let kinds = |activation| [Flatten, Dense { units: 4 }, activation, Dense { units: 3 }];
+        let halves = |activation: LayerKind| {
+            let network = Architecture::new([1, 2, 2], &kinds(activation)).unwrap();
+            let of = |p: &Population| (p.stands_for.sign, p.stands_for.floor, p.stands_for.ceiling);
+            network.populations().iter().filter(|p| !p.stands_for.is_logit).map(of).collect::<Vec<_>>()
+        };
+        let open = f64::INFINITY;
+        assert_eq!(halves(LayerKind::Clip { low: 0.0, high: 6.0 }), [(1.0, 0.0, 6.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -1.0, high: 2.0 }), [(1.0, 0.0, 2.0), (-1.0, 0.0, 1.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: 1.0, high: 3.0 }), [(1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -3.0, high: -1.0 }), [(-1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::LeakyRelu { slope: 0.1 }), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+        assert_eq!(halves(LayerKind::Abs), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+    }
+
+    #[test]
+    fn what_is_done_to_samples_stands_before_the_first_layer_and_is_no_layer_of_the_configuration() {
+        let plain = Architecture::new([2, 2, 2], &[Flatten, Dense { units: 3 }]).unwrap();
+        let seeing = plain.seeing(&[[2.0, -1.0], [0.5, 0.25]]).unwrap();
+        let first = &seeing.graph().nodes()[0].kind;
+        assert_eq!(*first, LayerKind::Normalize { mean: vec![0.5, -0.5], deviation: vec![0.5, 2.0] });
+        assert_eq!((seeing.entries(), seeing.tensors()), (plain.entries(), plain.tensors()));
+        assert_eq!(seeing.seeing(&[[1.0, 0.0]; 2]).unwrap(), plain);
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_refused() {
+        let entry = |kind, name: Option<&str>, from: &[&str]| Entry {
+            kind,
+            name: name.map(str::to_owned),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(Flatten, Some("flat"), &["inptu"]),
+            entry(Dense { units: 3 }, Some("flat"), &[]),
+            entry(Dense { units: 3 }, Some("b"), &["flat"]),
+            entry(Dense { units: 3 }, None, &["flat"]),
+        ];
+        let problems = Architecture::of_entries([1, 2, 2], None, &entries).unwrap_err();
+        let text: String =
+            problems.iter().map(|p| format!("{}: {}\n", p.path.as_deref().unwrap_or("-"), p.message)).collect();
+        assert!(
+            text.contains("flat: flatten: reads `inptu`, which no layer before it is named; named are `input`"),
+            "{text}"
+        );
+        assert!(text.contains("flat: dense: another layer has the name `flat`"), "{text}");
+        assert!(text.contains("b: dense: no layer reads it"), "{text}");
     }
 
     #[test]
     fn layers_that_cannot_be_converted_exactly_are_refused_by_name_with_their_remedy() {
         let end = [Flatten, Dense { units: 10 }];
         let with_end = |kinds: &[LayerKind]| problems(&[kinds, &end].concat());
-        let same = || vec![conv(1, 3, 1, 1)];
         let cases = [
-            (with_end(&[NORM]), "0: batch-norm: does not follow a weighted layer"),
-            (with_end(&[conv(2, 3, 1, 1), Relu, NORM]), "2: batch-norm: does not follow a weighted layer"),
-            (
-                with_end(&[Residual { body: same(), shortcut: Vec::new() }, NORM, Relu]),
-                "1: batch-norm: follows the sum of a residual block",
-            ),
-            (with_end(&[conv(2, 3, 1, 1), NORM, NORM, Relu]), "2: batch-norm: follows another one"),
             (with_end(&[MaxPool(HALVE)]), "0: max-pool: stands before the first weighted layer"),
             (
                 with_end(&[conv(2, 3, 1, 1), Relu, AvgPool(HALVE), MaxPool(HALVE)]),
                 "3: max-pool: follows an average pool, and there is no exact rule",
             ),
-            (with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]), "1: max-pool: stands between a conv2d layer and its"),
-            (with_end(&[conv(2, 3, 1, 1), AvgPool(HALVE), Relu]), "1: avg-pool: stands between"),
-            (problems(&[conv(10, 1, 1, 0), GlobalAvgPool]), "1: global-avg-pool: stands between"),
-            (problems(&[conv(10, 28, 1, 0)]), "0: conv2d: is the last layer; end with a `dense`"),
-            (with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]), "1: conv2d: follows another conv2d layer"),
+            (
+                with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]),
+                "1: max-pool: stands between a layer and its activation",
+            ),
+            (
+                problems(&[conv(10, 27, 1, 0)]),
+                "0: conv2d: is the last layer, and gives images of 2×2; end with one number",
+            ),
+            (problems(&[Flatten]), "0: flatten: is the last layer, and there is none with weights; end with a `dense`"),
+            (
+                with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]),
+                "1: conv2d: pads what a layer with a kernel of more",
+            ),
             (
                 with_end(&[conv(2, 31, 1, 0), Relu]),
                 "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
@@ -728,41 +831,13 @@ mod tests {
                 with_end(&[Residual { body: vec![conv(2, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
                 "0: residual: body gives 2×28×28 but shortcut 1×28×28",
             ),
-            (
-                with_end(&[Residual { body: vec![conv(1, 3, 1, 1), Relu], shortcut: Vec::new() }, Relu]),
-                "0: residual: body does not end with a weighted layer",
-            ),
-            (
-                with_end(&[Residual { body: same(), shortcut: vec![conv(1, 1, 1, 0), Relu] }, Relu]),
-                "0: residual: shortcut has a `relu`",
-            ),
-            (
-                with_end(&[
-                    Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] },
-                    Relu,
-                ]),
-                "0: residual: has another residual block within it",
-            ),
-            (
-                with_end(&[conv(1, 3, 1, 1), Residual { body: same(), shortcut: Vec::new() }, Relu]),
-                "1: residual: follows a conv2d layer with no `relu` between; put one in\n",
-            ),
-            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads the layer before it alone"),
-            (
-                with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
-                "0.body.0: batch-norm: does not follow a weighted layer",
-            ),
+            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads one layer; it takes two or more"),
+            (with_end(&[LayerKind::Slice { start: 0, end: 2 }]), "0: slice: channels 0 to 2 of 1; use"),
+            (with_end(&[LayerKind::ChannelShuffle { groups: 2 }]), "0: channel-shuffle: groups 2 does not divide"),
         ];
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
-    }
-
-    #[test]
-    fn a_missing_relu_before_a_residual_block_is_said_once() {
-        let block = Residual { body: vec![conv(1, 3, 1, 1), NORM], shortcut: vec![conv(1, 1, 1, 0)] };
-        let text = problems(&[conv(1, 3, 1, 1), block, Relu, Flatten, Dense { units: 10 }]);
-        assert_eq!(text, "1: residual: follows a conv2d layer with no `relu` between; put one in\n");
     }
 
     #[test]

@@ -128,6 +128,21 @@ impl Builder {
         self.problems.push((self.graph.nodes.len(), LayerProblem { path: Some(path.to_owned()), message }));
     }
 
+    /// Shape of what a node would give.
+    ///
+    /// # Errors
+    /// What does not fit, one line each.
+    pub fn check(&self, kind: &LayerKind, inputs: &[Operand]) -> Result<Vec<usize>, Vec<String>> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&operand| self.graph.shape(operand)).collect();
+        let (output, problems) = output(kind, &shapes);
+        if problems.is_empty() { Ok(output) } else { Err(problems) }
+    }
+
+    /// Number of nodes so far.
+    pub fn n_nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
     pub(crate) fn n_problems(&self) -> usize {
         self.problems.len()
     }
@@ -160,6 +175,9 @@ fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
     let input = inputs[0];
     if inputs.len() > 1 && !matches!(kind, LayerKind::Add | LayerKind::Concat) {
         problems.push(format!("{}: reads {} layers; it takes one", kind.name(), inputs.len()));
+    }
+    if inputs.len() == 1 && matches!(kind, LayerKind::Add | LayerKind::Concat) {
+        problems.push(format!("{}: reads one layer; it takes two or more: name them in `from`", kind.name()));
     }
     let output = match kind {
         LayerKind::Flatten => vec![input.iter().product()],

@@ -60,6 +60,11 @@ impl Axis {
     }
 }
 
+/// Number of windows of neighbouring taps, padded alike on both sides ([`Axis::n_windows`]).
+pub fn n_windows(n: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    Axis { n, size: kernel, stride, padding: [padding; 2], dilation: 1 }.n_windows()
+}
+
 /// Shape of a convolution, with zero padding.
 ///
 /// In files, equal sizes down and across are one number, and a dilation of 1 is left out.

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{LayerKind, LayerProblem};
+use crate::architecture::{Architecture, LayerKind, LayerProblem};
 use crate::graph::{Graph, Node, Operand, Problem};
 pub use crate::kernel::Pool;
 use crate::kernel::{Axis, Kernel};
@@ -97,7 +97,8 @@ pub struct StandsFor {
     pub floor: f64,
     /// Where it saturates; infinite for a `relu`.
     pub ceiling: f64,
-    /// Channels `[C]` of the activation's input, in the population's order; `None` for all of them in order.
+    /// Indices along the first dimension of the activation's input (channels of an image, features of a vector) that the neurons
+    /// stand for, in the population's order; `None` for all of them in order.
     pub channels: Option<Vec<usize>>,
 }
 
@@ -148,7 +149,7 @@ pub enum Weights {
         /// Name of the node.
         node: String,
     },
-    /// Minus one for each channel, or whatever number.
+    /// The same number everywhere: the slope of an activation, or the share of each input in the mean of a window.
     Uniform(f64),
     /// Weights with the rows of each output channel multiplied.
     Scaled {
@@ -186,8 +187,6 @@ pub enum Weights {
         /// For each input channel of the part, the channels of the whole that read it.
         columns: Vec<Vec<usize>>,
     },
-    /// The mean of each window of a pool, as a convolution of each channel.
-    Means(Pool),
     /// One affine layer behind another.
     Composed {
         /// The kernel of the second.
@@ -232,7 +231,7 @@ pub fn composed(outer: &Kernel, inner: &Kernel) -> Option<Kernel> {
     }
     // A fully connected layer behind an image: the whole of what is before it, unless that is pointwise.
     if outer.input != inner.output() {
-        return inner.is_pointwise().then(|| Kernel::dense(inner.n_in(), outer.channels));
+        return (outer.is_dense() && inner.is_pointwise()).then(|| Kernel::dense(inner.n_in(), outer.channels));
     }
     let groups = match (outer.groups, inner.groups) {
         (a, b) if a == b => a,
@@ -293,6 +292,11 @@ pub fn populations(graph: &Graph) -> Result<Vec<Population>, Vec<LayerProblem>> 
 /// The populations as far as they go, and what cannot be expressed.
 pub(crate) fn lowered(graph: &Graph) -> (Vec<Population>, Vec<Problem>) {
     let input = Signal::whole(None, Part::spikes(Source::INPUT, graph.input()));
+    let size = |node: &Node| node.output.iter().copied().fold(1, usize::saturating_mul);
+    if graph.nodes().iter().any(|node| size(node) > Architecture::MAX_OUTPUTS) {
+        // Refused with the shapes.
+        return (Vec::new(), Vec::new());
+    }
     let mut lowering = Lowering { graph, input, signals: Vec::new(), populations: Vec::new(), problems: Vec::new() };
     for (idx, node) in graph.nodes().iter().enumerate() {
         let signal = lowering.signal(idx, node);
@@ -418,6 +422,12 @@ impl Signal {
         Self::whole(Some(by), Part { shape: image_of(shape), terms: Vec::new(), is_spikes: false })
     }
 
+    /// Whether it is one part, all of its channels in order.
+    fn is_whole(&self) -> bool {
+        let in_order = self.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel);
+        self.parts.len() == 1 && self.parts[0].shape[0] == self.channels.len() && in_order
+    }
+
     fn is_spikes(&self) -> bool {
         self.parts.iter().all(|part| part.is_spikes)
     }
@@ -429,6 +439,16 @@ impl Signal {
             members[part][channel].push(at);
         }
         members
+    }
+
+    /// Without the parts that none of its channels is in.
+    fn pruned(self) -> Self {
+        let used = |idx: &usize| self.channels.iter().any(|(part, _)| part == idx);
+        let kept: Vec<usize> = (0..self.parts.len()).filter(used).collect();
+        let place = |idx: usize| kept.iter().position(|kept| *kept == idx).expect("a part with channels is kept");
+        let channels = self.channels.iter().map(|&(part, channel)| (place(part), channel)).collect();
+        let parts = kept.iter().map(|&idx| self.parts[idx].clone()).collect();
+        Self { by: self.by, parts, channels }
     }
 
     /// With one channel per feature, as a vector's.
@@ -443,10 +463,10 @@ impl Signal {
 
     /// One part for all channels, in order.
     fn merged(&self) -> Self {
-        let members = self.members();
-        if self.parts.len() == 1 && self.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel) {
+        if self.is_whole() {
             return self.clone();
         }
+        let members = self.members();
         let [_, height, width] = self.parts[0].shape;
         let n = self.channels.len();
         let mut terms = Vec::new();
@@ -591,7 +611,7 @@ impl Lowering<'_> {
                 let mut signal = if node.output.len() == 1 { signal.flat()? } else { signal };
                 let n = signal.channels.len();
                 signal.channels = signal.channels[(*start).min(n)..(*end).min(n)].to_vec();
-                Ok(signal)
+                Ok(signal.pruned())
             }
             LayerKind::ChannelShuffle { groups } => {
                 let mut signal = if node.output.len() == 1 { signal.flat()? } else { signal };
@@ -658,9 +678,10 @@ impl Lowering<'_> {
                 continue;
             }
             let rows = part.rows(&used);
+            let first = self.indices(node, signal, part, &whole);
             let mut terms = Vec::new();
             for half in &halves {
-                let source = self.population(idx, by, &rows, half, &whole, signal.channels.len());
+                let source = self.population(idx, by, &rows, half, first.clone());
                 let mut spikes = Connection::spikes(source, rows.shape);
                 spikes.weights = match half.factor {
                     Weighted::By(1.0) => Weights::Identity,
@@ -681,18 +702,25 @@ impl Lowering<'_> {
         Ok(Signal { by: None, parts, channels })
     }
 
+    /// Where some channels of a signal are along the first dimension of a node's input; `None` if they are all of it in order.
+    fn indices(&self, node: &Node, signal: &Signal, part: &Part, whole: &[usize]) -> Option<Vec<usize>> {
+        let n = self.graph.shape(node.inputs[0])[0];
+        let span = if node.output.len() == 1 { part.shape[1] * part.shape[2] } else { 1 };
+        let first = |channel: usize| if node.output.len() == 1 { feature(signal, channel) } else { channel };
+        let indices: Vec<usize> = whole.iter().flat_map(|&at| (0..span).map(move |i| first(at) + i)).collect();
+        (!indices.iter().copied().eq(0..n)).then_some(indices)
+    }
+
     /// Makes a population of a part of an activation's input.
     ///
-    /// - `whole`: channel of the input that each channel of the part is
-    /// - `n_channels`: of the input
+    /// - `channels`: as in [`StandsFor`]
     fn population(
         &mut self,
         node: usize,
         by: &'static str,
         part: &Part,
         half: &Half,
-        whole: &[usize],
-        n_channels: usize,
+        channels: Option<Vec<usize>>,
     ) -> Source {
         let mut connections = part.terms.clone();
         if half.sign < 0.0 {
@@ -702,7 +730,6 @@ impl Lowering<'_> {
                 connection.weights = Weights::Scaled { of, by: minus, channels: None };
             }
         }
-        let channels = (!whole.iter().copied().eq(0..n_channels)).then(|| whole.to_vec());
         let &Half { sign, floor, ceiling, .. } = half;
         let stands_for = StandsFor { node, is_logit: false, sign, floor, ceiling, channels };
         self.push(by, part.shape, connections, stands_for)
@@ -775,7 +802,7 @@ impl Lowering<'_> {
 /// - `kernel`: of the layer, on the whole signal
 fn weighted(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights) -> Result<Signal, String> {
     // Where every channel reads its own alone, parts stay apart.
-    if is_depthwise(&kernel) && (signal.parts.len() > 1 || !is_in_order(signal)) {
+    if is_depthwise(&kernel) && !signal.is_whole() {
         return depthwise(signal, by, kernel, weights);
     }
     let signal = &if kernel.groups > 1 { signal.merged() } else { signal.clone() };
@@ -806,10 +833,6 @@ fn weighted(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights
 fn feature(signal: &Signal, channel: usize) -> usize {
     let span = |&(part, _): &(usize, usize)| signal.parts[part].shape[1] * signal.parts[part].shape[2];
     signal.channels[..channel].iter().map(span).sum()
-}
-
-fn is_in_order(signal: &Signal) -> bool {
-    signal.channels.iter().enumerate().all(|(at, &(_, channel))| at == channel)
 }
 
 fn depthwise(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights) -> Result<Signal, String> {
@@ -869,7 +892,8 @@ fn mean(signal: &Signal, pool: Pool) -> Result<Signal, String> {
                 let Pool { kernel: size, stride, padding, .. } = pool;
                 let kernel =
                     Kernel { input: part.shape, channels, size, stride, padding, dilation: [1; 2], groups: channels };
-                return behind(kernel, Weights::Means(pool), term, part.shape);
+                let share = (pool.divisor(part.shape) as f64).recip();
+                return behind(kernel, Weights::Uniform(share), term, part.shape);
             }
             Err("its windows have different numbers of inputs, and between it and the neurons before it stands a layer \
                  with a kernel; put a `relu` between the two"
