@@ -521,9 +521,8 @@ mod tests {
     #[test]
     fn a_batch_norm_lacks_nothing_and_a_convolution_without_bias_takes_none() {
         use LayerKind::{BatchNorm, Conv2d, Dense, Flatten, Relu};
-        let conv = |bias| {
-            Conv2d(model::architecture::Conv2d { channels: 1, kernel: 3, stride: 1, padding: 1, groups: 1, bias })
-        };
+        let conv =
+            |bias| Conv2d(model::architecture::Conv2d { bias, ..model::architecture::Conv2d::square(1, 3, 1, 1) });
         let kinds = |bias| [conv(bias), BatchNorm { epsilon: 1e-5 }, Relu, Flatten, Dense { units: 3 }];
         let assign = |bias: bool, drop: &str| {
             let architecture = Architecture::new([1, 2, 2], &kinds(bias)).unwrap();

@@ -28,8 +28,8 @@ fn mlp() -> Architecture {
 
 fn cnn() -> Architecture {
     use LayerKind::{AvgPool, BatchNorm, Conv2d as Conv, Dense, Flatten, Relu};
-    let conv = Conv(Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true });
-    let halve = AvgPool(Window { kernel: 2, stride: 2 });
+    let conv = Conv(Conv2d::square(2, 3, 1, 1));
+    let halve = AvgPool(Window::square(2, 2));
     let classifier = [Flatten, Dense { units: 3 }, Relu, Dense { units: 2 }];
     let kinds = [&[conv, BatchNorm { epsilon: 1e-5 }, Relu, halve][..], &classifier].concat();
     Architecture::new([1, 4, 4], &kinds).unwrap()

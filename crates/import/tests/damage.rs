@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-const FIXTURES: [&str; 19] = [
+const FIXTURES: [&str; 23] = [
     "mlp.pt",
     "mlp-legacy.pt",
     "mlp-f64.pt",
@@ -20,6 +20,10 @@ const FIXTURES: [&str; 19] = [
     "functional-legacy.onnx",
     "functional.onnx",
     "resnet.onnx",
+    "zoo/shuffle.onnx",
+    "zoo/shared-legacy.onnx",
+    "zoo/channels-last.onnx",
+    "zoo/quantised.onnx",
     "checkpoints/training.pt",
     "checkpoints/one-storage-legacy.pt",
     "checkpoints/weight-norm.pt",
@@ -48,8 +52,8 @@ fn small(name: &str) -> Architecture {
     if !name.contains("burn") {
         return Architecture::new([1, 2, 2], &classifier).unwrap();
     }
-    let conv = LayerKind::Conv2d(Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true });
-    let halve = AvgPool(Window { kernel: 2, stride: 2 });
+    let conv = LayerKind::Conv2d(Conv2d::square(2, 3, 1, 1));
+    let halve = AvgPool(Window::square(2, 2));
     let kinds = [&[conv, BatchNorm { epsilon: 1e-5 }, Relu, halve][..], &classifier].concat();
     Architecture::new([1, 4, 4], &kinds).unwrap()
 }
@@ -60,8 +64,8 @@ fn read(name: &str, bytes: &[u8]) -> Result<(), ImportError> {
     let path = folder.path().join(Path::new(name).file_name().unwrap());
     std::fs::write(&path, bytes).unwrap();
     let architecture = if import::is_onnx(&path) {
-        let model = import::network(&path, Some([1, 8, 8]))?.model;
-        Architecture::new(model.input, &model.layers).expect("what is imported is checked")
+        let model = import::network(&path, Some([1, 8, 8]), None)?.model;
+        Architecture::of_entries(model.input, None, &model.layers).expect("what is imported is checked")
     } else if name.starts_with("checkpoints/") {
         small(name)
     } else {

@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::proto::Node;
 use super::tensor::Numbers;
 use super::view::{View, dim, is_samples, length};
-use super::walk::{Affine, Kind, Ref, Value, Walk, meant, optional};
+use super::walk::{Affine, Kind, Ref, Value, Walk, meant, optional, seen};
 
 /// A constant beside a signal: one number for all, or one for each channel or feature.
 struct Beside {
@@ -26,16 +26,13 @@ impl<'a> Walk<'a> {
         let (alpha, beta) = (attributes.float("alpha", 1.0)?, attributes.float("beta", 1.0)?);
         let x = if trans_a == 0 { x } else { Ref { view: x.view.transposed(None)?, ..x } };
         let mut weights = self.floats(node, 1)?;
-        if trans_b != 0 {
-            weights = weights.transposed(None)?;
-        }
         weights.values.iter_mut().filter(|_| alpha != 1.0).for_each(|value| *value *= alpha);
         let bias = match optional(node, 2) {
             None => None,
             Some(_) => Some(self.floats(node, 2)?),
         };
-        let units = *weights.dims.last().unwrap_or(&0);
-        let y = self.dense(node, &x, weights)?;
+        let units = weights.dims.get(usize::from(trans_b == 0)).copied().unwrap_or_default();
+        let y = self.dense(node, &x, weights, trans_b != 0)?;
         let Some(Numbers { dims, values }) = bias else { return Ok(y) };
         let values = broadcast(&dims, &values, units)
             .ok_or_else(|| format!("its bias has the shape {dims:?} where [{units}] is needed"))?;
@@ -56,21 +53,21 @@ impl<'a> Walk<'a> {
             (Value::Signal(x), _) => {
                 let x = x.clone();
                 let weights = self.floats(node, 1)?;
-                self.dense(node, &x, weights)
+                self.dense(node, &x, weights, false)
             }
             // Samples as columns.
             (_, Value::Signal(x)) => {
                 let x = x.clone();
                 let rank = x.view.rank();
                 if rank < 2 {
-                    let weights = self.floats(node, 0)?.transposed(None)?;
-                    return self.dense(node, &x, weights);
+                    let weights = self.floats(node, 0)?;
+                    return self.dense(node, &x, weights, true);
                 }
                 let mut order: Vec<i64> = (0..rank).collect();
                 order.swap(rank as usize - 1, rank as usize - 2);
                 let turned = Ref { view: x.view.transposed(Some(&order))?, ..x };
-                let weights = self.floats(node, 0)?.transposed(None)?;
-                let y = self.dense(node, &turned, weights)?;
+                let weights = self.floats(node, 0)?;
+                let y = self.dense(node, &turned, weights, true)?;
                 Ok(Ref { view: y.view.transposed(Some(&order))?, ..y })
             }
             _ => Err("multiplies constants".to_owned()),
@@ -80,13 +77,24 @@ impl<'a> Walk<'a> {
     /// Fully connected along the last dimension.
     ///
     /// - `weights`: `[n_in, units]`
-    fn dense(&mut self, node: &'a Node, x: &Ref, mut weights: Numbers<f32>) -> Result<Ref, String> {
+    /// - `rows_are_units`: whether they are `[units, n_in]`
+    fn dense(
+        &mut self,
+        node: &'a Node,
+        x: &Ref,
+        mut weights: Numbers<f32>,
+        rows_are_units: bool,
+    ) -> Result<Ref, String> {
         while weights.dims.len() > 2 && weights.dims[0] == 1 {
             weights.dims.remove(0);
         }
-        let [n_in, units] = weights.dims[..] else {
+        if weights.dims.len() != 2 || weights.dims.contains(&0) {
             return Err(format!("not supported: weights of the shape {:?}; supported: matrices", weights.dims));
-        };
+        }
+        if !rows_are_units {
+            weights = weights.transposed(None)?;
+        }
+        let [units, n_in] = [weights.dims[0], weights.dims[1]];
         let Some((last, front)) = x.view.dims.split_last() else { return Err("its input is one number".to_owned()) };
         if length(last) != n_in || last.contains(&super::view::Factor::Samples) {
             return Err(format!(
@@ -97,13 +105,15 @@ impl<'a> Walk<'a> {
         if front.iter().any(|dim| !is_samples(dim)) {
             return self.dense_of_pixels(node, x, weights);
         }
-        let offsets = View::offsets(last);
-        // Row by row of what the layer reads, whatever the order in which the file has it.
-        let mut rows = vec![0; n_in];
-        offsets.iter().enumerate().for_each(|(row, &offset)| rows[offset] = row);
-        let values = (0..units).flat_map(|unit| rows.iter().map(move |row| (unit, row)));
-        let values = values.map(|(unit, row)| weights.values[row * units + unit]).collect();
-        let tensors = vec![("weight", TensorF32 { shape: vec![units, n_in], values })];
+        if *last != dim(n_in, 1) {
+            // In the order of what the layer reads, which is not the file's.
+            let offsets = View::offsets(last);
+            for row in weights.values.chunks_mut(n_in) {
+                let own = row.to_vec();
+                offsets.iter().zip(own).for_each(|(&offset, value)| row[offset] = value);
+            }
+        }
+        let tensors = vec![("weight", TensorF32 { shape: vec![units, n_in], values: weights.values })];
         let from = self.flat(node, x.signal)?;
         let signal = self.push(node, Kind::Layer(LayerKind::Dense { units }), vec![from], tensors, vec![units])?;
         let mut dims = front.to_vec();
@@ -112,6 +122,8 @@ impl<'a> Walk<'a> {
     }
 
     /// The same weights at each position of an image whose channels stand last: a convolution of one tap.
+    ///
+    /// - `weights`: `[units, n_in]`
     fn dense_of_pixels(&mut self, node: &'a Node, x: &Ref, weights: Numbers<f32>) -> Result<Ref, String> {
         let refused = || {
             format!(
@@ -125,9 +137,8 @@ impl<'a> Walk<'a> {
         if *last != dim(c, h * w) || !is_samples(front.first().ok_or_else(refused)?) {
             return Err(refused());
         }
-        let units = weights.dims[1];
-        let values = weights.transposed(None)?.values;
-        let tensors = vec![("weight", TensorF32 { shape: vec![units, c, 1, 1], values })];
+        let units = weights.dims[0];
+        let tensors = vec![("weight", TensorF32 { shape: vec![units, c, 1, 1], values: weights.values })];
         let conv = Conv2d { bias: false, ..Conv2d::square(units, 1, 1, 0) };
         let kind = Kind::Layer(LayerKind::Conv2d(conv));
         let signal = self.push(node, kind, vec![x.signal], tensors, vec![units, h, w])?;
@@ -207,7 +218,7 @@ impl<'a> Walk<'a> {
         let x = self.signal(node, 0)?;
         if node.op_type != "Sigmoid" {
             attributes.pass(&["keepdims", "select_last_index"]);
-            let first = if node.op_type == "ArgMax" { 0 } else { 1 };
+            let first = i64::from(node.op_type != "ArgMax");
             let default = if self.version < 13 || node.op_type == "ArgMax" { first } else { -1 };
             let axis = x.view.axis(attributes.int("axis", default)?)?;
             let n: usize = self.signals[x.signal].shape.iter().product();
@@ -326,7 +337,7 @@ impl<'a> Walk<'a> {
             // One of them may have its channels in another order.
             for x in refs.iter_mut().filter(|x| matches!(x.view.dims.len(), 3 | 4)) {
                 let image = self.image(node, x)?;
-                *x = Ref { signal: image.signal, view: self.seen(&x.view, image.shape, image.is_line) };
+                *x = Ref { signal: image.signal, view: seen(&x.view, image.shape, image.is_line) };
             }
         }
         if refs.iter().any(|x| self.signals[x.signal].shape != self.signals[refs[0].signal].shape) {
@@ -359,9 +370,9 @@ impl<'a> Walk<'a> {
         let Numbers { dims, values } = constant;
         let shape = self.signals[x.signal].shape.clone();
         if let [value] = values[..] {
-            return Ok(Beside { x: self.of_rank(x, dims.len()), values: vec![value; shape[0]] });
+            return Ok(Beside { x: of_rank(x, dims.len()), values: vec![value; shape[0]] });
         }
-        let x = self.of_rank(x, dims.len());
+        let x = of_rank(x, dims.len());
         let front = x.view.dims.len() - dims.len();
         let axes: Vec<(usize, usize)> =
             dims.iter().enumerate().map(|(at, &size)| (front + at, size)).filter(|(_, size)| *size != 1).collect();
@@ -400,16 +411,15 @@ impl<'a> Walk<'a> {
         let signal = self.flat(node, x.signal)?;
         Ok(Beside { x: Ref { signal, view: x.view }, values: all })
     }
+}
 
-    /// Seen with as many dimensions as a constant beside it has.
-    #[allow(clippy::unused_self, reason = "beside its caller")]
-    fn of_rank(&self, x: &Ref, rank: usize) -> Ref {
-        let mut x = x.clone();
-        while x.view.dims.len() < rank {
-            x.view.dims.insert(0, Vec::new());
-        }
-        x
+/// Seen with as many dimensions as a constant beside it has.
+fn of_rank(x: &Ref, rank: usize) -> Ref {
+    let mut x = x.clone();
+    while x.view.dims.len() < rank {
+        x.view.dims.insert(0, Vec::new());
     }
+    x
 }
 
 /// A bias for each of so many units; `None` if it is for others.

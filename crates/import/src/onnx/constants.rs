@@ -92,9 +92,27 @@ impl<T: Clone> Numbers<T> {
             }
             None => (0..rank).rev().collect(),
         };
+        if let (&[rows, columns], &[1, 0]) = (&self.dims[..], &order[..]) {
+            return Ok(Self { dims: vec![columns, rows], values: self.turned(rows, columns) });
+        }
         let strides = strides(&self.dims);
         let walk: Vec<(usize, isize)> = order.iter().map(|&axis| (self.dims[axis], strides[axis])).collect();
         self.strided(0, &walk)
+    }
+
+    /// A matrix's values column by column, in stripes whose cache lines are read again while they are there.
+    fn turned(&self, rows: usize, columns: usize) -> Vec<T> {
+        const STRIPE: usize = 16;
+        let Some(first) = self.values.first() else { return Vec::new() };
+        let mut turned = vec![first.clone(); self.values.len()];
+        for start in (0..rows).step_by(STRIPE) {
+            for column in 0..columns {
+                for row in start..(start + STRIPE).min(rows) {
+                    turned[column * rows + row] = self.values[row * columns + column].clone();
+                }
+            }
+        }
+        turned
     }
 
     /// With other dimensions of the same number of values; −1 is what is left, 0 the size that stands there.
@@ -262,9 +280,10 @@ pub(super) fn combined(operator: &str, a: &Constant, b: &Constant) -> Result<Con
 
 fn of_sizes(operator: &str, a: Size, b: Size) -> Result<Size, String> {
     let result = match (operator, a, b) {
-        ("Mul", Size::Samples, Size::Known(1)) | ("Mul", Size::Known(1), Size::Samples) => return Ok(Size::Samples),
-        ("Div", Size::Samples, Size::Known(1)) => return Ok(Size::Samples),
-        ("Add" | "Sub", Size::Samples, Size::Known(0)) | ("Add", Size::Known(0), Size::Samples) => {
+        ("Mul" | "Div", Size::Samples, Size::Known(1))
+        | ("Mul", Size::Known(1), Size::Samples)
+        | ("Add" | "Sub", Size::Samples, Size::Known(0))
+        | ("Add", Size::Known(0), Size::Samples) => {
             return Ok(Size::Samples);
         }
         ("Add" | "Sum", Size::Known(a), Size::Known(b)) => a.checked_add(b),

@@ -61,8 +61,7 @@ pub(super) fn check<'a>(model: &'a Model, wanted: Option<&str>) -> Result<Graph<
     // With none that is read, what is wrong is found where the output is followed.
     let input = match (&read[..], &inputs[..]) {
         ([input], _) | ([], [input]) => input,
-        ([], inputs) => return Err(one_is_needed(inputs)),
-        (inputs, _) => return Err(one_is_needed(inputs)),
+        ([], inputs) | (inputs, _) => return Err(one_is_needed(inputs)),
     };
     let dims = dims(input)?;
     Ok(Graph { nodes, constants, input: &input.name, dims, output, version })

@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::proto::Node;
 use super::tensor::Numbers;
 use super::view::{Factor, View, dim, merged};
-use super::walk::{Affine, Fill, Image, Kind, Ref, Walk, optional};
+use super::walk::{Affine, Fill, Image, Kind, Ref, Walk, optional, seen};
 
 /// Largest kernel, stride or padding.
 const MAX_WINDOW: i64 = 1 << 12;
@@ -28,6 +28,9 @@ impl<'a> Walk<'a> {
         let [channels, of_group, kernel @ ..] = &dims[..] else {
             return Err(format!("its weights have the shape {dims:?}"));
         };
+        if dims.contains(&0) {
+            return Err(format!("its weights have the shape {dims:?}"));
+        }
         let kernel = match (kernel, image.is_line) {
             (&[across], true) => [1, across],
             (&[down, across], false) => [down, across],
@@ -81,7 +84,7 @@ impl<'a> Walk<'a> {
             return Err(format!("kernel {}×{} does not fit its {}×{} input", kernel[0], kernel[1], inner[1], inner[2]));
         }
         let signal = self.push(node, Kind::Layer(LayerKind::Conv2d(conv)), vec![signal], tensors, output.to_vec())?;
-        Ok(Ref { signal, view: self.seen(&x.view, output, image.is_line) })
+        Ok(Ref { signal, view: seen(&x.view, output, image.is_line) })
     }
 
     /// A kernel of one tap on an image of one position: fully connected, within groups.
@@ -108,7 +111,7 @@ impl<'a> Walk<'a> {
         weight.shape = vec![units, n_in];
         let signal =
             self.push(node, Kind::Layer(LayerKind::Dense { units }), vec![image.signal], tensors, vec![units])?;
-        Ok(Ref { signal, view: self.seen(&x.view, [units, 1, 1], image.is_line) })
+        Ok(Ref { signal, view: seen(&x.view, [units, 1, 1], image.is_line) })
     }
 
     /// The image before it was padded: signal, shape, padding and what it is padded with.
@@ -164,7 +167,7 @@ impl<'a> Walk<'a> {
         if output.contains(&0) {
             return Err(format!("its window {}×{} exceeds its {}×{} input", kernel[0], kernel[1], inner[1], inner[2]));
         }
-        let window = self.plain(window, inner);
+        let window = plain(window, inner);
         if window.kernel == [1; 2] && window.stride == [1; 2] && window.padding == [0; 4] {
             return Ok(x);
         }
@@ -175,19 +178,7 @@ impl<'a> Walk<'a> {
         }
         let layer = if is_mean { LayerKind::AvgPool(window) } else { LayerKind::MaxPool(window) };
         let signal = self.push(node, Kind::Layer(layer), vec![signal], Vec::new(), output.to_vec())?;
-        Ok(Ref { signal, view: self.seen(&x.view, output, image.is_line) })
-    }
-
-    /// A window without what makes no difference on its input, so that the same pool is the same layer.
-    #[allow(clippy::unused_self, reason = "beside its caller")]
-    fn plain(&self, mut window: Window, [_, h, w]: [usize; 3]) -> Window {
-        let kind = PoolKind::Max;
-        let floor = Window { ceil: false, ..window };
-        if floor.pool(kind).output([1, h, w]) == window.pool(kind).output([1, h, w]) {
-            window.ceil = false;
-        }
-        window.counts_padding |= window.padding == [0; 4];
-        window
+        Ok(Ref { signal, view: seen(&x.view, output, image.is_line) })
     }
 
     /// Whether nothing in a signal can be negative: spikes, maybe behind pools.
@@ -324,12 +315,11 @@ impl<'a> Walk<'a> {
         let last = <[usize; 3]>::try_from(shape).ok().filter(|&[c, h, w]| {
             x.view.dims.len() == 4 && x.view.dims[1..] == [dim(h, w), dim(w, 1), dim(c, h * w)] && h * w > 1
         });
-        let (image, order) = match last {
-            Some(shape) => (Image { signal: x.signal, shape, is_vector: false, is_line: false }, vec![3, 1, 2]),
-            None => {
-                let image = self.image(node, x)?;
-                (image, if image.is_line { vec![1, 2] } else { vec![1, 2, 3] })
-            }
+        let (image, order) = if let Some(shape) = last {
+            (Image { signal: x.signal, shape, is_vector: false, is_line: false }, vec![3, 1, 2])
+        } else {
+            let image = self.image(node, x)?;
+            (image, if image.is_line { vec![1, 2] } else { vec![1, 2, 3] })
         };
         if image.is_vector {
             return Err(refused());
@@ -359,7 +349,7 @@ impl<'a> Walk<'a> {
         }
         let view = match last {
             Some(_) => x.view.with(vec![x.view.dims[0].clone(), dim(h, w), dim(w, 1), dim(c, h * w)]),
-            None => self.seen(&x.view, [c, h, w], image.is_line),
+            None => seen(&x.view, [c, h, w], image.is_line),
         };
         Ok(Ref { signal, view })
     }
@@ -375,7 +365,9 @@ impl<'a> Walk<'a> {
         let conv = Conv2d { bias: false, ..Conv2d::square(rows.len(), 1, 1, 0) };
         let mut values = vec![0.0; rows.len() * c];
         for (row, channel) in rows.iter().enumerate() {
-            channel.iter().for_each(|channel| values[row * c + channel] = 1.0);
+            if let Some(channel) = channel {
+                values[row * c + channel] = 1.0;
+            }
         }
         let weight = TensorF32 { shape: vec![rows.len(), c, 1, 1], values };
         let kind = Kind::Layer(LayerKind::Conv2d(conv));
@@ -409,6 +401,17 @@ impl<'a> Walk<'a> {
         let weight = TensorF32 { shape: vec![c, 1, kernel[0], kernel[1]], values };
         self.push(node, Kind::Layer(LayerKind::Conv2d(conv)), vec![signal], vec![("weight", weight)], output.to_vec())
     }
+}
+
+/// A window without what makes no difference on its input, so that the same pool is the same layer.
+fn plain(mut window: Window, [_, h, w]: [usize; 3]) -> Window {
+    let kind = PoolKind::Max;
+    let floor = Window { ceil: false, ..window };
+    if floor.pool(kind).output([1, h, w]) == window.pool(kind).output([1, h, w]) {
+        window.ceil = false;
+    }
+    window.counts_padding |= window.padding == [0; 4];
+    window
 }
 
 /// Whether nothing in a signal can be negative: what a rectifier gives, maybe behind pools and joins.

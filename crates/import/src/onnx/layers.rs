@@ -57,7 +57,7 @@ pub(super) fn layers(signals: Vec<Signal>, output: &Ref) -> Result<Layers, Vec<S
     network.join_affines();
     network.join_clips().map_err(one)?;
     network.activations_before_pools();
-    network.two_classes().map_err(one)?;
+    network.two_classes();
     network.refuse_padding()?;
     network.into_layers().map_err(one)
 }
@@ -232,10 +232,10 @@ impl Network {
     }
 
     /// One output for two classes, z, becomes two: −z/2 and z/2.
-    fn two_classes(&mut self) -> Result<(), String> {
+    fn two_classes(&mut self) {
         let last = &self.signals[self.output];
         if last.shape.iter().product::<usize>() != 1 {
-            return Ok(());
+            return;
         }
         let node = last.node.clone();
         self.notes.push(format!(
@@ -251,7 +251,7 @@ impl Network {
                 tensor.values = halves.iter().map(|value| -value).chain(halves.iter().copied()).collect();
                 tensor.shape[0] = 2;
             }
-            return Ok(());
+            return;
         }
         let mut add = |kind: LayerKind, tensors: Vec<(&'static str, TensorF32)>, shape: Vec<usize>| {
             let (node, from) = (node.clone(), vec![self.output]);
@@ -262,7 +262,6 @@ impl Network {
         add(LayerKind::Flatten, Vec::new(), vec![1]);
         let weight = TensorF32 { shape: vec![2, 1], values: vec![-0.5, 0.5] };
         add(LayerKind::Dense { units: 2 }, vec![("weight", weight)], vec![2]);
-        Ok(())
     }
 
     fn refuse_padding(&self) -> Result<(), Vec<String>> {

@@ -7,7 +7,7 @@ use super::constants::{Constant, combined, dequantised, each, of_either, quantis
 use super::proto::{Node, data_type};
 use super::tensor::Numbers;
 use super::view::{Factor, Size, axis_of, dim, length, sizes_text};
-use super::walk::{Kind, Ref, Value, Walk, optional};
+use super::walk::{Kind, Ref, Value, Walk, optional, seen};
 
 const FLOATS: [i32; 4] = [data_type::FLOAT, data_type::FLOAT16, data_type::BFLOAT16, data_type::DOUBLE];
 
@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
         };
         if matches!(x.view.dims.len(), 3 | 4) && x.view.dims[axis].len() > 1 {
             let image = self.image(node, &x)?;
-            x = Ref { signal: image.signal, view: self.seen(&x.view, image.shape, image.is_line) };
+            x = Ref { signal: image.signal, view: seen(&x.view, image.shape, image.is_line) };
         }
         let [Factor::Values { size, stride }] = x.view.dims[axis][..] else { return Err(refused(&x)) };
         let shape = self.signals[x.signal].shape.clone();
@@ -203,7 +203,7 @@ impl<'a> Walk<'a> {
         }
         let signal = self.cut(node, image.signal, image.shape, first, n, step)?;
         let shape = [image.shape[0], n[0], n[1]];
-        Ok(Ref { signal, view: self.seen(&x.view, shape, image.is_line) })
+        Ok(Ref { signal, view: seen(&x.view, shape, image.is_line) })
     }
 
     pub(super) fn split(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Vec<Ref>, String> {
@@ -216,11 +216,13 @@ impl<'a> Walk<'a> {
         let sizes = self.parts_of(node, attributes, n)?;
         let mut first = 0;
         let mut parts = Vec::with_capacity(sizes.len());
-        for size in sizes {
+        for (size, name) in sizes.into_iter().zip(&node.output) {
             if size == n {
                 return Ok(vec![x]);
             }
-            parts.push(self.part(node, &x, axis, first, size)?);
+            let part = self.part(node, &x, axis, first, size)?;
+            self.signals[part.signal].value.clone_from(name);
+            parts.push(part);
             first += size;
         }
         Ok(parts)
@@ -230,14 +232,13 @@ impl<'a> Walk<'a> {
     fn parts_of(&self, node: &'a Node, attributes: &Attributes, n: usize) -> Result<Vec<usize>, String> {
         let given = self.listed(node, attributes, "split", 1)?;
         let n_parts = attributes.int("num_outputs", node.output.len() as i64)?;
-        let sizes: Vec<usize> = match given {
-            Some(sizes) => sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect(),
-            None => {
-                let n_parts = usize::try_from(n_parts).ok().filter(|parts| (1..=n).contains(parts));
-                let n_parts = n_parts.ok_or_else(|| format!("splits {n} into no whole parts"))?;
-                let each = n.div_ceil(n_parts);
-                (0..n_parts).map(|part| each.min(n.saturating_sub(part * each))).collect()
-            }
+        let sizes: Vec<usize> = if let Some(sizes) = given {
+            sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect()
+        } else {
+            let n_parts = usize::try_from(n_parts).ok().filter(|parts| (1..=n).contains(parts));
+            let n_parts = n_parts.ok_or_else(|| format!("splits {n} into no whole parts"))?;
+            let each = n.div_ceil(n_parts);
+            (0..n_parts).map(|part| each.min(n.saturating_sub(part * each))).collect()
         };
         let sum = sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size));
         if sum != Some(n) || sizes.contains(&0) {
@@ -306,7 +307,7 @@ impl<'a> Walk<'a> {
         for x in parts.iter_mut().filter(|x| x.view.dims.get(axis).is_some_and(|dim| dim.len() > 1)) {
             if matches!(x.view.dims.len(), 3 | 4) {
                 let image = self.image(node, x)?;
-                *x = Ref { signal: image.signal, view: self.seen(&x.view, image.shape, image.is_line) };
+                *x = Ref { signal: image.signal, view: seen(&x.view, image.shape, image.is_line) };
             }
         }
         let shape = |walk: &Self, x: &Ref| walk.signals[x.signal].shape.clone();
@@ -415,10 +416,7 @@ impl<'a> Walk<'a> {
 
     /// The first input, without a copy where it is read for the last time.
     fn taken(&mut self, node: &'a Node) -> Result<Constant, String> {
-        match self.constant_type(node, 0)? {
-            true => self.floats(node, 0).map(Constant::Floats),
-            false => self.constant(node, 0),
-        }
+        if self.constant_type(node, 0)? { self.floats(node, 0).map(Constant::Floats) } else { self.constant(node, 0) }
     }
 
     /// Whether a constant is of floats.

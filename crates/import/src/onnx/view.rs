@@ -134,7 +134,9 @@ impl View {
     pub(super) fn unsqueezed(&self, axes: &[i64]) -> Result<Self, String> {
         let places = axes_of(axes, self.dims.len() + axes.len())?;
         let mut dims = self.dims.clone();
-        places.iter().for_each(|&place| dims.insert(place, Vec::new()));
+        for place in places {
+            dims.insert(place, Vec::new());
+        }
         Ok(self.with(dims))
     }
 

@@ -624,18 +624,18 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
 
-    /// How the file sees a new image.
-    ///
-    /// - `like`: what it was made of
-    pub(super) fn seen(&self, like: &View, [c, h, w]: [usize; 3], is_line: bool) -> View {
-        let mut dims = vec![like.dims[0].clone(), dim(c, h * w)];
-        if !is_line {
-            dims.push(dim(h, w));
-        }
-        dims.push(dim(w, 1));
-        like.with(dims)
+/// How the file sees a new image.
+///
+/// - `like`: what it was made of
+pub(super) fn seen(like: &View, [c, h, w]: [usize; 3], is_line: bool) -> View {
+    let mut dims = vec![like.dims[0].clone(), dim(c, h * w)];
+    if !is_line {
+        dims.push(dim(h, w));
     }
+    dims.push(dim(w, 1));
+    like.with(dims)
 }
 
 /// A signal that is read as an image.
