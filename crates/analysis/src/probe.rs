@@ -472,7 +472,7 @@ mod tests {
         let variance = current_variance(&layer, &[&[train.clone()]]).unwrap();
         assert!((variance.measured[0] - 18.0).abs() < 1e-12, "{variance:?}");
         // Rates of ½, whose variance is ½: twice of weight 3, and once of weight 6; over two neurons.
-        assert!((variance.bernoulli[0] - (9.0 + 18.0) / 2.0).abs() < 1e-12, "{variance:?}");
+        assert!((variance.bernoulli[0] - (4.5 + 9.0)).abs() < 1e-12, "{variance:?}");
         // The mean of a window is one input: (½ + ½)/2, and ½.
         let mut probe = CurrentProbe::new(&layer, 2);
         probe.add(&layer, &[&[train]]);
