@@ -7,6 +7,7 @@
 //! `add` of both.
 
 use crate::architecture::{Architecture, Conv2d, LayerKind, LayerProblem, Window, shape_text};
+use crate::kernel::Pool;
 use crate::population::PoolKind;
 
 /// What a node reads.
@@ -338,6 +339,14 @@ fn pool(name: &str, window: Window, image: [usize; 3], problems: &mut Vec<String
         let least = height.min(width);
         problems.push(format!("{name}: kernel {found} exceeds its {height}×{width} input; use kernel ≤ {least}"));
         return vec![channels, height, width];
+    }
+    let uneven = window.pool(PoolKind::Mean).divisor(image);
+    if name == "avg-pool" && uneven > Pool::MAX_DIVISOR && uneven > kernel[0].saturating_mul(kernel[1]) {
+        problems.push(format!(
+            "{name}: its windows have so many different numbers of inputs that they share no divisor below {uneven}; use at most {}, \
+             such as by counting the padding or without `ceil`",
+            Pool::MAX_DIVISOR
+        ));
     }
     output.to_vec()
 }

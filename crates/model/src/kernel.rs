@@ -302,6 +302,9 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Largest divisor that windows may share: more would leave the weights behind them few steps of the exact grid.
+    pub const MAX_DIVISOR: usize = 1 << 16;
+
     /// Windows without padding.
     pub const fn new(kind: PoolKind, kernel: [usize; 2], stride: [usize; 2]) -> Self {
         Self { kind, kernel, stride, padding: [0; 4], ceil: false, counts_padding: true }
@@ -361,7 +364,7 @@ impl Pool {
             let counts = self.counted(dimension, shape[1 + dimension], n_windows);
             counts.into_iter().filter(|count| *count > 0).fold(1, least_common_multiple)
         };
-        of(0, rows) * of(1, columns)
+        of(0, rows).saturating_mul(of(1, columns))
     }
 
     /// How often each input is added in each row (0) and in each column (1) of windows; the product counts for a window. All are 1
@@ -386,5 +389,5 @@ fn least_common_multiple(a: usize, b: usize) -> usize {
     while y > 0 {
         (x, y) = (y, x % y);
     }
-    a / x * b
+    (a / x).saturating_mul(b)
 }

@@ -132,11 +132,8 @@ pub(super) fn biases(graph: &Graph, population: &Population, rests: &[Rest]) -> 
     };
     let rest = stands_for.channels.as_ref().map_or_else(|| rest.clone(), |channels| rest.channels(channels));
     let rest = rest.reshaped(population.shape);
-    // No rounding where nothing is to be done.
-    if stands_for.sign < 0.0 || stands_for.floor != 0.0 {
-        return rest.map(|_, value| stands_for.sign * value - stands_for.floor).values;
-    }
-    rest.values
+    // Zero is added to get rid of its sign.
+    rest.map(|_, value| 0.0 + stands_for.sign * value - stands_for.floor).values
 }
 
 fn of_node(node: &Node, inputs: &[&Rest], tensors: Tensors<'_>) -> Rest {
