@@ -54,7 +54,7 @@ fn run(config: &str, weights: &Path) -> (Experiment, convert::Outcome, simulate:
     let run = folder.path().join("imported");
     let converted = convert::run(&experiment, weights, &run, Options::default()).unwrap();
     let again = convert::run(&experiment, weights, &run, Options::default()).unwrap();
-    assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);
+    assert!(again.reused && again.notes.iter().all(|note| converted.notes.contains(note)), "{:?}", again.notes);
     // `simulate` is given the same file, and finds the network's architecture in its folder.
     let simulated = simulate::read_experiment(&args).unwrap();
     assert_eq!(simulated.architecture, experiment.architecture);
@@ -71,7 +71,7 @@ fn an_onnx_file_is_all_that_an_experiment_needs_to_know_of_its_network() {
         ("mlp.onnx", "64-16-10"),
         ("cnn.onnx", "1×8×8-6c3-mp2-8c3-ap2-10"),
         ("cnn-norms.onnx", "1×8×8-6c3-mp2-8c3-ap2-10"),
-        ("resnet-legacy.onnx", "1×8×8-6c3-[6c3-6c3]-[8c3s2-8c3]-gap-10"),
+        ("resnet-legacy.onnx", "1×8×8-6c3-6c3-6c3-add-8c3s2-8c3-8c1s2-add-gap-10"),
         ("functional.onnx", "64-12-10"),
     ] {
         let (experiment, converted, simulated) = run(WITHOUT_MODEL, &fixture(file));
@@ -97,7 +97,7 @@ fn an_onnx_file_is_read_once_for_its_architecture_and_its_weights() {
         convert::run_imported(&experiment, imported, folder.path(), Options::default(), Expectation::default())
             .unwrap();
     let again = convert::run(&experiment, &fixture("mlp.onnx"), folder.path(), Options::default()).unwrap();
-    assert!(again.reused && again.notes == converted.notes, "{:?}", again.notes);
+    assert!(again.reused && again.notes.iter().all(|note| converted.notes.contains(note)), "{:?}", again.notes);
 }
 
 #[test]

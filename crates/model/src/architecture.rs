@@ -586,6 +586,7 @@ fn brief(kind: &LayerKind) -> Option<String> {
         LayerKind::AvgPool(pool) => Some(window("ap", pool)),
         LayerKind::MaxPool(pool) => Some(window("mp", pool)),
         LayerKind::GlobalAvgPool => Some("gap".to_owned()),
+        LayerKind::Add | LayerKind::Concat => Some(kind.name().to_owned()),
         LayerKind::Residual { body, .. } => {
             Some(format!("[{}]", body.iter().filter_map(brief).collect::<Vec<_>>().join("-")))
         }
@@ -599,8 +600,6 @@ fn brief(kind: &LayerKind) -> Option<String> {
         | LayerKind::Scale
         | LayerKind::Normalize { .. }
         | LayerKind::Dropout { .. }
-        | LayerKind::Add
-        | LayerKind::Concat
         | LayerKind::Slice { .. }
         | LayerKind::ChannelShuffle { .. } => None,
     }

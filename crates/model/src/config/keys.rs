@@ -227,22 +227,6 @@ pub const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
-        path: "data.normalize.mean",
-        kind: Reals(-MOST_VALUE, MOST_VALUE),
-        doc: "what is taken off each channel's values, after `data.scale`, before the network sees them; one for each channel, or one for all",
-        read: |to, from| to.data.normalize = Some(normalize(from)),
-        never_swept: Some(OTHER_SAMPLES),
-        ..KEY
-    },
-    Key {
-        path: "data.normalize.deviation",
-        kind: Positives(0.0, MOST_VALUE),
-        doc: "what each channel's values are divided by when their mean is taken off; one for each channel, or one for all",
-        read: READ_WITH_MEAN,
-        never_swept: Some(OTHER_SAMPLES),
-        ..KEY
-    },
-    Key {
         path: "data.resize",
         kind: IntegerOr(1, MAX_SIDE, "off"),
         doc: "pictures: length that the short side is resized to, or \"off\"; default: `data.crop` · 256/224, rounded, and \"off\" where pictures have the network's size already",
@@ -287,6 +271,22 @@ pub const KEYS: &[Key] = &[
         doc: "column of a table of labels, such as 0 for QMNIST; for CIFAR-100, 0 for its coarse classes and 1, the default, for its fine ones",
         read: |to, from| to.data.label_column = Some(from.count()),
         matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.normalize.mean",
+        kind: Reals(-MOST_VALUE, MOST_VALUE),
+        doc: "what is taken off each channel's values, after `data.scale`, before the network sees them; one for each channel, or one for all",
+        read: |to, from| to.data.normalize = Some(normalize(from)),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.normalize.deviation",
+        kind: Positives(0.0, MOST_VALUE),
+        doc: "what each channel's values are divided by when their mean is taken off; one for each channel, or one for all",
+        read: READ_WITH_MEAN,
         never_swept: Some(OTHER_SAMPLES),
         ..KEY
     },
