@@ -29,7 +29,7 @@ const TOLD: f64 = 1.0;
 /// Samples per forward pass.
 const BATCH: usize = 256;
 
-/// Mean and standard deviation of the pixels of ImageNet's photographs, red, green, blue, which are divided by 255 (the figures that
+/// Mean and standard deviation of the pixels of `ImageNet`'s photographs, red, green, blue, which are divided by 255 (the figures that
 /// torchvision documents).
 const IMAGENET: [[f64; 2]; 3] = [[0.485, 0.229], [0.456, 0.224], [0.406, 0.225]];
 

@@ -27,7 +27,7 @@ struct Args {
     /// Convert CONFIG, an ONNX file, for the samples in this folder or file, with neither an experiment file nor --weights
     #[arg(long, value_name = "PATH", conflicts_with_all = ["weights", "key"])]
     data: Option<PathBuf>,
-    /// Which of several state dicts in that file is meant: its key, with those around it (state.model_ema), or what its tensors' names
+    /// Which of several state dicts in that file is meant: its key, with those around it (state.ema), or what its tensors' names
     /// start with
     #[arg(long, value_name = "KEY", requires = "weights")]
     key: Option<String>,

@@ -143,7 +143,9 @@ fn numbers(weights: &Weights, kernel: &Kernel, tensors: Tensors<'_>) -> Vec<f64>
             };
             for (channel, row) in all.chunks_exact_mut(kernel.row_len()).enumerate() {
                 let factor = factors[channels.as_ref().map_or(channel, |channels| channels[channel])];
-                row.iter_mut().for_each(|weight| *weight *= factor);
+                for weight in row {
+                    *weight *= factor;
+                }
             }
             all
         }

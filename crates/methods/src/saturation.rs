@@ -44,17 +44,13 @@ pub fn notes(layers: &[AnnLayer], thresholds: &[Vec<f64>], activations: Option<&
         let share = |channel: usize| {
             // What the trained network cuts off itself is not lost.
             let above = |activation: f64| (activation - thresholds[channel]).max(0.0);
-            match activations {
-                Some(all) => {
-                    let sum: f64 = all[idx].of_channel(channel).map(|a| a.max(0.0)).sum();
-                    if sum > 0.0 { all[idx].of_channel(channel).map(above).sum::<f64>() / sum } else { 0.0 }
-                }
-                None => {
-                    let [_, bias] = layer.biases.range(channel, layer.n_positions());
-                    let bias = bias.min(layer.ceiling);
-                    if bias > 0.0 { above(bias) / bias } else { 0.0 }
-                }
+            if let Some(all) = activations {
+                let sum: f64 = all[idx].of_channel(channel).map(|a| a.max(0.0)).sum();
+                return if sum > 0.0 { all[idx].of_channel(channel).map(above).sum::<f64>() / sum } else { 0.0 };
             }
+            let [_, bias] = layer.biases.range(channel, layer.n_positions());
+            let bias = bias.min(layer.ceiling);
+            if bias > 0.0 { above(bias) / bias } else { 0.0 }
         };
         let lost: Vec<(usize, f64)> = (0..layer.n_channels())
             .map(|channel| (channel, share(channel)))

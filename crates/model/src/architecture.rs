@@ -472,10 +472,14 @@ fn expand(
                 None => refuse_unknown(builder, &path, entry, name, &named),
             }
             let of = entries[..idx].iter().position(|before| before.name.as_ref() == Some(name));
-            of.into_iter().for_each(|of| read[of] = true);
+            if let Some(of) = of {
+                read[of] = true;
+            }
         }
-        if entry.from.is_empty() {
-            idx.checked_sub(1).into_iter().for_each(|before| read[before] = true);
+        if entry.from.is_empty()
+            && let Some(before) = idx.checked_sub(1)
+        {
+            read[before] = true;
         }
         if inputs.is_empty() {
             inputs.push(at);

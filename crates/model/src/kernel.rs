@@ -279,7 +279,7 @@ impl Kernel {
 
 /// A pool on the way of spikes.
 ///
-/// The mean of a window is the sum of its inputs, each of them added [`Pool::multiple`] times, divided by [`Pool::divisor`]. So windows
+/// The mean of a window is the sum of its inputs, each of them added [`Pool::multiples`] times, divided by [`Pool::divisor`]. So windows
 /// at the border, whose mean is of fewer inputs, share the divisor with the others, and it can be put into the weights that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -379,7 +379,7 @@ impl Pool {
             }
             let counts = self.counted(dimension, shape[1 + dimension], n_windows);
             let divisor = counts.iter().copied().filter(|count| *count > 0).fold(1, least_common_multiple);
-            counts.into_iter().map(|count| if count == 0 { 0 } else { divisor / count }).collect()
+            counts.into_iter().map(|count| divisor.checked_div(count).unwrap_or(0)).collect()
         })
     }
 }

@@ -571,7 +571,7 @@ impl Lowering<'_> {
             LayerKind::Conv2d(conv) => {
                 let image = image_of(self.graph.shape(node.inputs[0]));
                 if node.output.contains(&0)
-                    || image[0] % conv.groups != 0
+                    || !image[0].is_multiple_of(conv.groups)
                     || conv.on(image).output()[1..] != node.output[1..]
                 {
                     // Refused with the shapes.

@@ -17,6 +17,7 @@ use super::Place;
 use crate::layer::{AnnLayer, Before};
 use crate::saturation;
 
+#[allow(clippy::unnecessary_wraps, reason = "the form of every method")]
 pub(super) fn thresholds(place: &Place<'_>) -> anyhow::Result<Vec<f64>> {
     let Place { layer, before, choice, .. } = place;
     let of = |channel: usize| match norm(layer.weight_vector(channel, *before), choice.p) {
