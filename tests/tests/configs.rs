@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use datasets::{DatasetFacts, DatasetName};
+use datasets::DatasetFacts;
 use model::config::ExperimentFile;
-use model::config::schema::{KEYS, Kind};
 
 fn configs_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").join("configs")
@@ -37,12 +36,9 @@ fn problems(paths: &[PathBuf]) -> Vec<String> {
             }
         };
         for experiment in file.cells.iter().map(|cell| &cell.experiment).chain([&file.base]) {
-            let fits = match experiment.data.dataset.parse::<DatasetName>() {
-                Ok(name) => DatasetFacts::of(name, None)
-                    .map_err(|error| error.to_string())
-                    .and_then(|facts| experiment.check_fits(facts.shape, facts.class_names.len())),
-                Err(error) => Err(error.to_string()),
-            };
+            let fits = DatasetFacts::of(&experiment.data, None)
+                .map_err(|error| error.to_string())
+                .and_then(|facts| experiment.check_fits(facts.shape, facts.class_names.len()));
             problems.extend(fits.err().map(|problem| format!("{}: {problem}", path.display())));
         }
         if let Some(path_of_data) = &file.base.data.path {
@@ -72,11 +68,4 @@ fn every_experiment_is_valid_fits_its_data_and_has_a_name_of_its_own() {
     assert!(!paths.is_empty(), "configs/ holds no experiment");
     let problems = problems(&paths);
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
-}
-
-#[test]
-fn the_data_sets_of_the_configuration_are_those_that_there_are() {
-    let key = KEYS.iter().find(|key| key.path == "data.dataset").unwrap();
-    let Kind::Choice(words) = key.kind else { panic!("a choice of words, not {:?}", key.kind) };
-    assert_eq!(words, DatasetName::ALL.map(DatasetName::name));
 }

@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn conv(channels: usize, kernel: usize, stride: usize, bias: bool) -> LayerKind {
-    LayerKind::Conv2d(Conv2d { channels, kernel, stride, padding: kernel / 2, groups: 1, bias })
+    LayerKind::Conv2d(Conv2d { bias, ..Conv2d::square(channels, kernel, stride, kernel / 2) })
 }
 
 fn norm() -> LayerKind {
@@ -31,7 +31,7 @@ fn norm() -> LayerKind {
 
 fn architecture(network: &str) -> Architecture {
     use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
-    let halve = Window { kernel: 2, stride: 2 };
+    let halve = Window::square(2, 2);
     let body =
         |channels, stride| vec![conv(channels, 3, stride, false), norm(), Relu, conv(channels, 3, 1, false), norm()];
     let kinds = match network {
@@ -69,16 +69,16 @@ fn architecture(network: &str) -> Architecture {
 /// That network, whose fully connected layers have biases in every configuration, and its convolution in some.
 fn bare(conv_bias: bool) -> Vec<LayerKind> {
     use LayerKind::{AvgPool, Dense, Flatten, Relu};
-    let halve = Window { kernel: 2, stride: 2 };
+    let halve = Window::square(2, 2);
     vec![conv(4, 3, 1, conv_bias), Relu, AvgPool(halve), Flatten, Dense { units: 12 }, Relu, Dense { units: 10 }]
 }
 
 /// Architecture and tensors of an ONNX file, by way of the configuration that it becomes.
 fn of_onnx(name: &str) -> (Architecture, Imported) {
     let path = fixture(name);
-    let network = import::network(&path, Some(INPUT)).unwrap();
-    let architecture = Architecture::new(network.model.input, &network.model.layers).unwrap();
-    let imported = import::weights(&path, &architecture).unwrap();
+    let network = import::network(&path, Some(INPUT), None).unwrap();
+    let architecture = Architecture::of_entries(network.model.input, None, &network.model.layers).unwrap();
+    let imported = import::weights(&path, &architecture, None).unwrap();
     assert_eq!(imported.notes, network.notes);
     (architecture, imported)
 }
@@ -131,7 +131,7 @@ fn saved_state_dicts_give_pytorchs_logits() {
     ];
     for (network, file, note) in cases {
         let architecture = architecture(network);
-        let imported = import::weights(&fixture(file), &architecture).unwrap();
+        let imported = import::weights(&fixture(file), &architecture, None).unwrap();
         assert!(imported.notes.iter().any(|found| found.contains(note)), "{file}: {:?}", imported.notes);
         agrees(network, &architecture, &imported);
     }
@@ -144,14 +144,14 @@ fn layers_without_a_bias_give_pytorchs_logits_with_zeros_in_its_place() {
         let architecture = Architecture::new(INPUT, &bare(conv_bias)).unwrap();
         // The layers of the safetensors file, which is sorted, are told from one another by their shapes.
         for file in ["bare.pt", "bare.safetensors"] {
-            let imported = import::weights(&fixture(file), &architecture).unwrap();
+            let imported = import::weights(&fixture(file), &architecture, None).unwrap();
             let names = imported.notes.iter().any(|note| note.contains("conv → 0, hidden → 4, out → 6"));
             let zeros = format!("zeros stand for biases that the file does not have: {lacking}");
             assert!(names && imported.notes.contains(&zeros), "{file}: {:?}", imported.notes);
             assert_eq!(imported.ann.tensors["6.bias"].values, [0.0; 10]);
             agrees("bare", &architecture, &imported);
         }
-        let imported = import::weights(&fixture("bare.onnx"), &architecture).unwrap();
+        let imported = import::weights(&fixture("bare.onnx"), &architecture, None).unwrap();
         let told = imported.notes.iter().any(|note| note.ends_with("does not have: `0.bias`"));
         assert_eq!(told, conv_bias, "{:?}", imported.notes);
         agrees("bare", &architecture, &imported);
@@ -202,16 +202,16 @@ fn what_was_done_to_a_network_is_told() {
     );
     told("cnn.onnx", "node `node_relu` (Relu) is put before node `node_max_pool2d` (MaxPool)");
     told("mlp.onnx", "64-16-10, from 4 nodes of operator version 20");
-    let checkpoint = import::weights(&fixture("cnn.pt"), &architecture("cnn")).unwrap();
+    let checkpoint = import::weights(&fixture("cnn.pt"), &architecture("cnn"), None).unwrap();
     assert_eq!(checkpoint.notes[0], "the state dict is that under `state_dict`");
 }
 
 #[test]
 fn an_onnx_file_fits_a_configuration_of_the_same_network() {
     let with_dropout = architecture("mlp");
-    let imported = import::weights(&fixture("mlp.onnx"), &with_dropout).unwrap();
+    let imported = import::weights(&fixture("mlp.onnx"), &with_dropout, None).unwrap();
     agrees("mlp", &with_dropout, &imported);
-    let error = import::weights(&fixture("mlp.onnx"), &architecture("cnn")).unwrap_err().to_string();
+    let error = import::weights(&fixture("mlp.onnx"), &architecture("cnn"), None).unwrap_err().to_string();
     assert!(error.contains("its network is 64-16-10") && error.contains("leave [model] out"), "{error}");
 }
 
@@ -223,7 +223,7 @@ fn a_file_beside_the_network_is_part_of_its_checksum() {
     }
     let (path, data) = (folder.path().join("mlp.onnx"), folder.path().join("mlp.onnx.data"));
     let architecture = architecture("mlp");
-    let checksum = || import::weights(&path, &architecture).unwrap().ann.checksum;
+    let checksum = || import::weights(&path, &architecture, None).unwrap().ann.checksum;
     let before = checksum();
     let mut bytes = std::fs::read(&data).unwrap();
     bytes[0] ^= 1;

@@ -155,7 +155,7 @@ mod tests {
                     wiring: Wiring::dense(snn::Source::from_index(source), [2, 1, 1], 2),
                     weights: weights.to_vec(),
                 }],
-                biases: biases.to_vec(),
+                biases: biases.to_vec().into(),
                 initial_potentials: vec![start; 2],
                 thresholds: vec![1.0; 2],
             };

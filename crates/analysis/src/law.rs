@@ -240,7 +240,7 @@ mod tests {
         let exact = ExactLayer {
             name: "dense 2".to_owned(),
             connections: vec![Connection { wiring: Wiring::dense(snn::Source::INPUT, [n_in, 1, 1], n_out), weights }],
-            biases: vec![0.0; n_out],
+            biases: vec![0.0; n_out].into(),
             initial_potentials: vec![0.5; n_out],
             thresholds: vec![1.0; n_out],
         };

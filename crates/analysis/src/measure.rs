@@ -57,7 +57,7 @@ impl NoiseProbes {
             let Some(potential) = potential else { continue };
             potential.add(layer, &inputs, |sample| match self.encoding {
                 Encoding::Constant => layer.drive(&images[sample]),
-                _ => layer.for_neurons(layer.biases()),
+                _ => layer.biases().of_neurons(layer.n_positions()),
             });
         }
     }

@@ -183,10 +183,11 @@ impl InputSums {
         let (mut rates, mut variances) = (zeros.clone(), zeros);
         let (area, n) = (wiring.multiplicity() as f64, (n_samples * n_positions) as f64);
         for (neuron, &[rate, variance]) in self.0.iter().enumerate().filter(|(_, [rate, _])| *rate > 0.0) {
-            pooling.for_each_input(neuron, |input| {
+            pooling.for_each_input(neuron, |input, multiple| {
+                let multiple = f64::from(multiple);
                 group.for_each_synapse(input, |_, weight| {
-                    rates[weight] += rate / area / n;
-                    variances[weight] += variance / (area * area) / n;
+                    rates[weight] += multiple * rate / area / n;
+                    variances[weight] += multiple * multiple * variance / (area * area) / n;
                 });
             });
         }
@@ -404,7 +405,7 @@ mod tests {
         let exact = ExactLayer {
             name: "x".to_owned(),
             connections: vec![Connection { wiring, weights }],
-            biases: vec![0.0; n_channels],
+            biases: vec![0.0; n_channels].into(),
             initial_potentials: vec![0.0; n_channels],
             thresholds: vec![threshold; n_channels],
         };
@@ -442,8 +443,8 @@ mod tests {
     #[test]
     fn variance_of_a_channel_is_the_mean_over_its_neurons_behind_pools() {
         // Two windows of two pixels; each window's sum times 3 is a neuron's current.
-        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
-        let kernel = Kernel { input: [1, 1, 2], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = Pool::new(PoolKind::Mean, [1, 2], [1, 2]);
+        let kernel = Kernel::square([1, 1, 2], 1, 1, 1, 0, 1);
         let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 4], pools: vec![pool], kernel };
         let mut train = SpikeTrain::silent([1, 1, 4], 2);
         for (step, neuron) in [(0, 0), (0, 1), (1, 3)] {
@@ -457,9 +458,31 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_fewer_inputs_has_the_variance_of_their_multiples() {
+        // A window of two pixels, and one that sticks out, of one pixel, which it adds twice.
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [1, 2], [1, 2]) };
+        let kernel = Kernel::identity([1, 1, 2]);
+        let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 3], pools: vec![pool], kernel };
+        let mut train = SpikeTrain::silent([1, 1, 3], 2);
+        for (step, neuron) in [(0, 0), (0, 1), (1, 2)] {
+            train.add(step, neuron);
+        }
+        // Currents 6, 0 and 0, 6: variances of 18.
+        let layer = layer(wiring, vec![3.0], 1.0, 2);
+        let variance = current_variance(&layer, &[&[train.clone()]]).unwrap();
+        assert!((variance.measured[0] - 18.0).abs() < 1e-12, "{variance:?}");
+        // Rates of ½, whose variance is ½: twice of weight 3, and once of weight 6; over two neurons.
+        assert!((variance.bernoulli[0] - (4.5 + 9.0)).abs() < 1e-12, "{variance:?}");
+        // The mean of a window is one input: (½ + ½)/2, and ½.
+        let mut probe = CurrentProbe::new(&layer, 2);
+        probe.add(&layer, &[&[train]]);
+        assert_eq!(probe.finish(&layer).unwrap().1.rates(0).collect::<Vec<_>>(), [0.5]);
+    }
+
+    #[test]
     fn rates_and_variances_stand_at_the_synapses_that_they_arrive_at() {
         // Two groups, each of one input channel of two positions and two output channels.
-        let kernel = Kernel { input: [2, 1, 2], channels: 4, size: 1, stride: 1, padding: 0, groups: 2 };
+        let kernel = Kernel::square([2, 1, 2], 4, 1, 1, 0, 2);
         let wiring = Wiring { source: snn::Source::INPUT, source_shape: [2, 1, 2], pools: Vec::new(), kernel };
         let mut train = SpikeTrain::silent([2, 1, 2], 2);
         for (step, neuron) in [(0, 0), (1, 0), (0, 1), (0, 2)] {

@@ -125,8 +125,8 @@ impl RateModel {
 
 impl RateLayer {
     fn new(layer: &SpikingLayer, fires: bool) -> Self {
-        let places = |values: &[f32]| {
-            let neurons: Vec<f64> = layer.for_neurons(values).into_iter().map(f64::from).collect();
+        let places = |of_neurons: Vec<f32>| {
+            let neurons: Vec<f64> = of_neurons.into_iter().map(f64::from).collect();
             by_place(layer.shape(), &neurons)
         };
         let connections = layer.connections().iter();
@@ -134,8 +134,8 @@ impl RateLayer {
             shape: layer.shape(),
             connections: connections.map(|of| (of.wiring.source, Weighted::new(of))).collect(),
             drive: Drive::of_pixels(layer),
-            biases: places(layer.biases()),
-            initial_potentials: places(layer.initial_potentials()),
+            biases: places(layer.biases().of_neurons(layer.n_positions())),
+            initial_potentials: places(layer.for_neurons(layer.initial_potentials())),
             fires,
         }
     }
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use engine_event::EventEngine;
-    use snn::network::ExactLayer;
+    use snn::network::{Biases, ExactLayer};
     use snn::wiring::{Connection, Kernel, Wiring};
     use snn::{Engine as _, RunSettings, Sample};
 
@@ -183,7 +183,7 @@ mod tests {
         let exact = ExactLayer {
             name: "x".to_owned(),
             connections: wirings.into_iter().map(|(wiring, weights)| Connection { wiring, weights }).collect(),
-            biases: biases.to_vec(),
+            biases: biases.to_vec().into(),
             initial_potentials: vec![start; biases.len()],
             thresholds: vec![1.0; biases.len()],
         };
@@ -271,7 +271,7 @@ mod tests {
             last.wiring.source = Source::of_layer(1);
             let of = |connection: &Connection<f32>, from: &SpikingLayer, start: f64| {
                 let weights = connection.weights.iter().map(|&weight| f64::from(weight)).collect();
-                let biases: Vec<f64> = from.biases().iter().map(|&bias| f64::from(bias)).collect();
+                let biases: Vec<f64> = from.biases().values().iter().map(|&bias| f64::from(bias)).collect();
                 layer(vec![(connection.wiring.clone(), weights)], &biases, start, 1)
             };
             let layers = vec![
@@ -299,7 +299,7 @@ mod tests {
             for (idx, layer) in network.layers().iter().enumerate() {
                 let current = |channel: usize| {
                     let sum: f64 = layer.weight_vector(channel).zip(&values).map(|(w, x)| w * x).sum();
-                    sum + f64::from(layer.biases()[channel])
+                    sum + f64::from(layer.biases().at(channel, 1))
                 };
                 values = (0..layer.n_out()).map(current).map(|a| if idx == 0 { a.max(0.0) } else { a }).collect();
             }
@@ -327,12 +327,35 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_fewer_inputs_and_biases_of_neurons_are_those_computed_by_hand() {
+        // 1×1×3 pixels → the same three neurons, each with a bias of its own → means of the first two and of the last one.
+        let row = [1, 1, 3];
+        let through =
+            Wiring { source: Source::INPUT, source_shape: row, pools: Vec::new(), kernel: Kernel::identity(row) };
+        let exact = ExactLayer {
+            name: "x".to_owned(),
+            connections: vec![Connection { wiring: through, weights: vec![1.0] }],
+            biases: Biases::OfNeurons(vec![0.0, 0.25, 0.5]),
+            initial_potentials: vec![0.0],
+            thresholds: vec![1.0],
+        };
+        let hidden = SpikingLayer::round(&exact, 4).unwrap();
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [1, 2], [1, 2]) };
+        let kernel = Kernel::dense(2, 2);
+        let pooled = Wiring { source: Source::of_layer(0), source_shape: row, pools: vec![pool], kernel };
+        let output = layer(vec![(pooled, vec![0.5, 0.0, 0.0, 0.5])], &[0.0, 0.0], 0.0, 4);
+        let model = RateModel::new(&SpikingNetwork::new(row, vec![hidden, output]).unwrap(), Readout::Potential);
+        let steady = model.steady(Encoding::Poisson, &[0.25, 0.5, 0.0]);
+        assert_eq!(model.readout(&steady.of_steps(4), 4, NONE), [4.0 * (0.25 + 0.75) / 2.0, 4.0 * 0.5]);
+    }
+
+    #[test]
     fn pools_and_skips_are_those_computed_by_hand() {
         // 1×2×2 pixels → the same four neurons → a max pool of all, and an average pool of all (¼ in its weight), and pixel
         // by pixel a skip, all into two outputs.
         let image = [1, 2, 2];
-        let pool = |kind| Pool { kind, kernel: [2, 2], stride: [2, 2] };
-        let each = Kernel { input: image, channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = |kind| Pool::new(kind, [2, 2], [2, 2]);
+        let each = Kernel::square(image, 1, 1, 1, 0, 1);
         let through = Wiring { source: Source::INPUT, source_shape: image, pools: Vec::new(), kernel: each };
         let pooled = |kind| Wiring {
             source: Source::of_layer(0),

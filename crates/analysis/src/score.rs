@@ -1,7 +1,10 @@
 //! Accuracy, agreement, cost and activity of many samples, from their traces.
 
-use results::record::{EarlyExitRecord, LayerActivity, SeedRecord};
+use results::record::{EarlyExitRecord, LayerActivity, SeedRecord, TOP_FIVE_ABOVE};
 use snn::{EarlyDecision, SampleTrace, SpikeTrain, SpikingNetwork};
+
+/// Classes that are looked at beside the first one.
+pub const TOP: usize = 5;
 
 /// Sums over the samples of one simulation seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +12,8 @@ pub struct Score {
     n_samples: usize,
     /// Right decisions after each step, `[T]`.
     right: Vec<u64>,
+    /// Samples whose class is among the first five, `[T]`; empty with few classes.
+    in_top_five: Vec<u64>,
     /// Decisions equal to the trained network's, `[T]`.
     agreeing: Vec<u64>,
     /// Synaptic operations up to and including each step, `[T]`.
@@ -21,7 +26,8 @@ impl Score {
     /// No samples yet.
     pub fn new(n_steps: usize) -> Self {
         let zeros = vec![0; n_steps];
-        Self { n_samples: 0, right: zeros.clone(), agreeing: zeros.clone(), operations: zeros, latency: 0 }
+        let right = zeros.clone();
+        Self { n_samples: 0, right, in_top_five: Vec::new(), agreeing: zeros.clone(), operations: zeros, latency: 0 }
     }
 
     /// Adds a sample.
@@ -37,6 +43,11 @@ impl Score {
             self.right[step] += u64::from(*decision == label);
             self.agreeing[step] += u64::from(*decision == ann_decision);
         }
+        if trace.n_classes > TOP_FIVE_ABOVE {
+            self.in_top_five.resize(decisions.len(), 0);
+            let sums = self.in_top_five.iter_mut().zip(trace.ranks(label));
+            sums.for_each(|(sum, rank)| *sum += u64::from(rank < TOP));
+        }
         self.latency += latency(&decisions) as u64;
         self.n_samples += 1;
     }
@@ -48,6 +59,7 @@ impl Score {
         SeedRecord {
             seed,
             accuracy: mean(&self.right),
+            top5: mean(&self.in_top_five),
             agreement: mean(&self.agreeing),
             synaptic_operations: mean(&self.operations),
             mean_latency: self.latency as f64 / n,
@@ -216,7 +228,7 @@ mod tests {
             let exact = ExactLayer {
                 name: format!("dense {}", source + 1),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
-                biases: biases.to_vec(),
+                biases: biases.to_vec().into(),
                 initial_potentials: vec![0.0; 2],
                 thresholds: vec![1.0; 2],
             };
@@ -248,6 +260,22 @@ mod tests {
         // Each input spike reaches 2 neurons, each hidden one 2: 2, 2 + 2, 2, 2 + 2.
         assert_eq!(record.synaptic_operations, [2.0, 6.0, 8.0, 12.0]);
         assert!((record.mean_latency - 2.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_first_five_of_many_classes_are_counted_by_hand() {
+        let of = |n_classes: usize, label: usize| {
+            // Class k has k at the first step and −k at the second.
+            let readout = [1.0, -1.0].iter().flat_map(|sign| (0..n_classes).map(move |class| sign * class as f32));
+            let trace = SampleTrace { spikes: Vec::new(), readout: readout.collect(), residual: Vec::new(), n_classes };
+            let mut score = Score::new(2);
+            score.add(&trace, &[vec![0; 2]], label, 0);
+            score.record(0).top5
+        };
+        assert_eq!(of(11, 6), [1.0, 0.0]);
+        assert_eq!(of(11, 5), [0.0, 0.0]);
+        assert_eq!(of(11, 4), [0.0, 1.0]);
+        assert!(of(10, 6).is_empty());
     }
 
     #[test]

@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d, Relu};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, LeakyRelu, LeakyReluConfig, Linear, LinearConfig, PRelu,
+    PReluConfig, PaddingConfig2d, Relu,
+};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::backend;
-use model::architecture::{Architecture, Layer, LayerKind, Window};
+use model::architecture::{Architecture, LayerKind};
 use model::artefact::TensorF32;
+use model::graph::{Graph, Node, Operand};
+use model::population::StandsFor;
 
 /// A network of an [`Architecture`] on a burn device.
 ///
@@ -18,37 +23,45 @@ use model::artefact::TensorF32;
 /// `PyTorch`'s.
 #[derive(Module, Debug)]
 pub struct Network {
-    input: [usize; 3],
-    stages: Vec<Stage>,
+    /// What each node of the graph computes, in the order of computation.
+    nodes: Vec<Layer>,
+    #[module(skip)]
+    plan: Plan,
 }
 
-/// One layer as a burn module.
-#[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there are a few dozen of them in a network")]
-enum Stage {
-    Layer(Plain),
-    Residual(Residual),
+/// What is computed when.
+#[derive(Debug, Clone)]
+struct Plan {
+    graph: Graph,
+    /// What the rates of each population stand for.
+    populations: Vec<StandsFor>,
+    /// How often each node is read.
+    n_reads: Vec<usize>,
 }
 
-/// A layer that holds no others.
+/// A node as a burn module.
 #[derive(Module, Debug)]
-enum Plain {
+#[allow(clippy::large_enum_variant, reason = "there are a few hundred of them in a network")]
+enum Layer {
     Flatten(Flatten),
     Dense(Linear),
     Conv(Conv2d),
     BatchNorm(BatchNorm),
+    Scale(Scale),
+    Normalize(Normalize),
     Relu(Relu),
+    Clip(Clip),
+    LeakyRelu(LeakyRelu),
+    PRelu(PRelu),
+    Abs(Abs),
     Dropout(Dropout),
     AvgPool(AvgPool2d),
     GlobalAvgPool(GlobalAvgPool),
     MaxPool(MaxPool2d),
-}
-
-/// `body(x) + shortcut(x)`
-#[derive(Module, Debug)]
-struct Residual {
-    body: Vec<Plain>,
-    shortcut: Vec<Plain>,
+    Add(Add),
+    Concat(Concat),
+    Slice(Slice),
+    ChannelShuffle(ChannelShuffle),
 }
 
 #[derive(Module, Debug)]
@@ -56,6 +69,48 @@ struct Flatten;
 
 #[derive(Module, Debug)]
 struct GlobalAvgPool;
+
+#[derive(Module, Debug)]
+struct Abs;
+
+#[derive(Module, Debug)]
+struct Add;
+
+#[derive(Module, Debug)]
+struct Concat;
+
+/// `weight·x + bias` of each channel.
+#[derive(Module, Debug)]
+struct Scale {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// `(x − mean)/deviation` of each channel.
+#[derive(Module, Debug)]
+struct Normalize {
+    #[module(skip)]
+    mean: Vec<f64>,
+    #[module(skip)]
+    deviation: Vec<f64>,
+}
+
+#[derive(Module, Debug)]
+struct Clip {
+    low: f64,
+    high: f64,
+}
+
+#[derive(Module, Debug)]
+struct Slice {
+    start: usize,
+    end: usize,
+}
+
+#[derive(Module, Debug)]
+struct ChannelShuffle {
+    groups: usize,
+}
 
 /// What flows between layers of a batch of N samples.
 #[derive(Debug, Clone)]
@@ -83,6 +138,36 @@ impl Signal {
             Self::Vectors(_) => unreachable!("shapes were checked against the layers"),
         }
     }
+
+    /// What is computed number by number.
+    fn map(
+        self,
+        of_images: impl FnOnce(Tensor<4>) -> Tensor<4>,
+        of_vectors: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> Self {
+        match self {
+            Self::Images(x) => Self::Images(of_images(x)),
+            Self::Vectors(x) => Self::Vectors(of_vectors(x)),
+        }
+    }
+
+    fn device(&self) -> Device {
+        match self {
+            Self::Images(x) => x.device(),
+            Self::Vectors(x) => x.device(),
+        }
+    }
+}
+
+/// The graph's own last node gives the logits; every other is read by some.
+fn n_reads(graph: &Graph) -> Vec<usize> {
+    let mut n = vec![0; graph.nodes().len()];
+    for operand in graph.nodes().iter().flat_map(|node| &node.inputs) {
+        if let Operand::Node(idx) = operand {
+            n[*idx] += 1;
+        }
+    }
+    n
 }
 
 impl Network {
@@ -90,13 +175,13 @@ impl Network {
     pub fn new(architecture: &Architecture, device: &Device) -> Self {
         let network = Self::undrawn(architecture, device);
         // burn draws parameters at their first use; so they would depend on what else was drawn until then.
-        for (_, layer) in network.plain_layers() {
+        for layer in &network.nodes {
             match layer {
-                Plain::Dense(linear) => {
+                Layer::Dense(linear) => {
                     _ = linear.weight.val();
                     _ = linear.bias.as_ref().map(Param::val);
                 }
-                Plain::Conv(conv) => {
+                Layer::Conv(conv) => {
                     _ = conv.weight.val();
                     _ = conv.bias.as_ref().map(Param::val);
                 }
@@ -108,14 +193,12 @@ impl Network {
 
     /// A network whose weights are drawn when they are first used, if they are not replaced before.
     fn undrawn(architecture: &Architecture, device: &Device) -> Self {
-        let stages = architecture.layers().iter().map(|layer| match layer.kind {
-            LayerKind::Residual { .. } => Stage::Residual(Residual {
-                body: layer.body.iter().map(|layer| Plain::undrawn(layer, device)).collect(),
-                shortcut: layer.shortcut.iter().map(|layer| Plain::undrawn(layer, device)).collect(),
-            }),
-            _ => Stage::Layer(Plain::undrawn(layer, device)),
-        });
-        Self { input: architecture.input(), stages: stages.collect() }
+        let graph = architecture.graph().clone();
+        let nodes =
+            graph.nodes().iter().map(|node| Layer::undrawn(node, graph.shape(node.inputs[0]), device)).collect();
+        let populations = architecture.populations().iter().map(|population| population.stands_for.clone()).collect();
+        let n_reads = n_reads(&graph);
+        Self { nodes, plan: Plan { graph, populations, n_reads } }
     }
 
     /// A network with the given tensors, as [`Network::tensors`] returns them. Draws nothing.
@@ -124,149 +207,213 @@ impl Network {
     /// If a tensor is missing or misshapen; [`model::ann::AnnArtefact::read`] has checked them.
     pub fn with_tensors(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, device: &Device) -> Self {
         let mut network = Self::undrawn(architecture, device);
-        for (layer, stage) in architecture.layers().iter().zip(&mut network.stages) {
-            match stage {
-                Stage::Layer(plain) => plain.set_tensors(layer, tensors, device),
-                Stage::Residual(Residual { body, shortcut }) => {
-                    let inner = layer.body.iter().chain(&layer.shortcut);
-                    inner
-                        .zip(body.iter_mut().chain(shortcut))
-                        .for_each(|(layer, plain)| plain.set_tensors(layer, tensors, device));
-                }
-            }
+        let graph = architecture.graph();
+        for (node, layer) in graph.nodes().iter().zip(&mut network.nodes) {
+            layer.set_tensors(node, graph.shape(node.inputs[0]), tensors, device);
         }
         network
     }
 
-    /// The tensors by name, named and shaped as [`Layer::tensors`] says: `1.weight` is the weight of layer 1, counted from 0
+    /// The tensors by name, named and shaped as [`Graph::tensors`] says: `1.weight` is the weight of layer 1, counted from 0
     /// over all layers, which is the name that a PyTorch `nn.Sequential` of the same layers gives it.
     ///
     /// # Panics
     /// If the device fails to give the values back.
     pub fn tensors(&self) -> BTreeMap<String, TensorF32> {
-        let of = |(path, layer): (String, &Plain)| {
-            let named = move |(field, tensor)| (format!("{path}.{field}"), tensor);
+        let of = |(node, layer): (&Node, &Layer)| {
+            let name = node.name.clone();
+            let named = move |(field, tensor)| (format!("{name}.{field}"), tensor);
             layer.tensors().into_iter().map(named).collect::<Vec<_>>()
         };
-        self.plain_layers().into_iter().flat_map(of).collect()
-    }
-
-    /// Every layer that holds no others, with its place.
-    fn plain_layers(&self) -> Vec<(String, &Plain)> {
-        let mut all = Vec::new();
-        for (idx, stage) in self.stages.iter().enumerate() {
-            match stage {
-                Stage::Layer(layer) => all.push((idx.to_string(), layer)),
-                Stage::Residual(Residual { body, shortcut }) => {
-                    for (branch, layers) in [("body", body), ("shortcut", shortcut)] {
-                        all.extend(
-                            layers.iter().enumerate().map(|(at, layer)| (format!("{idx}.{branch}.{at}"), layer)),
-                        );
-                    }
-                }
-            }
-        }
-        all
+        self.plan.graph.nodes().iter().zip(&self.nodes).flat_map(of).collect()
     }
 
     /// Logits `[N, n_classes]` of images `[N, C·H·W]`.
     pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
-        self.run(images, &mut |_| {})
+        self.run(images, &mut |_, _| {})
     }
 
-    /// Activations after each `relu`, then the logits: what the populations' rates stand for, in the order of
-    /// [`Architecture::populations`].
+    /// What the rates of the populations stand for, in the order of [`Architecture::populations`], the logits last.
     ///
     /// - `images`: `[N, C·H·W]`
     /// - returns one `[N, n_neurons]` per population
     pub fn forward_with_activations(&self, images: Tensor<2>) -> Vec<Tensor<2>> {
-        let mut activations = Vec::new();
-        let logits = self.run(images, &mut |activation: &Signal| activations.push(activation.clone().flat()));
-        activations.push(logits);
-        activations
+        let mut activations: Vec<Option<Tensor<2>>> = vec![None; self.plan.populations.len()];
+        let mut keep = |idx: usize, inputs: (&Signal, &Signal)| {
+            for (activation, stands_for) in activations.iter_mut().zip(&self.plan.populations) {
+                if stands_for.node == idx && !stands_for.is_logit {
+                    *activation = Some(self.activation(stands_for, inputs));
+                }
+            }
+        };
+        let logits = self.run(images, &mut keep);
+        *activations.last_mut().expect("the logits are a population") = Some(logits);
+        activations.into_iter().map(|activation| activation.expect("every activation was run")).collect()
     }
 
-    /// - `activated`: is shown what comes out of each `relu`
-    fn run(&self, images: Tensor<2>, activated: &mut impl FnMut(&Signal)) -> Tensor<2> {
-        let [channels, height, width] = self.input;
+    /// - `x`, `y`: what goes into an activation, and what comes out
+    fn activation(&self, stands_for: &StandsFor, (x, y): (&Signal, &Signal)) -> Tensor<2> {
+        let select = |signal: &Signal| {
+            let Some(channels) = &stands_for.channels else { return signal.clone() };
+            let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+            let n = channels.len();
+            let channels = Tensor::<1, Int>::from_data(TensorData::new(channels, [n]), &signal.device());
+            let of_vectors = channels.clone();
+            signal.clone().map(|x| x.select(1, channels), |x| x.select(1, of_vectors))
+        };
+        // What comes out of a `relu` is what its neurons stand for.
+        if self.plan.graph.nodes()[stands_for.node].kind == LayerKind::Relu {
+            return select(y).flat();
+        }
+        let x = (select(x).flat() * stands_for.sign - stands_for.floor).clamp_min(0.0);
+        if stands_for.ceiling.is_finite() { x.clamp_max(stands_for.ceiling) } else { x }
+    }
+
+    /// - `activated`: is shown the index of each activation, and what goes into and comes out of it
+    fn run(&self, images: Tensor<2>, activated: &mut impl FnMut(usize, (&Signal, &Signal))) -> Tensor<2> {
+        let Plan { graph, n_reads, .. } = &self.plan;
+        let [channels, height, width] = graph.input();
         let n_samples = images.dims()[0];
-        let mut signal = Signal::Images(images.reshape([n_samples, channels, height, width]));
-        for stage in &self.stages {
-            signal = match stage {
-                Stage::Layer(layer) => layer.forward(signal, activated),
-                Stage::Residual(Residual { body, shortcut }) => {
-                    let along = |layers: &[Plain], x: Signal, activated: &mut _| {
-                        layers.iter().fold(x, |x, layer| layer.forward(x, activated))
-                    };
-                    match (along(body, signal.clone(), activated), along(shortcut, signal, activated)) {
-                        (Signal::Images(a), Signal::Images(b)) => Signal::Images(a + b),
-                        (a, b) => Signal::Vectors(a.flat() + b.flat()),
-                    }
+        let input = Signal::Images(images.reshape([n_samples, channels, height, width]));
+        let mut left = n_reads.clone();
+        let mut signals: Vec<Option<Signal>> = Vec::with_capacity(self.nodes.len());
+        for (idx, (node, layer)) in graph.nodes().iter().zip(&self.nodes).enumerate() {
+            // What nobody reads any more is given away, so that it is not held, or is computed in place.
+            let mut read = |operand: &Operand| match operand {
+                Operand::Input => input.clone(),
+                Operand::Node(from) => {
+                    left[*from] -= 1;
+                    let signal = &mut signals[*from];
+                    if left[*from] == 0 { signal.take() } else { signal.clone() }.expect("it is read once more")
                 }
             };
+            let inputs: Vec<Signal> = node.inputs.iter().map(&mut read).collect();
+            let x = node.kind.is_activation().then(|| inputs[0].clone());
+            let y = layer.forward(inputs);
+            if let Some(x) = x {
+                activated(idx, (&x, &y));
+            }
+            signals.push(Some(y));
         }
-        signal.flat()
+        signals.pop().flatten().expect("the last node is read by none").flat()
     }
 }
 
-impl Plain {
-    fn undrawn(layer: &Layer, device: &Device) -> Self {
-        match &layer.kind {
+impl Layer {
+    fn undrawn(node: &Node, input: &[usize], device: &Device) -> Self {
+        let numbers = |value: f64| Param::from_tensor(Tensor::<1>::full([input[0]], value, device));
+        match &node.kind {
             LayerKind::Flatten => Self::Flatten(Flatten),
-            LayerKind::Dense { units } => Self::Dense(LinearConfig::new(layer.input[0], *units).init(device)),
+            LayerKind::Dense { units } => Self::Dense(LinearConfig::new(input[0], *units).init(device)),
             LayerKind::Conv2d(conv) => Self::Conv(
-                Conv2dConfig::new([layer.input[0], conv.channels], [conv.kernel; 2])
-                    .with_stride([conv.stride; 2])
-                    .with_padding(PaddingConfig2d::Explicit(conv.padding, conv.padding, conv.padding, conv.padding))
+                Conv2dConfig::new([input[0], conv.channels], conv.kernel)
+                    .with_stride(conv.stride)
+                    .with_padding(explicit(conv.padding))
+                    .with_dilation(conv.dilation)
                     .with_groups(conv.groups)
                     .with_bias(conv.bias)
                     .init(device),
             ),
             LayerKind::BatchNorm { epsilon } => {
-                Self::BatchNorm(BatchNormConfig::new(layer.input[0]).with_epsilon(*epsilon).init(device))
+                Self::BatchNorm(BatchNormConfig::new(input[0]).with_epsilon(*epsilon).init(device))
+            }
+            LayerKind::Scale => Self::Scale(Scale { weight: numbers(1.0), bias: numbers(0.0) }),
+            LayerKind::Normalize { mean, deviation } => {
+                Self::Normalize(Normalize { mean: mean.clone(), deviation: deviation.clone() })
             }
             LayerKind::Relu => Self::Relu(Relu::new()),
+            LayerKind::Clip { low, high } => Self::Clip(Clip { low: *low, high: *high }),
+            LayerKind::LeakyRelu { slope } => {
+                Self::LeakyRelu(LeakyReluConfig::new().with_negative_slope(*slope).init())
+            }
+            LayerKind::PRelu => Self::PRelu(PReluConfig::new().with_num_parameters(input[0]).init(device)),
+            LayerKind::Abs => Self::Abs(Abs),
             LayerKind::Dropout { rate } => Self::Dropout(DropoutConfig::new(*rate).init()),
-            LayerKind::AvgPool(Window { kernel, stride }) => {
-                Self::AvgPool(AvgPool2dConfig::new([*kernel; 2]).with_strides([*stride; 2]).init())
-            }
+            LayerKind::AvgPool(window) => Self::AvgPool(
+                AvgPool2dConfig::new(window.kernel)
+                    .with_strides(window.stride)
+                    .with_padding(explicit(window.padding))
+                    .with_count_include_pad(window.counts_padding)
+                    .with_ceil_mode(window.ceil)
+                    .init(),
+            ),
             LayerKind::GlobalAvgPool => Self::GlobalAvgPool(GlobalAvgPool),
-            LayerKind::MaxPool(Window { kernel, stride }) => {
-                Self::MaxPool(MaxPool2dConfig::new([*kernel; 2]).with_strides([*stride; 2]).init())
-            }
-            LayerKind::Residual { .. } | LayerKind::Add => {
-                unreachable!("residual blocks are not nested, and no sums are beside them")
-            }
+            LayerKind::MaxPool(window) => Self::MaxPool(
+                MaxPool2dConfig::new(window.kernel)
+                    .with_strides(window.stride)
+                    .with_padding(explicit(window.padding))
+                    .with_ceil_mode(window.ceil)
+                    .init(),
+            ),
+            LayerKind::Add => Self::Add(Add),
+            LayerKind::Concat => Self::Concat(Concat),
+            LayerKind::Slice { start, end } => Self::Slice(Slice { start: *start, end: *end }),
+            LayerKind::ChannelShuffle { groups } => Self::ChannelShuffle(ChannelShuffle { groups: *groups }),
+            LayerKind::Residual { .. } => unreachable!("a residual block is several nodes"),
         }
     }
 
-    fn forward(&self, x: Signal, activated: &mut impl FnMut(&Signal)) -> Signal {
+    fn forward(&self, inputs: Vec<Signal>) -> Signal {
+        let mut inputs = inputs.into_iter();
+        let x = inputs.next().expect("every node reads something");
         match self {
             Self::Flatten(Flatten) => Signal::Vectors(x.flat()),
             Self::Dense(linear) => Signal::Vectors(linear.forward(x.flat())),
             Self::Conv(conv) => Signal::Images(backend::conv2d(conv, x.images())),
-            Self::BatchNorm(norm) => match x {
-                Signal::Images(x) => Signal::Images(backend::batch_norm(norm, x)),
-                Signal::Vectors(x) => Signal::Vectors(norm.forward(x)),
-            },
-            Self::Relu(relu) => {
-                let x = match x {
-                    Signal::Images(x) => Signal::Images(relu.forward(x)),
-                    Signal::Vectors(x) => Signal::Vectors(relu.forward(x)),
+            Self::BatchNorm(norm) => x.map(|x| backend::batch_norm(norm, x), |x| norm.forward(x)),
+            Self::Scale(Scale { weight, bias }) => affine(x, weight.val(), bias.val()),
+            Self::Normalize(Normalize { mean, deviation }) => {
+                let device = x.device();
+                let row = |values: Vec<f64>| {
+                    let n = values.len();
+                    Tensor::<1>::from_data(
+                        TensorData::new(values.into_iter().map(|x| x as f32).collect(), [n]),
+                        &device,
+                    )
                 };
-                activated(&x);
-                x
+                let shift = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation).collect();
+                affine(x, row(deviation.iter().map(|deviation| deviation.recip()).collect()), row(shift))
             }
-            Self::Dropout(dropout) => match x {
-                Signal::Images(x) => Signal::Images(dropout.forward(x)),
-                Signal::Vectors(x) => Signal::Vectors(dropout.forward(x)),
-            },
+            Self::Relu(relu) => x.map(|x| relu.forward(x), |x| relu.forward(x)),
+            Self::Clip(Clip { low, high }) => x.map(|x| x.clamp(*low, *high), |x| x.clamp(*low, *high)),
+            Self::LeakyRelu(leaky) => x.map(|x| leaky.forward(x), |x| leaky.forward(x)),
+            Self::PRelu(prelu) => x.map(|x| prelu.forward(x), |x| prelu.forward(x)),
+            Self::Abs(Abs) => x.map(Tensor::abs, Tensor::abs),
+            Self::Dropout(dropout) => x.map(|x| dropout.forward(x), |x| dropout.forward(x)),
             Self::AvgPool(pool) => Signal::Images(backend::avg_pool2d(pool, x.images())),
             Self::GlobalAvgPool(GlobalAvgPool) => {
                 let means = x.images().flatten::<3>(2, 3).mean_dim(2);
                 Signal::Vectors(means.flatten(1, 2))
             }
             Self::MaxPool(pool) => Signal::Images(pool.forward(x.images())),
+            Self::Add(Add) => inputs.fold(x, |sum, x| match (sum, x) {
+                (Signal::Images(a), Signal::Images(b)) => Signal::Images(a + b),
+                (a, b) => Signal::Vectors(a.flat() + b.flat()),
+            }),
+            Self::Concat(Concat) => match x {
+                Signal::Images(first) => {
+                    let all = std::iter::once(first).chain(inputs.map(Signal::images)).collect();
+                    Signal::Images(Tensor::cat(all, 1))
+                }
+                Signal::Vectors(first) => {
+                    let all = std::iter::once(first).chain(inputs.map(Signal::flat)).collect();
+                    Signal::Vectors(Tensor::cat(all, 1))
+                }
+            },
+            Self::Slice(Slice { start, end }) => {
+                x.map(|x| x.narrow(1, *start, end - start), |x| x.narrow(1, *start, end - start))
+            }
+            Self::ChannelShuffle(ChannelShuffle { groups }) => x.map(
+                |x| {
+                    let [n, channels, height, width] = x.dims();
+                    let grouped = x.reshape([n, *groups, channels / groups, height * width]);
+                    grouped.swap_dims(1, 2).reshape([n, channels, height, width])
+                },
+                |x| {
+                    let [n, features] = x.dims();
+                    x.reshape([n, *groups, features / groups]).swap_dims(1, 2).reshape([n, features])
+                },
+            ),
         }
     }
 
@@ -287,13 +434,17 @@ impl Plain {
                 ("running_mean", stored(norm.running_mean.value_sync())),
                 ("running_var", stored(norm.running_var.value_sync())),
             ],
+            Self::Scale(Scale { weight, bias }) => {
+                vec![("weight", stored(weight.val())), ("bias", stored(bias.val()))]
+            }
+            Self::PRelu(prelu) => vec![("weight", stored(prelu.alpha.val()))],
             _ => Vec::new(),
         }
     }
 
-    fn set_tensors(&mut self, layer: &Layer, tensors: &BTreeMap<String, TensorF32>, device: &Device) {
-        let mut data = layer.tensors().into_iter().map(|(name, shape)| {
-            let tensor = &tensors[&name];
+    fn set_tensors(&mut self, node: &Node, input: &[usize], tensors: &BTreeMap<String, TensorF32>, device: &Device) {
+        let mut data = node.kind.tensors(input).into_iter().map(|(field, shape)| {
+            let tensor = &tensors[&format!("{}.{field}", node.name)];
             assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");
             TensorData::new(tensor.values.clone(), shape)
         });
@@ -315,9 +466,27 @@ impl Plain {
                 norm.running_mean = RunningState::new(vector(next()));
                 norm.running_var = RunningState::new(vector(next()));
             }
+            Self::Scale(scale) => {
+                scale.weight = Param::from_tensor(vector(next()));
+                scale.bias = Param::from_tensor(vector(next()));
+            }
+            Self::PRelu(prelu) => prelu.alpha = Param::from_tensor(vector(next())),
             _ => {}
         }
     }
+}
+
+fn explicit([top, left, bottom, right]: [usize; 4]) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(top, left, bottom, right)
+}
+
+/// `weight·x + bias` of each channel.
+fn affine(x: Signal, weight: Tensor<1>, bias: Tensor<1>) -> Signal {
+    let (of_vectors, shift) = (weight.clone(), bias.clone());
+    x.map(
+        |x| x * weight.reshape([1, -1, 1, 1]) + bias.reshape([1, -1, 1, 1]),
+        |x| x * of_vectors.reshape([1, -1]) + shift.reshape([1, -1]),
+    )
 }
 
 fn stored<const D: usize>(tensor: Tensor<D>) -> TensorF32 {

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod activation;
+pub mod check;
 pub mod export;
 
 use std::cell::OnceCell;
@@ -25,14 +26,18 @@ use analysis::probe::current_variance;
 use ann::network::Network;
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::Device;
+use check::{Expectation, Trial};
 use cli::ExperimentArgs;
 pub use cli::Options;
-use datasets::{DatasetError, DatasetFacts, DatasetName, LabelledImages, Split};
+use datasets::{DataSet, DatasetError, DatasetFacts, DatasetName, LabelledImages, Resolved, Samples, Split};
 use engine_event::EventEngine;
 use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
-use model::config::{Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Kappa, Method, Outline, Readout, Scale};
+use model::config::{
+    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, ModelSection, Outline, Readout,
+    Scale,
+};
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
 use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
@@ -45,7 +50,7 @@ use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
 use methods::search::{self, Knob, Tried};
 use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
-use methods::{rescale, summary};
+use methods::{logits, rescale, saturation, summary};
 
 /// A converted network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,31 +76,105 @@ const CHECKSUM: &str = "checksum";
 /// Reads the experiment file; a `[model]` that it lacks is that of an ONNX file, whose network is returned with it.
 ///
 /// - `weights`: the trained network, if it is not Quartic's own
+/// - `output`: name of the ONNX file's output, where there are several
 ///
 /// # Errors
 /// [`ConfigError`] with every problem, that of the ONNX file among them.
 pub fn read_experiment(
     args: &ExperimentArgs,
     weights: Option<&Path>,
+    output: Option<&str>,
 ) -> Result<(Experiment, Option<import::Network>), ConfigError> {
     let mut network = None;
-    let experiment = args.read_base_or_find(|Outline { dataset, path, input, .. }| {
-        let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
-        // A data set that cannot be read is refused with everything else that is wrong with the file.
-        let facts = dataset.parse().and_then(|name| DatasetFacts::of(name, path.as_deref()));
-        let sample = facts.ok().map(|facts| facts.shape);
-        let found = import::network(onnx, input.or(sample)).map_err(|error| error.to_string())?;
-        match sample {
-            Some(sample) if sample != found.model.input => Err(format!(
-                "{}: takes images of {}, and {dataset} has {}; export the network for these",
-                onnx.display(),
-                shape_text(&found.model.input),
-                shape_text(&sample)
-            )),
-            _ => Ok(Some(network.insert(found).model.clone())),
-        }
-    })?;
+    let experiment = args.read_base_or_find(|outline| find_model(outline, weights, output, &mut network))?;
     Ok((experiment, network))
+}
+
+/// The `[model]` of an ONNX file, for an experiment that lacks one.
+fn find_model(
+    Outline { data, input, .. }: &Outline,
+    weights: Option<&Path>,
+    output: Option<&str>,
+    network: &mut Option<import::Network>,
+) -> Result<Option<ModelSection>, String> {
+    let Some(onnx) = weights.filter(|path| import::is_onnx(path)) else { return Ok(None) };
+    // A data set that cannot be read is refused with everything else that is wrong with the file.
+    let facts = DatasetFacts::of(data, *input);
+    let sample = facts.ok().map(|facts| facts.shape);
+    let found = import::network(onnx, input.or(sample), output).map_err(|error| error.to_string())?;
+    match sample {
+        Some(sample) if sample != found.model.input => Err(format!(
+            "{}: takes images of {}, and {} has {}; export the network for these",
+            onnx.display(),
+            shape_text(&found.model.input),
+            data.dataset,
+            shape_text(&sample)
+        )),
+        _ => Ok(Some(network.insert(found).model.clone())),
+    }
+}
+
+/// Name of the experiment file that stands for a network and a folder.
+pub const EXPERIMENT_FILE: &str = "experiment.toml";
+
+/// An experiment without a file: a network, the data that it is for, and what serves most networks: a constant current and the
+/// `percentile` method. Writes it to `RUNS/NAME/experiment.toml`, for the commands that follow.
+///
+/// - `args`: the network's file in place of an experiment's; its name becomes the experiment's
+/// - `data`: folder or file with the samples
+///
+/// # Errors
+/// If the network is not read, the data do not fit it, or the experiment's file is there and another one.
+pub fn experiment_of(
+    args: &ExperimentArgs,
+    data: &Path,
+    output: Option<&str>,
+) -> Result<(Experiment, import::Network, PathBuf)> {
+    let onnx = args.config.as_deref().unwrap_or(Path::new(""));
+    if !import::is_onnx(onnx) {
+        bail!(
+            "{}: --data goes with an ONNX file, which says what its network is; with other weights, give an experiment file that has the \
+             [model], and --weights",
+            onnx.display()
+        );
+    }
+    let stem = onnx.file_stem().unwrap_or_default().to_string_lossy();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
+    let name: String = stem.chars().map(allowed).collect();
+    // One level deep, as an experiment file has it.
+    let section = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), toml::Value::from(*value)));
+        toml::Value::Table(pairs.collect())
+    };
+    let text = toml::Table::from_iter([
+        ("name".to_owned(), toml::Value::from(name)),
+        ("data".to_owned(), section(&[("dataset", "custom"), ("path", &data.to_string_lossy())])),
+        ("convert".to_owned(), section(&[("method", "percentile")])),
+        ("simulate".to_owned(), section(&[("encoding", "constant")])),
+    ])
+    .to_string();
+    let mut network = None;
+    let find = |outline: &Outline| find_model(outline, Some(onnx), output, &mut network);
+    let experiment = Experiment::parse_or_find(&text, onnx, &args.all_overrides(), find)?;
+    let network = network.with_context(|| format!("{}: not read", onnx.display()))?;
+    let path = args.runs.join(&experiment.name).join(EXPERIMENT_FILE);
+    let mut resolved: toml::Table = experiment.to_toml().parse().expect("a resolved experiment is valid TOML");
+    // Commands take it from the converted network.
+    resolved.remove("model");
+    let text = format!("# Of {}; its [model] is in {FILE_NAME}.\n{resolved}", onnx.display());
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found != text && !args.force => bail!(
+            "{}: is there already, and another experiment; convert with it (convert {0} --weights {}), remove it, or give --force",
+            path.display(),
+            onnx.display()
+        ),
+        _ => {
+            let context = || format!("{}: cannot be written", path.display());
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(context)?;
+            std::fs::write(&path, text).with_context(context)?;
+        }
+    }
+    Ok((experiment, network, path))
 }
 
 /// Converts a network, or finds it converted, in a run's folder.
@@ -107,34 +186,71 @@ pub fn read_experiment(
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
-    run_imported(experiment, import::weights(weights, &experiment.architecture)?, folder, options)
+    let weights = import::weights(weights, &experiment.architecture, None)?;
+    run_imported(experiment, weights, folder, options, Expectation::default())
 }
 
 /// The same for weights that are read already.
 ///
+/// - `expected`: of a network that another program has trained
+///
 /// # Errors
-/// If the data are needed and cannot be read, or the method gives no thresholds.
-pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, options: Options) -> Result<Outcome> {
+/// If the data are needed and cannot be read, the method gives no thresholds, or the network of another program is not as accurate as
+/// expected, or not better than chance.
+pub fn run_imported(
+    experiment: &Experiment,
+    weights: Imported,
+    folder: &Path,
+    options: Options,
+    expected: Expectation,
+) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let Imported { ann, notes: import_notes } = weights;
-    let recipe = recipe(experiment, &ann.checksum, own_data(experiment).as_deref());
+    let Imported { ann, notes: mut import_notes } = weights;
+    let made_by = ann.metadata.as_ref().map(|metadata| metadata.config.as_str());
+    let (experiment, data) = match Resolved::of(experiment, made_by) {
+        Ok(Resolved { experiment, data, notes }) => {
+            import_notes.extend(notes);
+            (experiment, Ok(data))
+        }
+        // A method may do without data.
+        Err(error) => {
+            (made_by.map_or_else(|| experiment.clone(), |config| experiment.with_scaling_of(config)), Err(error))
+        }
+    };
+    let experiment = &experiment;
+    let files = Files { experiment, data: data.as_ref() };
+    let recipe = recipe(experiment, &ann.checksum, files.own_checksum().as_deref());
     // What was converted without data lacks the saturation that data tell: not for ever, if they are there by now.
     let lacks_data =
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if !options.force
         && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
         && is_same(&found.metadata, &recipe, experiment)
-        && !(lacks_data(&found.metadata.conversion) && CalibrationData::load(experiment).is_ok())
+        && !(lacks_data(&found.metadata.conversion) && files.calibration().is_ok())
     {
         let (checksum, conversion) = (found.checksum, found.metadata.conversion);
         let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
         return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
     let device = ann::device(experiment.backend)?;
-    let layers = ann_layers(&experiment.architecture, &ann.tensors);
+    let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
-    let converter =
-        Converter { experiment, layers: &layers, network: &network, device: &device, data: OnceCell::new() };
+    if made_by.is_none() {
+        import_notes.extend(files.judge(&network, &device, expected)?);
+    }
+    let data = OnceCell::new();
+    let activations = match files.calibration() {
+        Ok(found) => {
+            let mut activations =
+                activation::measure(&network, experiment.architecture.populations(), &found.calibration, &device);
+            import_notes.extend(raise_logits(experiment, &mut layers, &mut activations));
+            // Nobody has set it.
+            let _ = data.set(found);
+            Ok(activations)
+        }
+        Err(error) => Err(error),
+    };
+    let converter = Converter { experiment, layers: &layers, activations, files, data };
     let converted = converter.convert(options)?;
     let metadata = SnnMetadata {
         format: FORMAT,
@@ -148,14 +264,6 @@ pub fn run_imported(experiment: &Experiment, weights: Imported, folder: &Path, o
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
     let notes = import_notes.into_iter().chain(converted.notes).collect();
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
-}
-
-/// Checksum of a user's own training samples, whose file may hold others tomorrow; `None` if they cannot be read, and for published
-/// data, which are known by their name.
-fn own_data(experiment: &Experiment) -> Option<String> {
-    let name = experiment.data.dataset.parse().ok().filter(|name| *name == DatasetName::Custom)?;
-    let samples = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref()).ok()?;
-    Some(samples.checksum())
 }
 
 /// Whether a network is what would be made now. Keys of `[convert]` that nothing looks at do not make it another, and neither do
@@ -189,6 +297,9 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
         "data.dataset",
         "data.path",
         "data.validation_samples",
+        "data.scale",
+        "data.range",
+        "data.normalize",
         "model",
         "convert",
         "simulate.encoding",
@@ -210,18 +321,53 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
     recipe
 }
 
+/// The data of an experiment, or why they cannot be read.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    experiment: &'a Experiment,
+    data: Result<&'a DataSet, &'a DatasetError>,
+}
+
 /// Samples that conversion may look at: training samples, none of them from the validation split.
 #[derive(Debug)]
 struct CalibrationData {
     calibration: LabelledImages,
     /// The others; all samples where there are no others.
-    rest: LabelledImages,
+    rest: Samples,
 }
 
-impl CalibrationData {
-    fn load(experiment: &Experiment) -> Result<Self> {
-        let name: DatasetName = experiment.data.dataset.parse()?;
-        let all = LabelledImages::load(name, Split::Train, experiment.data.path.as_deref())?;
+impl Files<'_> {
+    /// Checksum of a user's own training samples, whose file may hold others tomorrow; `None` if they cannot be read, and for published
+    /// data, which are known by their name.
+    fn own_checksum(self) -> Option<String> {
+        let data = self.data.ok().filter(|_| self.experiment.data.dataset == DatasetName::Custom)?;
+        data.samples(Split::Train).ok()?.checksum().ok()
+    }
+
+    /// Tries an imported network; says so where there are no samples to try it on.
+    fn judge(self, network: &Network, device: &Device, expected: Expectation) -> Result<Vec<String>> {
+        let experiment = self.experiment;
+        let of = |split: Split| -> Result<LabelledImages> {
+            let all = self.data.map_err(|error| anyhow!("{error}"))?.samples(split)?;
+            experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
+            Ok(all.read()?)
+        };
+        let (split, samples) = if expected.accuracy.is_some() {
+            ("test", of(Split::Test)?)
+        } else {
+            match self.calibration().and_then(|data| Ok(data.rest.take(check::SAMPLES).read()?)) {
+                Ok(samples) => ("training", samples),
+                Err(error) => {
+                    return Ok(vec![format!("the trained network's accuracy is not measured: {error:#}")]);
+                }
+            }
+        };
+        Trial { experiment, network, device, samples: &samples, split }.judge(expected)
+    }
+
+    fn calibration(self) -> Result<CalibrationData> {
+        let experiment = self.experiment;
+        let all = self.data.map_err(|error| anyhow!("{error}"))?.samples(Split::Train)?;
         experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
         let train = match experiment.data.validation_samples {
             0 => all,
@@ -231,13 +377,31 @@ impl CalibrationData {
             }
         };
         let (rest, calibration) = draw(&train, experiment.convert.calibration_samples, experiment.seed)?;
-        Ok(Self { calibration, rest })
+        Ok(CalibrationData { calibration: calibration.read()?, rest })
     }
 }
 
 /// Draws samples; where there are not more than that, all of them are both drawn and left.
-fn draw(samples: &LabelledImages, n: usize, seed: u64) -> Result<(LabelledImages, LabelledImages), DatasetError> {
+fn draw(samples: &Samples, n: usize, seed: u64) -> Result<(Samples, Samples), DatasetError> {
     if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
+}
+
+/// Adds the same number to all logits where spikes could not show them; returns what the user should know.
+fn raise_logits(experiment: &Experiment, layers: &mut [AnnLayer], activations: &mut [Activations]) -> Option<String> {
+    if experiment.simulate.readout != Readout::Spikes {
+        return None;
+    }
+    let measured = activations.last_mut()?;
+    let shift = logits::shift(measured)?;
+    for value in &mut measured.values {
+        *value += shift as f32;
+    }
+    let last = layers.last_mut()?;
+    let n_positions = last.n_positions();
+    last.biases = last.biases.map(n_positions, |_, bias| bias + shift);
+    Some(format!(
+        "all logits are raised by {shift:.3}, which leaves decisions as they are: spikes show positive ones alone"
+    ))
 }
 
 /// A factor that is given; 1 where it is searched for.
@@ -252,8 +416,9 @@ fn value_of(scale: Scale) -> f64 {
 struct Converter<'a> {
     experiment: &'a Experiment,
     layers: &'a [AnnLayer],
-    network: &'a Network,
-    device: &'a Device,
+    /// On calibration samples, or why there are none.
+    activations: Result<Vec<Activations>>,
+    files: Files<'a>,
     /// Read when first needed.
     data: OnceCell<CalibrationData>,
 }
@@ -281,20 +446,16 @@ impl Converter<'_> {
             || config.is_searched()
             || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
-        let activations = match self.data() {
-            Ok(data) => {
-                let populations = self.experiment.architecture.populations();
-                Some(activation::measure(self.network, populations, &data.calibration, self.device))
-            }
-            Err(error) if data_needed => return Err(error),
-            Err(error) => {
-                notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)"));
-                None
-            }
-        };
-        let measured = activations.as_deref();
+        match &self.activations {
+            Err(error) if data_needed => bail!("{error:#}"),
+            Err(error) => notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)")),
+            Ok(_) => {}
+        }
+        let measured = self.activations.as_deref().ok();
         let best = |knob: Knob, grid: &[f64], convert: &dyn Fn(f64) -> Result<Tuned>| {
             let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
+            let selection = selection.read()?;
+            self.check_rates(&selection)?;
             let network = |value| Ok(convert(value)?.network);
             search::best(knob, grid, &self.settings(config.target_steps), &selection, network, options.progress)
         };
@@ -328,6 +489,8 @@ impl Converter<'_> {
             scale_search,
         };
         notes.extend(search::end_of_grid_note(&record));
+        let thresholds: Vec<Vec<f64>> = exact.iter().map(|layer| layer.thresholds.clone()).collect();
+        notes.extend(saturation::notes(self.layers, &thresholds, measured));
         Ok(Converted { network, record, notes })
     }
 
@@ -338,7 +501,7 @@ impl Converter<'_> {
             return Ok(given.clone());
         }
         let ratio = match config.method {
-            Method::Norm => ratio_to_l4(self.layers, config.p, config.compensate)?,
+            Method::Norm => ratio_to_l4(self.layers, config.p, config.compensate),
             _ => 1.0,
         };
         if !ratio.is_normal() {
@@ -354,9 +517,17 @@ impl Converter<'_> {
     fn data(&self) -> Result<&CalibrationData> {
         if self.data.get().is_none() {
             // Nobody else sets it: there is one thread.
-            let _ = self.data.set(CalibrationData::load(self.experiment)?);
+            let _ = self.data.set(self.files.calibration()?);
         }
         Ok(self.data.get().expect("set just now"))
+    }
+
+    /// Refuses samples that no spikes can stand for, if they are to be run as spikes.
+    fn check_rates(&self, samples: &LabelledImages) -> Result<()> {
+        match self.experiment.simulate.encoding {
+            Encoding::Constant => Ok(()),
+            _ => Ok(samples.check_rates(Split::Train)?),
+        }
     }
 
     fn settings(&self, n_steps: usize) -> RunSettings {
@@ -404,6 +575,7 @@ impl Converter<'_> {
     ) -> Result<Vec<f64>> {
         let Self { experiment, .. } = self;
         let samples = &self.data()?.calibration;
+        self.check_rates(samples)?;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let settings = self.settings(experiment.convert.target_steps);
         let calibration = Calibration { images: &images, activations, settings };
@@ -415,6 +587,7 @@ impl Converter<'_> {
     /// before it, as they are converted, on calibration samples.
     fn noise(&self, idx: usize, before: &[Vec<f64>]) -> Result<Vec<f64>> {
         let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
+        self.check_rates(calibration)?;
         let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples = Sample::consecutive(0, &images);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::ExperimentArgs;
+use convert::check::Expectation;
 use export::Format;
 use export::nir::Deviation;
 
@@ -15,14 +16,31 @@ static ALLOCATOR: cli::Allocator = cli::Allocator;
 ///
 /// Prints what conversion did to each layer. A [sweep] is not expanded; `reproduce` does that.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, group = clap::ArgGroup::new("imported").args(["weights", "data"]))]
 struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, or ONNX; from an ONNX file [model] is taken if
-    /// the experiment has none [default: RUNS/NAME/ann.safetensors]
+    /// Trained weights that fit the model: safetensors, a PyTorch checkpoint, a record of burn, or ONNX; from an ONNX file
+    /// [model] is taken if the experiment has none [default: RUNS/NAME/ann.safetensors]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Convert CONFIG, an ONNX file, for the samples in this folder or file, with neither an experiment file nor --weights
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["weights", "key"])]
+    data: Option<PathBuf>,
+    /// Which of several state dicts in that file is meant: its key, with those around it (state.ema), or what its tensors' names
+    /// start with
+    #[arg(long, value_name = "KEY", requires = "weights")]
+    key: Option<String>,
+    /// Accuracy of the trained network in %, on the test samples, that whoever trained it found; a network that differs by more than
+    /// 0.5 is refused
+    #[arg(long, value_name = "PERCENT", requires = "imported")]
+    expect_accuracy: Option<f64>,
+    /// Convert an imported network that is no better than chance, such as one of random weights
+    #[arg(long, requires = "imported", conflicts_with = "expect_accuracy")]
+    accept_chance: bool,
+    /// Which of several outputs of an ONNX file gives the logits
+    #[arg(long, value_name = "NAME", requires = "imported")]
+    output: Option<String>,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
         help = format!("Also write the network for others, as {}; several with commas", Format::list())
@@ -34,34 +52,43 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, export, allow } = Args::parse();
+    let Args { experiment: args, weights, data, key, expect_accuracy, accept_chance, output, export, allow } =
+        Args::parse();
+    let expected = Expectation { accuracy: expect_accuracy, chance: accept_chance };
     if args.keys {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
-    let (experiment, network) = match convert::read_experiment(&args, weights.as_deref()) {
+    let read = match &data {
+        Some(data) => convert::experiment_of(&args, data, output.as_deref()).map(|(experiment, network, path)| {
+            eprintln!("note: the experiment is written to {0}; run it with `simulate {0}`", path.display());
+            (experiment, Some(network))
+        }),
+        None => convert::read_experiment(&args, weights.as_deref(), output.as_deref()).map_err(Into::into),
+    };
+    let (experiment, network) = match read {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             return ExitCode::from(2);
         }
     };
     let folder = args.runs.join(&experiment.name);
     let weights = weights.unwrap_or_else(|| folder.join(model::ann::FILE_NAME));
     let imported = match network {
-        Some(network) => network.into_weights(&experiment.architecture),
-        None => import::weights(&weights, &experiment.architecture),
+        Some(network) if key.is_none() => network.into_weights(&experiment.architecture),
+        _ => import::weights(&weights, &experiment.architecture, key.as_deref()),
     };
     let outcome = imported
         .map_err(Into::into)
-        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options()));
+        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options(), expected));
     match outcome {
         Ok(outcome) => {
             print!("{}", report::terminal(&methods::summary::table(&outcome.conversion)));
             for note in &outcome.notes {
                 eprintln!("note: {note}");
             }
-            for key in experiment.keys_without_effect("convert") {
+            for key in ["data", "convert"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
                 eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };

@@ -4,17 +4,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::Split;
+
 /// A data set cannot be used.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// No data set has this name.
-    #[error("data set `{found}` is unknown; use one of {known}")]
-    UnknownName {
-        /// The name.
-        found: String,
-        /// Names of all data sets.
-        known: String,
-    },
     /// The folder of the data set is not there.
     #[error("{}: no such folder; {remedy}", path.display())]
     MissingFolder {
@@ -119,9 +113,7 @@ pub enum DatasetError {
         n_labels: usize,
     },
     /// A label is no class.
-    #[error(
-        "{place}: label {label} of sample {index} (from 0) is not below {n_classes}; correct the label or get the file again"
-    )]
+    #[error("{place}: label {label} of sample {index} (from 0) {}", not_a_class(*label, *first, *n_classes))]
     LabelOutOfRange {
         /// The file, or `labels` where they came from no file.
         place: String,
@@ -129,20 +121,74 @@ pub enum DatasetError {
         index: usize,
         /// The label.
         label: i128,
+        /// Label of the first class.
+        first: usize,
         /// Number of classes.
         n_classes: usize,
     },
-    /// A file of a user's own data holds something else.
+    /// A label is a fraction, or no number.
     #[error(
-        "{}: {found}; write it with safetensors' `save_file`: `images` as bytes (uint8, 0 to 255) of shape [N, C, H, W], [N, H, W] or [N, n], \
-         and `labels` as integers of shape [N]",
-        path.display()
+        "{place}: label {value} of sample {index} (from 0) is not whole; write the number of each sample's class, from 0 on"
     )]
-    WrongContents {
+    LabelNotWhole {
         /// The file.
-        path: PathBuf,
-        /// What it holds.
+        place: String,
+        /// Index of the label, from 0.
+        index: usize,
+        /// The label.
+        value: f64,
+    },
+    /// Labels look as if they were counted from 1.
+    #[error(
+        "{place}: labels run from 1 to {last}, and none is 0; set data.first_label = 1 if 1 is the first of {last} classes, \
+         or 0 if it is the second of {}", last + 1
+    )]
+    LabelsFromOne {
+        /// The file.
+        place: String,
+        /// The largest label.
+        last: i128,
+    },
+    /// A value is infinite, or no number.
+    #[error("{place}: value {value} in sample {index} (from 0); write finite numbers of 32 bits")]
+    NotFinite {
+        /// The file.
+        place: String,
+        /// Index of the sample, from 0.
+        index: usize,
+        /// The value, as a 32-bit float.
+        value: f32,
+    },
+    /// Values would be spikes, and are no rates.
+    #[error(
+        "{n_samples} of {n} {split} samples have values outside {low} to {high}, such as {value} in sample {index} (from 0), which no rate \
+         of spikes stands for; set data.range (or data.scale) so that it holds them, or simulate.encoding = \"constant\""
+    )]
+    OutsideRange {
+        /// How many samples have such values.
+        n_samples: usize,
+        /// Of how many.
+        n: usize,
+        /// Which samples.
+        split: Split,
+        /// The first of these samples, from 0.
+        index: usize,
+        /// Its first such value, after division by the scale.
+        value: f64,
+        /// Smallest value that is a rate.
+        low: f64,
+        /// Largest value that is a rate.
+        high: f64,
+    },
+    /// Files hold what is not read, or what contradicts the configuration.
+    #[error("{place}: {found}; {remedy}")]
+    Refused {
+        /// The file or folder.
+        place: String,
+        /// What was found.
         found: String,
+        /// What to do.
+        remedy: String,
     },
     /// Training and test samples are of different kinds.
     #[error("{}: {found}, but {other}; write both files from one data set", path.display())]
@@ -162,7 +208,7 @@ pub enum DatasetError {
     },
     /// Shape, scale or number of classes that no image can have.
     #[error(
-        "labelled images: shape {shape:?}, scale {scale}, {n_classes} classes; use sizes ≥ 1 whose product fits memory, scale ≥ 1 and 1 to 256 classes"
+        "labelled images: shape {shape:?}, scale {scale}, {n_classes} classes; use sizes ≥ 1 whose product fits memory, scale ≥ 1 and 1 to 65,536 classes"
     )]
     InvalidKind {
         /// Image shape `[C, H, W]`.
@@ -200,4 +246,13 @@ pub enum DatasetError {
         /// Samples there are.
         n_samples: usize,
     },
+}
+
+/// Why a label is none of the classes, and what to do.
+fn not_a_class(label: i128, first: usize, n_classes: usize) -> String {
+    if label < first as i128 {
+        format!("is below the first one, {first}; correct the label, or set data.first_label")
+    } else {
+        format!("is not below {}; correct the label or get the file again", first + n_classes)
+    }
 }

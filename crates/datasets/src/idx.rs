@@ -64,7 +64,7 @@ fn open(remedy: &str, folder: &Path, stem: &str, ending: &str) -> Result<(PathBu
 }
 
 /// A file being read. It is gzipped if it starts so, whatever its name: no IDX file does.
-struct Source<'a, R> {
+pub(crate) struct Source<'a, R> {
     path: &'a Path,
     reader: Content<R>,
 }
@@ -75,7 +75,7 @@ enum Content<R> {
 }
 
 impl<'a, R: BufRead> Source<'a, R> {
-    fn new(path: &'a Path, mut reader: R) -> Result<Self, DatasetError> {
+    pub(crate) fn new(path: &'a Path, mut reader: R) -> Result<Self, DatasetError> {
         let start = reader.fill_buf().map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?;
         let is_gzip = start.starts_with(&[0x1f, 0x8b]);
         let reader =
@@ -97,7 +97,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         match labels.iter().position(|&label| usize::from(label) >= n_classes) {
             Some(index) => {
                 let (place, label) = (self.path.display().to_string(), labels[index].into());
-                Err(DatasetError::LabelOutOfRange { place, index, label, n_classes })
+                Err(DatasetError::LabelOutOfRange { place, index, label, first: 0, n_classes })
             }
             None => Ok(labels),
         }
@@ -121,7 +121,7 @@ impl<'a, R: BufRead> Source<'a, R> {
     }
 
     /// Exactly the bytes that the header declares.
-    fn body(&mut self, header: u64, n_bytes: u64) -> Result<Vec<u8>, DatasetError> {
+    pub(crate) fn body(&mut self, header: u64, n_bytes: u64) -> Result<Vec<u8>, DatasetError> {
         let path = self.path.to_owned();
         if n_bytes == 0 {
             return Err(DatasetError::Empty { path });
@@ -140,7 +140,7 @@ impl<'a, R: BufRead> Source<'a, R> {
     }
 
     /// Allocates as bytes come, never as they are declared.
-    fn read_up_to(&mut self, n_bytes: u64) -> Result<Vec<u8>, DatasetError> {
+    pub(crate) fn read_up_to(&mut self, n_bytes: u64) -> Result<Vec<u8>, DatasetError> {
         let mut bytes = Vec::new();
         let path = || self.path.to_owned();
         match &mut self.reader {

@@ -1,29 +1,88 @@
 //! Labelled images in memory, as the bytes they are stored as.
 //!
-//! Checks what the data sets' readers ([`crate::sets`]) or a caller give; reads no file itself. The commands take samples from here, by index or as a burn data set.
+//! Checks what the data sets' readers ([`crate::sets`], [`crate::custom`]) or a caller give; reads no file itself. The commands take
+//! samples from here, by index or as a burn data set.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
+use model::config::{DataConfig, DatasetName, Scaling};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{DatasetError, DatasetFacts, DatasetName, Split};
+use crate::elements::Values;
+use crate::labels::MAX_CLASSES;
+use crate::scaling::kept;
+use crate::{DataSet, DatasetError, Split};
 
 /// Images of one shape with a class each.
 ///
-/// A pixel costs one byte, and is divided by the data set's scale into [0, 1] when read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A pixel that is stored as a byte costs one, and four bytes if it is stored otherwise. Read, it is in [0, 1], as the data set's
+/// [`Scaling`] says; only where that was not found from these images themselves can it lie outside.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelledImages {
     shape: [usize; 3],
-    scale: u8,
-    class_names: Vec<String>,
-    pixels: Vec<u8>,
-    labels: Vec<u8>,
+    scaling: Scaling,
+    class_names: Arc<[String]>,
+    pixels: Pixels,
+    labels: Vec<u16>,
+}
+
+/// Pixels `[N, C, H, W]`, row-major.
+#[derive(Debug, Clone, PartialEq)]
+enum Pixels {
+    Bytes {
+        bytes: Vec<u8>,
+        /// The pixel that each byte stands for.
+        values: Arc<[f32; 256]>,
+    },
+    Reals(Vec<f32>),
+}
+
+impl Pixels {
+    fn of(values: Values, scaling: Scaling) -> Self {
+        match values {
+            Values::Bytes(bytes) => Self::of_bytes(bytes, scaling),
+            Values::Reals { mut values, .. } => {
+                if scaling != Scaling::by(1.0) {
+                    for value in &mut values {
+                        *value = kept(scaling, (*value).into());
+                    }
+                }
+                Self::Reals(values)
+            }
+        }
+    }
+
+    fn of_bytes(bytes: Vec<u8>, scaling: Scaling) -> Self {
+        let values = Arc::new(std::array::from_fn(|byte| kept(scaling, byte as f64)));
+        Self::Bytes { bytes, values }
+    }
+
+    fn select(&self, ranges: impl Iterator<Item = Range<usize>>) -> Self {
+        match self {
+            Self::Bytes { bytes, values } => {
+                Self::Bytes { bytes: ranges.flat_map(|range| &bytes[range]).copied().collect(), values: values.clone() }
+            }
+            Self::Reals(values) => Self::Reals(ranges.flat_map(|range| &values[range]).copied().collect()),
+        }
+    }
+}
+
+/// Samples whose values no rate of spikes stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outside {
+    /// How many samples there are.
+    pub n_samples: usize,
+    /// The first of them, from 0.
+    pub index: usize,
+    /// Its first such value, after division by the scale.
+    pub value: f64,
 }
 
 /// One image with its class, as burn's data tools want it.
@@ -34,35 +93,44 @@ pub struct LabelledImage {
     /// Pixels `[C·H·W]`, row-major, in [0, 1].
     pub pixels: Vec<f32>,
     /// Class.
-    pub label: u8,
+    pub label: u16,
 }
 
 impl LabelledImages {
-    /// Reads a split of a data set into memory: one byte per pixel and label.
+    /// Reads a split of a data set into memory, with what its files tell and no more.
     ///
-    /// - `path`: the folder with its files; `None` is [`DatasetName::default_path`]. Unused for an embedded data set.
+    /// - `path`: its folder or file; `None` is [`DatasetName::default_path`]. Unused for an embedded data set.
     ///
     /// # Errors
     /// [`DatasetError`] if files are missing, truncated, oversized, of another kind, or do not belong together.
     pub fn load(name: DatasetName, split: Split, path: Option<&Path>) -> Result<Self, DatasetError> {
-        let folder = name.folder(path);
-        let row = name.row();
-        let (facts, pixels, labels) = (row.load)(split, &folder)?;
-        Self::of_facts(facts, row.scale, pixels, labels)
+        let config = DataConfig { dataset: name, path: path.map(Path::to_owned), ..DataConfig::default() };
+        DataSet::open(&config, None)?.samples(split)?.read()
     }
 
-    /// [`Self::from_parts`] with the names that the classes have.
-    fn of_facts(facts: DatasetFacts, scale: u8, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self, DatasetError> {
-        let DatasetFacts { shape, class_names, .. } = facts;
-        let samples = Self::from_parts(shape, scale, class_names.len(), pixels, labels)?;
-        Ok(Self { class_names, ..samples })
+    /// Puts together what a reader has checked.
+    ///
+    /// - `labels`: `[N]`, each below the number of names
+    pub(crate) fn of_values(
+        shape: [usize; 3],
+        scaling: Scaling,
+        class_names: Arc<[String]>,
+        values: Values,
+        labels: Vec<u16>,
+    ) -> Result<Self, DatasetError> {
+        let n_features = n_features(shape);
+        let (n_pixels, n_labels) = (values.len(), labels.len());
+        if n_labels.checked_mul(n_features) != Some(n_pixels) {
+            return Err(DatasetError::PixelCount { n_pixels, n_labels, n_features });
+        }
+        Ok(Self { shape, scaling, class_names, pixels: Pixels::of(values, scaling), labels })
     }
 
     /// Makes labelled images of their parts; the classes are named by their numbers.
     ///
     /// - `shape`: `[C, H, W]`, each ≥ 1
     /// - `scale`: pixel value that stands for 1, ≥ 1
-    /// - `n_classes`: 1 to 256
+    /// - `n_classes`: 1 to 65,536
     /// - `pixels`: `[N, C, H, W]`, row-major, none above `scale`
     /// - `labels`: `[N]`, each below `n_classes`
     ///
@@ -74,15 +142,11 @@ impl LabelledImages {
         scale: u8,
         n_classes: usize,
         pixels: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u16>,
     ) -> Result<Self, DatasetError> {
-        let n_features = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)).unwrap_or(0);
-        if n_features == 0 || scale == 0 || !(1..=256).contains(&n_classes) {
+        let n_features = n_features(shape);
+        if n_features == 0 || scale == 0 || !(1..=MAX_CLASSES).contains(&n_classes) {
             return Err(DatasetError::InvalidKind { shape, scale, n_classes });
-        }
-        let (n_pixels, n_labels) = (pixels.len(), labels.len());
-        if n_labels.checked_mul(n_features) != Some(n_pixels) {
-            return Err(DatasetError::PixelCount { n_pixels, n_labels, n_features });
         }
         if let Some(position) = pixels.iter().position(|&pixel| pixel > scale) {
             let (index, pixel) = (position / n_features, pixels[position]);
@@ -90,10 +154,10 @@ impl LabelledImages {
         }
         if let Some(index) = labels.iter().position(|&label| usize::from(label) >= n_classes) {
             let (place, label) = ("labels".to_owned(), labels[index].into());
-            return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
+            return Err(DatasetError::LabelOutOfRange { place, index, label, first: 0, n_classes });
         }
         let class_names = (0..n_classes).map(|class| class.to_string()).collect();
-        Ok(Self { shape, scale, class_names, pixels, labels })
+        Self::of_values(shape, Scaling::by(scale.into()), class_names, Values::Bytes(pixels), labels)
     }
 
     /// Number of images.
@@ -127,24 +191,30 @@ impl LabelledImages {
     }
 
     /// Class of an image.
-    pub fn label(&self, index: usize) -> u8 {
+    pub fn label(&self, index: usize) -> u16 {
         self.labels[index]
     }
 
     /// Classes `[N]` of all images.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
-    /// Stored pixels `[C, H, W]` of an image, row-major, in 0 to [`Self::scale`].
+    /// Bytes `[C, H, W]` that an image is stored as, row-major.
+    ///
+    /// # Panics
+    /// If its pixels are stored as something else.
     pub fn raw(&self, index: usize) -> &[u8] {
         let n_features = self.n_features();
-        &self.pixels[index * n_features..][..n_features]
+        match &self.pixels {
+            Pixels::Bytes { bytes, .. } => &bytes[index * n_features..][..n_features],
+            Pixels::Reals(_) => panic!("pixels are asked for as bytes, and are none"),
+        }
     }
 
-    /// Stored pixel value that stands for 1.
-    pub fn scale(&self) -> f32 {
-        f32::from(self.scale)
+    /// What stored values stand for.
+    pub fn scaling(&self) -> Scaling {
+        self.scaling
     }
 
     /// Pixels `[C, H, W]` of an image, row-major, in [0, 1].
@@ -165,22 +235,63 @@ impl LabelledImages {
     ///
     /// - `image`: `[C·H·W]`; another length is a bug and panics
     pub fn write_image(&self, index: usize, image: &mut [f32]) {
-        assert_eq!(image.len(), self.n_features(), "an image is written to a slice of its length");
-        let scale = self.scale();
-        for (value, &pixel) in image.iter_mut().zip(self.raw(index)) {
-            *value = f32::from(pixel) / scale;
+        let n_features = self.n_features();
+        assert_eq!(image.len(), n_features, "an image is written to a slice of its length");
+        let range = index * n_features..(index + 1) * n_features;
+        match &self.pixels {
+            Pixels::Bytes { bytes, values } => {
+                image.iter_mut().zip(&bytes[range]).for_each(|(value, &byte)| *value = values[usize::from(byte)]);
+            }
+            Pixels::Reals(values) => image.copy_from_slice(&values[range]),
         }
+    }
+
+    /// Samples that have values outside [0, 1], which no rate of spikes stands for; `None` if there are none.
+    pub fn outside(&self) -> Option<Outside> {
+        let n_features = self.n_features();
+        let is_outside = |pixel: f32| !(0.0..=1.0).contains(&pixel);
+        let places = |is_outside: &dyn Fn(usize) -> bool| {
+            let first = (0..self.len() * n_features).find(|&place| is_outside(place))?;
+            let in_sample = |index: &usize| (index * n_features..(index + 1) * n_features).any(is_outside);
+            Some((first, (first / n_features..self.len()).filter(in_sample).count()))
+        };
+        let (first, n_samples) = match &self.pixels {
+            Pixels::Bytes { bytes, values } => {
+                let are_outside = values.map(is_outside);
+                places(&|place| are_outside[usize::from(bytes[place])])
+            }
+            Pixels::Reals(values) => places(&|place| is_outside(values[place])),
+        }?;
+        let pixel = match &self.pixels {
+            Pixels::Bytes { bytes, values } => values[usize::from(bytes[first])],
+            Pixels::Reals(values) => values[first],
+        };
+        let [low, high] = self.scaling.range;
+        Some(Outside { n_samples, index: first / n_features, value: low + (high - low) * f64::from(pixel) })
+    }
+
+    /// Refuses samples that have values outside [0, 1], for those who make spikes of them.
+    ///
+    /// - `split`: which samples they are, for the message
+    ///
+    /// # Errors
+    /// [`DatasetError::OutsideRange`]
+    pub fn check_rates(&self, split: Split) -> Result<(), DatasetError> {
+        let Some(Outside { n_samples, index, value }) = self.outside() else { return Ok(()) };
+        let [low, high] = self.scaling.range;
+        Err(DatasetError::OutsideRange { n_samples, n: self.len(), split, index, value, low, high })
     }
 
     /// The images with the given indices, in that order.
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        let mut pixels = Vec::with_capacity(indices.len() * self.n_features());
-        for &index in indices {
-            pixels.extend_from_slice(self.raw(index));
+        let n_features = self.n_features();
+        Self {
+            class_names: self.class_names.clone(),
+            pixels: self.pixels.select(indices.iter().map(|&index| index * n_features..(index + 1) * n_features)),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            ..*self
         }
-        let labels = indices.iter().map(|&index| self.labels[index]).collect();
-        Self { class_names: self.class_names.clone(), pixels, labels, ..*self }
     }
 
     /// The first `n` images, or all if there are fewer.
@@ -189,7 +300,7 @@ impl LabelledImages {
         let n = n.min(self.len());
         Self {
             class_names: self.class_names.clone(),
-            pixels: self.pixels[..n * self.n_features()].to_vec(),
+            pixels: self.pixels.select(std::iter::once(0..n * self.n_features())),
             labels: self.labels[..n].to_vec(),
             ..*self
         }
@@ -203,35 +314,75 @@ impl LabelledImages {
     /// # Errors
     /// [`DatasetError::SplitTooLarge`] if no image would be left to train on.
     pub fn split_validation(&self, n_validation: usize, seed: u64) -> Result<(Self, Self), DatasetError> {
-        let n_samples = self.len();
-        if n_validation >= n_samples {
-            return Err(DatasetError::SplitTooLarge { n_validation, n_samples });
-        }
-        let mut order: Vec<usize> = (0..n_samples).collect();
-        shuffle_front(&mut order, n_validation, seed);
-        let (validation, train) = order.split_at_mut(n_validation);
-        validation.sort_unstable();
-        train.sort_unstable();
-        Ok((self.select(train), self.select(validation)))
+        let [train, validation] = split_indices(self.len(), n_validation, seed)?;
+        Ok((self.select(&train), self.select(&validation)))
     }
 
-    /// SHA-256 over number, shape, classes, scale, pixels and labels, in hexadecimal: identifies the images.
+    /// SHA-256 over number, shape, classes, scaling, pixels and labels, in hexadecimal: identifies the images.
     ///
     /// The sizes go in as little-endian 64-bit integers, pixels and labels as the bytes they are.
     pub fn checksum(&self) -> String {
         let mut hash = Sha256::new();
         let [channels, height, width] = self.shape;
-        for size in [self.len(), channels, height, width, self.n_classes(), usize::from(self.scale)] {
+        for size in [self.len(), channels, height, width, self.n_classes()] {
             hash.update((size as u64).to_le_bytes());
         }
-        hash.update(&self.pixels);
-        hash.update(&self.labels);
-        let mut text = String::with_capacity(64);
-        for byte in hash.finalize() {
-            write!(text, "{byte:02x}").expect("writing to a text cannot fail");
+        let Scaling { scale, range } = self.scaling;
+        match &self.pixels {
+            Pixels::Bytes { bytes, .. } => {
+                if range == [0.0, 1.0] && scale.fract() == 0.0 {
+                    hash.update((scale as u64).to_le_bytes());
+                } else {
+                    hash_scaling(&mut hash, self.scaling);
+                }
+                hash.update(bytes);
+            }
+            Pixels::Reals(values) => {
+                hash_scaling(&mut hash, self.scaling);
+                for value in values {
+                    hash.update(value.to_le_bytes());
+                }
+            }
         }
-        text
+        for label in &self.labels {
+            let bytes = label.to_le_bytes();
+            hash.update(if self.n_classes() <= 256 { &bytes[..1] } else { &bytes });
+        }
+        hexadecimal(hash)
     }
+}
+
+fn hash_scaling(hash: &mut Sha256, Scaling { scale, range: [low, high] }: Scaling) {
+    for value in [scale, low, high] {
+        hash.update(value.to_le_bytes());
+    }
+}
+
+/// The digest of a hash.
+pub(crate) fn hexadecimal(hash: Sha256) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        write!(text, "{byte:02x}").expect("writing to a text cannot fail");
+    }
+    text
+}
+
+/// Number of pixels of an image; 0 if there are none, or more than can be counted.
+fn n_features(shape: [usize; 3]) -> usize {
+    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)).unwrap_or(0)
+}
+
+/// Indices of those to train on and of those to validate on, both in ascending order ([`LabelledImages::split_validation`]).
+pub(crate) fn split_indices(n_samples: usize, n_validation: usize, seed: u64) -> Result<[Vec<usize>; 2], DatasetError> {
+    if n_validation >= n_samples {
+        return Err(DatasetError::SplitTooLarge { n_validation, n_samples });
+    }
+    let mut order: Vec<usize> = (0..n_samples).collect();
+    shuffle_front(&mut order, n_validation, seed);
+    let (validation, train) = order.split_at_mut(n_validation);
+    validation.sort_unstable();
+    train.sort_unstable();
+    Ok([train.to_vec(), validation.to_vec()])
 }
 
 /// Moves `n` items drawn uniformly without replacement to the front (Fisher–Yates).
@@ -269,8 +420,8 @@ mod tests {
 
     use super::*;
 
-    fn with_labels(labels: Vec<u8>) -> LabelledImages {
-        let pixels = labels.iter().flat_map(|&label| [2 * label, 2 * label + 1]).collect();
+    fn with_labels(labels: Vec<u16>) -> LabelledImages {
+        let pixels = labels.iter().flat_map(|&label| [2 * label as u8, 2 * label as u8 + 1]).collect();
         LabelledImages::from_parts([1, 1, 2], 16, 8, pixels, labels).unwrap()
     }
 
@@ -281,7 +432,7 @@ mod tests {
     #[test]
     fn pixels_are_read_as_fractions_of_the_scale() {
         assert_eq!(eight().images(3..5), [6.0 / 16.0, 7.0 / 16.0, 8.0 / 16.0, 9.0 / 16.0]);
-        assert_eq!((eight().raw(3), eight().scale()), ([6, 7].as_slice(), 16.0));
+        assert_eq!((eight().raw(3), eight().scaling()), ([6, 7].as_slice(), Scaling::by(16.0)));
         let white = LabelledImages::from_parts([1, 1, 1], 255, 1, vec![255], vec![0]).unwrap();
         assert_eq!(white.image(0), [1.0]);
     }
@@ -356,7 +507,7 @@ mod tests {
         let base = eight().checksum();
         let with = |shape, scale, n_classes, pixel, label| {
             let mut pixels: Vec<u8> = (0..16).collect();
-            let mut labels: Vec<u8> = (0..8).collect();
+            let mut labels: Vec<u16> = (0..8).collect();
             (pixels[0], labels[0]) = (pixel, label);
             LabelledImages::from_parts(shape, scale, n_classes, pixels, labels).unwrap().checksum()
         };
@@ -375,7 +526,7 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_fit_are_refused() {
-        let make = |shape, scale, n_classes, pixels: &[u8], labels: &[u8]| {
+        let make = |shape, scale, n_classes, pixels: &[u8], labels: &[u16]| {
             LabelledImages::from_parts(shape, scale, n_classes, pixels.to_vec(), labels.to_vec()).unwrap_err()
         };
         let pair = [1, 1, 2];
@@ -392,16 +543,49 @@ mod tests {
             DatasetError::LabelOutOfRange { index: 1, label: 8, .. }
         ));
         for (shape, scale, n_classes) in
-            [([0, 1, 2], 16, 8), ([usize::MAX, 2, 1], 16, 8), (pair, 0, 8), (pair, 16, 0), (pair, 16, 257)]
+            [([0, 1, 2], 16, 8), ([usize::MAX, 2, 1], 16, 8), (pair, 0, 8), (pair, 16, 0), (pair, 16, 65_537)]
         {
             assert!(matches!(make(shape, scale, n_classes, &[], &[]), DatasetError::InvalidKind { .. }));
         }
     }
 
+    fn of_reals(values: Vec<f32>, scaling: Scaling) -> LabelledImages {
+        let names: Arc<[String]> = (0..300).map(|class| class.to_string()).collect();
+        let labels = (0..values.len() as u16 / 2).map(|label| 290 + label).collect();
+        let values = Values::Reals { values, are_whole: false };
+        LabelledImages::of_values([2, 1, 1], scaling, names, values, labels).unwrap()
+    }
+
+    #[test]
+    fn real_values_are_kept_by_their_range_and_those_outside_are_counted() {
+        let images = of_reals(vec![-2.0, 6.0, 0.0, 2.0], Scaling { scale: 1.0, range: [-2.0, 6.0] });
+        assert_eq!(images.images(0..2), [0.0, 1.0, 0.25, 0.5]);
+        assert_eq!((images.labels(), images.outside()), ([290, 291].as_slice(), None));
+        assert!(images.check_rates(Split::Test).is_ok());
+        let images = of_reals(vec![-2.0, 6.0, 0.0, 10.0, -3.0, 7.0], Scaling { scale: 2.0, range: [-1.0, 3.0] });
+        assert_eq!(images.select(&[1]).images(0..1), [0.25, 1.5]);
+        assert_eq!(images.outside(), Some(Outside { n_samples: 2, index: 1, value: 5.0 }));
+        assert_eq!(
+            images.check_rates(Split::Test).unwrap_err().to_string(),
+            "2 of 3 test samples have values outside -1 to 3, such as 5 in sample 1 (from 0), which no rate of spikes stands for; \
+             set data.range (or data.scale) so that it holds them, or simulate.encoding = \"constant\""
+        );
+        assert_ne!(images.checksum(), of_reals(vec![-2.0, 6.0, 0.0, 10.0, -3.0, 6.5], images.scaling()).checksum());
+    }
+
+    #[test]
+    fn bytes_above_white_are_told_and_not_cut_off() {
+        let names: Arc<[String]> = ["0".to_owned()].into();
+        let values = Values::Bytes(vec![16, 20, 0, 16]);
+        let images = LabelledImages::of_values([1, 1, 2], Scaling::by(16.0), names, values, vec![0, 0]).unwrap();
+        assert_eq!(images.image(0), [1.0, 1.25]);
+        assert_eq!(images.outside(), Some(Outside { n_samples: 1, index: 0, value: 1.25 }));
+    }
+
     proptest! {
         #[test]
         fn a_validation_split_is_disjoint_complete_ordered_and_fixed_by_its_seed(
-            labels in proptest::collection::vec(0..8u8, 2..40), part in 0.0..1.0, seed in any::<u64>(),
+            labels in proptest::collection::vec(0..8_u16, 2..40), part in 0.0..1.0, seed in any::<u64>(),
         ) {
             let n_validation = (labels.len() as f64 * part) as usize;
             // Each image is its own index, so that the parts show which images they hold.
@@ -409,8 +593,9 @@ mod tests {
             let samples = LabelledImages::from_parts([1, 1, 1], 255, 8, indices.clone(), labels).unwrap();
             let (train, validation) = samples.split_validation(n_validation, seed).unwrap();
             prop_assert_eq!(validation.len(), n_validation);
-            prop_assert!(train.pixels.is_sorted() && validation.pixels.is_sorted());
-            let mut all = [train.pixels.as_slice(), &validation.pixels].concat();
+            let stored = |part: &LabelledImages| -> Vec<u8> { (0..part.len()).map(|i| part.raw(i)[0]).collect() };
+            prop_assert!(stored(&train).is_sorted() && stored(&validation).is_sorted());
+            let mut all = [stored(&train), stored(&validation)].concat();
             all.sort_unstable();
             prop_assert_eq!(all, indices);
             for part in [&train, &validation] {
@@ -418,7 +603,7 @@ mod tests {
             }
             prop_assert_eq!(samples.split_validation(n_validation, seed).unwrap(), (train, validation.clone()));
             let fewer = samples.split_validation(n_validation / 2, seed).unwrap().1;
-            prop_assert!(fewer.pixels.iter().all(|index| validation.pixels.contains(index)));
+            prop_assert!(stored(&fewer).iter().all(|index| stored(&validation).contains(index)));
         }
     }
 }

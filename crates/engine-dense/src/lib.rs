@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use ann::backend::{Advanced, SpikingKernels, spiking_kernels};
 use ann::network::values;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData};
 use model::config::{Encoding, Readout, Reset};
 use model::population::{Pool, PoolKind};
@@ -29,6 +29,7 @@ use snn::encoder::{phases, rates};
 use snn::engine::{Neurons, check_sizes, cumulative_counts, neurons};
 use snn::network::{SpikingLayer, SpikingNetwork};
 use snn::places::Potentials;
+use snn::pool::padding_that_is_seen;
 use snn::spikes::SpikeTrain;
 use snn::wiring::{Connection, Kernel, Source, Wiring};
 use snn::{Engine, EngineError, RunSettings, Sample, SampleTrace};
@@ -74,7 +75,7 @@ struct Synapses {
 enum Weights {
     /// `[n_in, n_out]`
     Dense(Tensor<2>),
-    /// `[C_out, C_in/groups, k, k]`
+    /// `[C_out, C_in/groups, k_h, k_w]`
     Conv(Tensor<4>),
 }
 
@@ -236,8 +237,8 @@ impl DenseEngine {
         let n_steps = settings.n_steps;
         // A convolution is made a matrix product of, whose other matrix has an entry per input and weight of the kernel.
         let unfolded = |connection: &Connection<f32>| {
-            let Kernel { size, .. } = connection.wiring.kernel;
-            connection.wiring.kernel.n_in() * size * size
+            let kernel = connection.wiring.kernel;
+            kernel.n_in() * kernel.area()
         };
         let widths = self
             .network
@@ -568,22 +569,48 @@ impl Synapses {
         for pool in &self.wiring.pools {
             x = match pool.kind {
                 PoolKind::Max => counts.next().expect("one state per max pool").pass(x, pool, n_samples, kernels),
-                // Sums of spikes are whole numbers: rounding takes the error of the division back.
-                PoolKind::Mean => {
-                    let options = AvgPoolOptions::new(pool.kernel).with_stride(pool.stride);
-                    (avg_pool2d(x, options) * pool.area() as f32).round()
-                }
+                PoolKind::Mean => sums(x, pool),
             };
         }
         match &self.weights {
             Weights::Dense(weights) => x.flatten::<2>(1, 3).matmul(weights.clone()),
             Weights::Conv(weights) => {
-                let Kernel { input: [c, h, w], stride, padding, groups, .. } = self.wiring.kernel;
-                let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
-                conv2d(x.reshape([n_rows, c, h, w]), weights.clone(), None, options).flatten(1, 3)
+                let Kernel { input: [c, h, w], stride, padding, dilation, groups, .. } = self.wiring.kernel;
+                let x = x.reshape([n_rows, c, h, w]);
+                let [top, left, bottom, right] = padding;
+                let (x, padding) =
+                    if [top, left] == [bottom, right] { (x, [top, left]) } else { (padded(x, padding), [0; 2]) };
+                let options = ConvOptions::new(stride, padding, dilation, groups);
+                conv2d(x, weights.clone(), None, options).flatten(1, 3)
             }
         }
     }
+}
+
+/// Rows of zeros above an image, columns to the left, rows below, columns to the right.
+fn padded(x: Tensor<4>, [top, left, bottom, right]: [usize; 4]) -> Tensor<4> {
+    if [top, left, bottom, right] == [0; 4] { x } else { x.pad([(top, bottom), (left, right)], PadMode::Constant(0.0)) }
+}
+
+/// The spikes of each window of a pool that adds up, each as often as it is added.
+///
+/// - `x`: `[T·N, C, H, W]`
+fn sums(x: Tensor<4>, pool: &Pool) -> Tensor<4> {
+    let [_, channels, height, width] = x.dims();
+    let shape = [channels, height, width];
+    let x = padded(x, padding_that_is_seen(pool, shape));
+    let options = AvgPoolOptions::new(pool.kernel).with_stride(pool.stride);
+    // Sums of spikes are whole numbers: rounding takes the error of the division back.
+    let sums = (avg_pool2d(x, options) * pool.area() as f32).round();
+    let [of_rows, of_columns] = pool.multiples(shape);
+    let multiples = of_rows.iter().flat_map(|row| of_columns.iter().map(move |column| (row * column) as f32));
+    let multiples: Vec<f32> = multiples.collect();
+    if multiples.iter().all(|&multiple| multiple == 1.0) {
+        return sums;
+    }
+    let data = TensorData::new(multiples, [1, 1, of_rows.len(), of_columns.len()]);
+    let multiples = Tensor::from_data(data, &sums.device());
+    sums * multiples
 }
 
 impl MaxPoolState {
@@ -597,25 +624,29 @@ impl MaxPoolState {
         n_samples: usize,
         kernels: Option<&dyn SpikingKernels>,
     ) -> Tensor<4> {
-        let n_steps = spikes.dims()[0] / n_samples;
-        let options = || MaxPoolOptions::new(pool.kernel).with_stride(pool.stride);
+        let [n_rows, channels, height, width] = spikes.dims();
+        let n_steps = n_rows / n_samples;
+        // Counts are at least 0, so that zeros are never the largest of a window.
+        let padding = padding_that_is_seen(pool, [channels, height, width]);
+        let largest_of = |counts: Tensor<4>| {
+            max_pool2d(padded(counts, padding), MaxPoolOptions::new(pool.kernel).with_stride(pool.stride))
+        };
         let Some(kernels) = kernels else {
             let steps = spikes.chunk(n_steps, 0).into_iter().map(|spikes| {
                 self.counts = self.counts.clone() + spikes;
                 // Where spikes that take others back arrive and those others were lost, a count may be below none.
-                let largest = max_pool2d(self.counts.clone(), options()).clamp_min(0.0);
+                let largest = largest_of(self.counts.clone()).clamp_min(0.0);
                 largest.clone() - std::mem::replace(&mut self.largest, largest)
             });
             return Tensor::cat(steps.collect(), 0);
         };
         // A neuron that only integrates counts what it gets.
-        let [n_rows, channels, height, width] = spikes.dims();
         let n = channels * height * width;
         let (zeros, counts) = (Tensor::zeros([n_samples, n], &spikes.device()), self.counts.clone().flatten(1, 3));
         let no_limits = Tensor::full([1, n], f32::MAX, &spikes.device());
         let counted = kernels.advance(spikes.reshape([n_steps, n_samples, n]), zeros, counts, no_limits, None);
         self.counts = counted.potentials.reshape([n_samples, channels, height, width]);
-        let largest = max_pool2d(counted.output.reshape([n_rows, channels, height, width]), options());
+        let largest = largest_of(counted.output.reshape([n_rows, channels, height, width]));
         let before = std::mem::replace(&mut self.largest, largest.clone().narrow(0, n_rows - n_samples, n_samples));
         if n_steps == 1 {
             return largest - before;
@@ -704,7 +735,7 @@ impl Engine for DenseEngine {
 fn steady_currents(layer: &SpikingLayer, drive: Option<&Drive>, sample: &Sample<'_>, encoding: Encoding) -> Vec<f32> {
     match drive.filter(|_| encoding == Encoding::Constant) {
         Some(drive) => drive.of_neurons(sample.pixels),
-        None => layer.for_neurons(layer.biases()),
+        None => layer.biases().of_neurons(layer.n_positions()),
     }
 }
 

@@ -151,7 +151,7 @@ fn layer(name: &str, wiring: Wiring, seed: u64, sum_bits: u32) -> SpikingLayer {
             wiring,
             weights: weights.iter().map(|weight| (weight - 0.45) * scale).collect(),
         }],
-        biases: vec![0.0; kernel.channels],
+        biases: vec![0.0; kernel.channels].into(),
         initial_potentials: vec![0.5; kernel.channels],
         thresholds: vec![1.0; kernel.channels],
     };
@@ -173,10 +173,10 @@ fn dense(sizes: &[usize], sum_bits: u32) -> SpikingNetwork {
 /// 16c5-ap2-32c5-ap2-128-10 on 28 × 28 pixels.
 fn lenet(sum_bits: u32) -> SpikingNetwork {
     let conv = |source, source_shape, pools: Vec<Pool>, input, channels| {
-        let kernel = Kernel { input, channels, size: 5, stride: 1, padding: 2, groups: 1 };
+        let kernel = Kernel::square(input, channels, 5, 1, 2, 1);
         Wiring { source: snn::Source::from_index(source), source_shape, pools, kernel }
     };
-    let halves = || vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [2, 2] }];
+    let halves = || vec![Pool::new(PoolKind::Mean, [2, 2], [2, 2])];
     let first = conv(0, [1, 28, 28], Vec::new(), [1, 28, 28], 16);
     let second = conv(1, [16, 28, 28], halves(), [16, 14, 14], 32);
     let third = Wiring {

@@ -9,8 +9,8 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::explain::Choice;
 use crate::kernels::Refusal;
 use crate::pixels::ByteDrive;
-use snn::network::SpikingLayer;
-use snn::places::by_neuron;
+use snn::network::{Biases, SpikingLayer};
+use snn::places::{by_neuron, by_place};
 use snn::pool::Pooling;
 use snn::wiring::{Connection, Kernel};
 
@@ -21,7 +21,7 @@ const DRIVEN: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Drive {
     shape: [usize; 3],
-    /// `[C]`
+    /// `[C]`, or by place.
     biases: Vec<f64>,
     /// Steps of the channels' grids, `[C]`: powers of two.
     steps: Vec<f64>,
@@ -38,7 +38,7 @@ pub struct Weighted {
     kernel: Kernel,
     pooling: Pooling,
     n_inputs: usize,
-    /// `[C_in, k, k, C_out/groups]`
+    /// `[C_in, k_h, k_w, C_out/groups]`
     weights: Vec<f32>,
 }
 
@@ -82,7 +82,10 @@ impl Drive {
         let connections: Vec<Weighted> = of_pixels.map(Weighted::new).collect();
         (!connections.is_empty()).then(|| Self {
             shape: layer.shape(),
-            biases: layer.biases().iter().map(|&bias| f64::from(bias)).collect(),
+            biases: match layer.biases().map(layer.n_positions(), |_, &bias| f64::from(bias)) {
+                Biases::OfChannels(biases) => biases,
+                Biases::OfNeurons(biases) => by_place(layer.shape(), &biases),
+            },
             steps: layer.grids().iter().map(|grid| grid.step()).collect(),
             units: layer.grids().iter().map(|grid| grid.step().recip()).collect(),
             connections,
@@ -127,10 +130,13 @@ impl Drive {
     /// Adds the biases and rounds as [`snn::grid::Grid::round`] does.
     #[inline(always)]
     fn round(&self, sums: &[f64], rounded: &mut [f32]) {
-        let channels = self.biases.len();
-        for (sums, rounded) in sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels)) {
+        let channels = self.steps.len();
+        // The only ones, or each position's.
+        let biases = self.biases.chunks_exact(channels).cycle();
+        let positions = sums.chunks_exact(channels).zip(rounded.chunks_exact_mut(channels));
+        for ((sums, rounded), biases) in positions.zip(biases) {
             let scales = self.units.iter().zip(&self.steps);
-            for (((rounded, sum), bias), (units, step)) in rounded.iter_mut().zip(sums).zip(&self.biases).zip(scales) {
+            for (((rounded, sum), bias), (units, step)) in rounded.iter_mut().zip(sums).zip(biases).zip(scales) {
                 *rounded = (((sum + bias) * units).round_ties_even() * step) as f32;
             }
         }
@@ -161,14 +167,15 @@ impl Weighted {
     pub fn new(connection: &Connection<f32>) -> Self {
         let (wiring, kernel) = (&connection.wiring, connection.wiring.kernel);
         let pooling = Pooling::new(wiring);
-        let Kernel { groups, size, channels, .. } = kernel;
+        let Kernel { groups, channels, .. } = kernel;
+        let area = kernel.area();
         let (in_per_group, out_per_group) = (kernel.input[0] / groups, channels / groups);
         let mut weights = Vec::with_capacity(connection.weights.len());
         for channel in 0..kernel.input[0] {
             let (group, in_group) = (channel / in_per_group, channel % in_per_group);
-            for at in 0..size * size {
+            for at in 0..area {
                 let outputs = group * out_per_group..(group + 1) * out_per_group;
-                weights.extend(outputs.map(|out| connection.row(out)[in_group * size * size + at]));
+                weights.extend(outputs.map(|out| connection.row(out)[in_group * area + at]));
             }
         }
         Self { kernel, pooling, n_inputs: wiring.source_shape.iter().product(), weights }
@@ -188,7 +195,7 @@ impl Weighted {
                 });
             let mut inputs = vec![0.0; self.kernel.n_in()];
             for (idx, &value) in pooled.as_deref().unwrap_or(values).iter().enumerate() {
-                self.pooling.for_each_input(idx, |input| inputs[input] += value);
+                self.pooling.for_each_input(idx, |input, multiple| inputs[input] += f64::from(multiple) * value);
             }
             inputs
         });
@@ -197,27 +204,26 @@ impl Weighted {
 
     #[inline(always)]
     fn add_inputs<const B: usize>(&self, inputs: &[Vec<f64>; B], channels: usize, mut sums: [&mut [f64]; B]) {
-        let Kernel { input: [c_in, height, width], size, stride, padding, groups, .. } = self.kernel;
+        let Kernel { input: [c_in, height, width], size, groups, .. } = self.kernel;
         let [_, out_height, out_width] = self.kernel.output();
         let (in_per_group, out_per_group) = (c_in / groups, channels / groups);
-        let reached =
-            |out: usize, kernel: usize, n: usize| (out * stride + kernel).checked_sub(padding).filter(|&at| at < n);
-        let mut taps = Vec::with_capacity(in_per_group * size * size);
+        let [down, across] = [self.kernel.axis(0), self.kernel.axis(1)];
+        let mut taps = Vec::with_capacity(in_per_group * self.kernel.area());
         for position in 0..groups * out_height * out_width {
             let (group, row, column) =
                 (position / (out_height * out_width), position / out_width % out_height, position % out_width);
             taps.clear();
             for channel in group * in_per_group..(group + 1) * in_per_group {
-                for ky in 0..size {
-                    let Some(y) = reached(row, ky, height) else { continue };
-                    for kx in 0..size {
-                        let Some(x) = reached(column, kx, width) else { continue };
+                for ky in 0..size[0] {
+                    let Some(y) = down.input(row, ky) else { continue };
+                    for kx in 0..size[1] {
+                        let Some(x) = across.input(column, kx) else { continue };
                         let mut values = [0.0; B];
                         for (value, inputs) in values.iter_mut().zip(inputs) {
                             *value = inputs[(channel * height + y) * width + x];
                         }
                         if values != [0.0; B] {
-                            taps.push((((channel * size + ky) * size + kx) * out_per_group, values));
+                            taps.push((((channel * size[0] + ky) * size[1] + kx) * out_per_group, values));
                         }
                     }
                 }

@@ -101,9 +101,9 @@ impl Strips {
     pub(super) fn of_sites(kernel: &Kernel, sites: Sites, has_factors: bool) -> Self {
         Self {
             n: sites.n_columns(),
-            first: -(kernel.padding as isize),
-            step: sites.group * kernel.stride,
-            span: (sites.group - 1) * kernel.stride + kernel.size,
+            first: -(kernel.padding[1] as isize),
+            step: sites.group * kernel.stride[1],
+            span: (sites.group - 1) * kernel.stride[1] + kernel.axis(1).extent(),
             has_factors,
         }
     }
@@ -150,8 +150,8 @@ impl Input {
             factors: Factors::Values(1),
         };
         let rows_per_factor = |range: &Range<usize>| {
-            let before = (n_positions - 1) * kernel.stride * range.len();
-            before + kernel.size * strips.span * range.len()
+            let before = (n_positions - 1) * kernel.stride[1] * range.len();
+            before + kernel.axis(0).extent() * strips.span * range.len()
         };
         let bytes =
             |rows: usize| u32::try_from(rows * pitch as usize).expect("less than 4 GiB of weights for a few neurons");
@@ -209,7 +209,7 @@ impl Input {
 
     /// Rows of weights from a column that a kernel begins at to that of the next position.
     pub(super) fn stride(&self, block: usize) -> usize {
-        self.kernel.stride * self.range(block).len()
+        self.kernel.stride[1] * self.range(block).len()
     }
 
     /// What the weights are multiplied with, in the order of their rows.
@@ -225,10 +225,11 @@ impl Input {
         &self.ranges[block.min(self.ranges.len() - 1)]
     }
 
-    /// Rows of weights of a block, as row and column of the kernel's window and input of the position.
+    /// Rows of weights of a block, as row and column of the kernel's window and input of the position. What lies between the taps of a
+    /// dilated kernel has rows too, of no synapse.
     pub(super) fn rows(&self, block: usize) -> impl Iterator<Item = [usize; 3]> {
         let (span, n_listed) = (self.strips.span, self.range(block).len());
-        let columns = (0..self.kernel.size).flat_map(move |row| (0..span).map(move |column| (row, column)));
+        let columns = (0..self.kernel.axis(0).extent()).flat_map(move |row| (0..span).map(move |column| (row, column)));
         columns.flat_map(move |(row, column)| (0..n_listed).map(move |listed| [row, column, listed]))
     }
 
@@ -243,12 +244,15 @@ impl Input {
         channel: usize,
         position: usize,
     ) -> Option<usize> {
-        let Kernel { size, stride, groups, input, .. } = self.kernel;
+        let Kernel { size, stride, dilation, groups, input, .. } = self.kernel;
+        let tap = |at: usize, axis: usize| {
+            (at.is_multiple_of(dilation[axis]) && at / dilation[axis] < size[axis]).then_some(at / dilation[axis])
+        };
         let from = self.input_channel(self.range(block).start + listed);
         let (in_per_group, out_per_group) = (input[0] / groups, self.kernel.channels / groups);
-        let kernel_column = column.checked_sub(position * stride).filter(|&column| column < size)?;
+        let (ky, kx) = (tap(row, 0)?, tap(column.checked_sub(position * stride[1])?, 1)?);
         let in_group = from.checked_sub(channel / out_per_group * in_per_group)?;
-        (in_group < in_per_group).then(|| (in_group * size + row) * size + kernel_column)
+        (in_group < in_per_group).then(|| (in_group * size[0] + ky) * size[1] + kx)
     }
 
     /// Input channel of the kernel at a place, or of a channel of a position.
@@ -266,10 +270,11 @@ impl Input {
     ///
     /// - `first_row`: of the block's weights for this connection
     pub(super) fn windows(&self, n_rows: usize, block: usize, first_row: usize) -> Vec<Window> {
-        let Kernel { size, stride, padding, input: [_, height, _], .. } = self.kernel;
+        let Kernel { stride, padding, input: [_, height, _], .. } = self.kernel;
+        let extent = self.kernel.axis(0).extent();
         let window = |row: usize| {
-            let start = (row * stride) as isize - padding as isize;
-            let end = (start + size as isize).clamp(0, height as isize) as usize;
+            let start = (row * stride[0]) as isize - padding[0] as isize;
+            let end = (start + extent as isize).clamp(0, height as isize) as usize;
             // An entry counts from the first row of the input, a row of weights from the first that the site reads.
             let before = start * (self.strips.span * self.range(block).len()) as isize;
             let first = (first_row as isize - before) * self.pitch as isize;

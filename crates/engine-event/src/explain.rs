@@ -77,8 +77,8 @@ mod tests {
 
     /// 16c5-ap2-32c5-ap2-128-10 on 28 × 28 pixels.
     fn lenet(precision: Precision) -> SpikingNetwork {
-        let plain = Kernel { input: [1, 28, 28], channels: 16, size: 5, stride: 1, padding: 2, groups: 1 };
-        let halves = || vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [2, 2] }];
+        let plain = Kernel::square([1, 28, 28], 16, 5, 1, 2, 1);
+        let halves = || vec![Pool::new(PoolKind::Mean, [2, 2], [2, 2])];
         let wiring = |source, source_shape, pools, kernel| Wiring { source, source_shape, pools, kernel };
         let wirings = [
             wiring(snn::Source::from_index(0), [1, 28, 28], Vec::new(), plain),
@@ -98,7 +98,7 @@ mod tests {
             let exact = ExactLayer {
                 name: name.to_owned(),
                 connections: vec![Connection { wiring, weights }],
-                biases: vec![0.0; n],
+                biases: vec![0.0; n].into(),
                 initial_potentials: vec![0.0; n],
                 thresholds: vec![1.0; n],
             };

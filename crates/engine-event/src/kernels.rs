@@ -115,8 +115,8 @@ impl<'a> LayerFacts<'a> {
         let (mut largest_sum, mut least, mut greatest) = (0.0_f64, 0.0_f64, 0.0_f64);
         for channel in 0..layer.shape()[0] {
             let step = layer.grids()[channel].step();
-            let bias = f64::from(layer.biases()[channel]) / step;
-            let (mut up, mut down) = (bias.max(0.0), bias.min(0.0));
+            let [lowest, highest] = layer.biases().range(channel, layer.n_positions());
+            let (mut up, mut down) = ((highest / step).max(0.0), (lowest / step).min(0.0));
             for connection in layer.connections() {
                 // The most that a pool's sum can be.
                 let multiplicity = connection.wiring.multiplicity() as f64;

@@ -90,12 +90,12 @@ struct PackedLayer {
 
 impl PackedLayer {
     fn new(layer: &SpikingLayer) -> Self {
-        let of_neurons = |values: &[f32]| with_room(by_place(layer.shape(), &layer.for_neurons(values)), 0.0);
+        let places = |of_neurons: &[f32]| with_room(by_place(layer.shape(), of_neurons), 0.0);
         Self {
             synapses: pack(layer),
             drive: Drive::of_pixels(layer),
-            biases: of_neurons(layer.biases()),
-            initial_potentials: of_neurons(layer.initial_potentials()),
+            biases: places(&layer.biases().of_neurons(layer.n_positions())),
+            initial_potentials: places(&layer.for_neurons(layer.initial_potentials())),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::firing::Firing;
 use crate::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
 use crate::simd::{Addend, Aligned};
+use model::graph::sides_text;
 use snn::spikes::{SpikeTrain, word_from};
 use snn::wiring::Kernel;
 
@@ -60,7 +61,7 @@ fn n_positions(kernel: &Kernel) -> usize {
 
 /// Inputs of a row of the kernel's that a half of a site sees.
 fn n_bits(kernel: &Kernel) -> usize {
-    kernel.input[0] * (kernel.size + (n_positions(kernel) - 1) * kernel.stride)
+    kernel.input[0] * (kernel.size[1] + (n_positions(kernel) - 1) * kernel.stride[1])
 }
 
 impl ComputeKernel for Tables {
@@ -79,7 +80,7 @@ impl ComputeKernel for Tables {
     fn supports(&self, layer: &LayerFacts<'_>) -> Result<(), String> {
         let connection = layer.single_connection()?;
         let kernel = &connection.wiring.kernel;
-        let Kernel { input: [n_inputs, _, width], channels, padding, groups, .. } = *kernel;
+        let Kernel { input: [n_inputs, _, width], channels, padding, dilation, groups, .. } = *kernel;
         if kernel.is_dense() {
             return Err("fully connected; supported: convolutions".to_owned());
         }
@@ -88,6 +89,9 @@ impl ComputeKernel for Tables {
         }
         if groups != 1 {
             return Err(format!("{groups} groups of channels; supported: one"));
+        }
+        if dilation != [1; 2] {
+            return Err(format!("a dilation of {}; supported: none", sides_text(dilation)));
         }
         let n_bits = n_bits(kernel);
         if n_bits > MAX_BITS {
@@ -101,7 +105,7 @@ impl ComputeKernel for Tables {
         if n_columns < at_least {
             return Err(format!("rows of {n_columns} positions; supported: {at_least} or more"));
         }
-        let row = n_inputs * (width + 2 * padding);
+        let row = n_inputs * (padding[1] + width + padding[3]);
         if row > u64::BITS as usize {
             return Err(format!("rows of {row} inputs with their padding, {} at most", u64::BITS));
         }
@@ -122,8 +126,8 @@ impl Patterns {
         let (n_positions, n_bits) = (n_positions(&kernel), n_bits(&kernel));
         let weight = |row: usize, bit: usize, lane: usize| {
             let (column, channel) = (bit / n_inputs, lane % channels);
-            let column = column.checked_sub(lane / channels * stride).filter(|&column| column < size)?;
-            let weight = connection.row(channel)[(bit % n_inputs * size + row) * size + column];
+            let column = column.checked_sub(lane / channels * stride[1]).filter(|&column| column < size[1])?;
+            let weight = connection.row(channel)[(bit % n_inputs * size[0] + row) * size[1] + column];
             Some(layer.integer_weight(channel, weight))
         };
         let sum = |row: usize, combination: usize, lane: usize| {
@@ -132,13 +136,13 @@ impl Patterns {
         };
         let of_row =
             |row| std::array::from_fn(|combination| Aligned(std::array::from_fn(|lane| sum(row, combination, lane))));
-        let half = n_positions * stride * n_inputs;
+        let half = n_positions * stride[1] * n_inputs;
         let grids = layer.layer.grids();
         Self {
             source: connection.wiring.source.index(),
             sites: Sites::of_width(layer.layer.shape(), WIDE),
             kernel,
-            rows: (0..size).map(of_row).collect(),
+            rows: (0..size[0]).map(of_row).collect(),
             scale: Scale::of_steps(std::array::from_fn(|lane| grids[lane % channels].step() as f32)),
             half,
             site: 2 * half,
@@ -154,7 +158,7 @@ impl Patterns {
         for step in 0..spikes.n_steps() {
             let n = width * n_inputs;
             let there = u64::MAX >> (u64::BITS as usize - n);
-            let row = |row: usize| (word_from(spikes.words(step), row * n, n) & there) << (padding * n_inputs);
+            let row = |row: usize| (word_from(spikes.words(step), row * n, n) & there) << (padding[1] * n_inputs);
             rows.words.extend((0..height).map(row));
         }
     }
@@ -162,9 +166,10 @@ impl Patterns {
     /// Rows of the kernel that lie on the image, for a row of sites, and the first row of the image that they read.
     fn reads(&self, row: usize) -> (Range<usize>, usize) {
         let Kernel { input: [_, height, _], size, stride, padding, .. } = self.kernel;
-        let first = padding.saturating_sub(row * stride).min(size);
-        let end = (height + padding).saturating_sub(row * stride).clamp(first, size);
-        (first..end, (row * stride + first).saturating_sub(padding).min(height))
+        let ([size, ..], [stride, ..], [top, ..]) = (size, stride, padding);
+        let first = top.saturating_sub(row * stride).min(size);
+        let end = (height + top).saturating_sub(row * stride).clamp(first, size);
+        (first..end, (row * stride + first).saturating_sub(top).min(height))
     }
 }
 

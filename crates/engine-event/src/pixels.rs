@@ -13,7 +13,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::simd::{Aligned, LANES, Potential, add_products, add_products_of_bytes, list_bits};
-use snn::network::SpikingLayer;
+use model::graph::sides_text;
+use snn::network::{Biases, SpikingLayer};
+use snn::places::by_place;
 use snn::wiring::Kernel;
 
 /// The byte of a pixel of 1.
@@ -44,8 +46,10 @@ pub(crate) struct ByteDrive {
     not_small: Option<String>,
     /// Rows of a padded image that those of the kernel lie on at the first position.
     rows: Vec<usize>,
-    /// `[C]`, in steps.
+    /// `[C]`, or by place, in steps.
     biases: Vec<f64>,
+    /// From a position's biases to the next's; 0 where they share those of the channels.
+    bias_pitch: usize,
     /// `[C]`, in thresholds.
     steps: Vec<f64>,
 }
@@ -74,6 +78,9 @@ impl ByteDrive {
         if kernel.groups != 1 {
             return Err(format!("{} groups of channels; supported: one", kernel.groups));
         }
+        if kernel.dilation != [1; 2] {
+            return Err(format!("a dilation of {}; supported: none", sides_text(kernel.dilation)));
+        }
         let steps: Vec<f64> = layer.grids().iter().map(|grid| grid.step()).collect();
         let weights_of = |(channel, &step)| {
             let weights = connection.row(channel).iter().map(|&weight| whole(weight, step));
@@ -85,14 +92,23 @@ impl ByteDrive {
                  otherwise than those of fractions: convert with convert.sum_bits = 15"
                 .to_owned());
         };
-        let biases = layer.biases().iter().zip(layer.grids());
-        let biases = biases.map(|(&bias, grid)| grid.holds(bias).then(|| f64::from(bias) / grid.step()));
-        let Some(biases) = biases.collect() else { return Err("biases are not whole steps of the grid".to_owned()) };
+        let in_steps = |channel: usize, &bias: &f32| {
+            let grid = layer.grids()[channel];
+            grid.holds(bias).then(|| f64::from(bias) / grid.step())
+        };
+        let biases = match layer.biases().map(layer.n_positions(), in_steps) {
+            Biases::OfChannels(biases) => biases,
+            Biases::OfNeurons(biases) => by_place(layer.shape(), &biases),
+        };
+        let Some(biases) = biases.into_iter().collect() else {
+            return Err("biases are not whole steps of the grid".to_owned());
+        };
+        let bias_pitch = layer.biases().channels().map_or(kernel.channels, |_| 0);
         let (weights, not_small) = match quads(&kernel, &weights) {
             Ok(quads) => (quads, None),
             Err(reason) => (pairs(&kernel, &weights), Some(reason)),
         };
-        Ok(Self { kernel, weights, not_small, rows: rows_of(&kernel), biases, steps })
+        Ok(Self { kernel, weights, not_small, rows: rows_of(&kernel), biases, bias_pitch, steps })
     }
 
     /// What [`super::drive::Drive::currents`] gives; `None` if a pixel is not that of a byte.
@@ -145,14 +161,15 @@ impl ByteDrive {
         if !Arch::new().dispatch(Bytes { pixels, bytes: &mut bytes }) {
             return None;
         }
-        if padding == 0 {
+        if padding == [0; 4] {
             bytes.push(0);
             return Some(bytes);
         }
-        let [padded_height, padded_width] = [height, width].map(|n| n + 2 * padding);
+        let [top, left, bottom, right] = padding;
+        let [padded_height, padded_width] = [top + height + bottom, left + width + right];
         let mut padded = vec![0; c_in * padded_height * padded_width + 1];
         for (row, bytes) in bytes.chunks_exact(width).enumerate() {
-            let first = (row / height * padded_height + row % height + padding) * padded_width + padding;
+            let first = (row / height * padded_height + row % height + top) * padded_width + left;
             padded[first..first + width].copy_from_slice(bytes);
         }
         Some(padded)
@@ -162,9 +179,10 @@ impl ByteDrive {
     ///
     /// - `currents`: of the position
     #[inline(always)]
-    fn round<const K: usize>(&self, block: usize, sums: &[[i32; LANES]; K], currents: &mut [f32]) {
+    fn round<const K: usize>(&self, [position, block]: [usize; 2], sums: &[[i32; LANES]; K], currents: &mut [f32]) {
         let first = block * LANES * K;
-        let channels = self.biases[first..].iter().zip(&self.steps[first..]).zip(sums.as_flattened());
+        let biases = &self.biases[position * self.bias_pitch + first..];
+        let channels = biases.iter().zip(&self.steps[first..]).zip(sums.as_flattened());
         for (current, ((bias, step), &sum)) in currents[first..].iter_mut().zip(channels) {
             *current = ((f64::from(sum) * f64::from(WHITE).recip() + bias).round_ties_even() * step) as f32;
         }
@@ -190,13 +208,14 @@ fn rounds_alike(weights: &[i16]) -> bool {
 
 /// Values of a row of the kernel that lie side by side: all inputs of a fully connected layer.
 fn row_width(kernel: &Kernel) -> usize {
-    if kernel.is_dense() { kernel.n_in() } else { kernel.size }
+    if kernel.is_dense() { kernel.n_in() } else { kernel.size[1] }
 }
 
 /// [`ByteDrive::rows`].
 fn rows_of(kernel: &Kernel) -> Vec<usize> {
     let Kernel { input: [c_in, height, _], size, padding, .. } = *kernel;
-    let of_channel = |channel| (0..size).map(move |y| channel * (height + 2 * padding) + y);
+    let padded_height = padding[0] + height + padding[2];
+    let of_channel = |channel| (0..size[0]).map(move |y| channel * padded_height + y);
     (0..c_in).flat_map(of_channel).collect()
 }
 
@@ -379,7 +398,7 @@ impl<B: Block<G, K>, G, const K: usize> WithSimd for OfSample<'_, B, G, K> {
         for &neighbours in rest {
             block.add(simd, image, neighbours as usize, &mut sums);
         }
-        drive.round(idx, &sums, currents);
+        drive.round([0, idx], &sums, currents);
     }
 }
 
@@ -399,7 +418,7 @@ impl WithSimd for OfPositions<'_> {
         let Self { drive, pairs, image, currents } = self;
         let Kernel { input: [_, _, width], size, stride, padding, channels, .. } = drive.kernel;
         let [_, out_height, out_width] = drive.kernel.output();
-        let (width, n_pairs) = (width + 2 * padding, size.div_ceil(2));
+        let (width, n_pairs) = (padding[1] + width + padding[3], size[1].div_ceil(2));
         let of_block = n_pairs * drive.rows.len();
         // Columns of each row of the image in which all that is not dark lies.
         let lit = |row: &[i16]| {
@@ -411,13 +430,13 @@ impl WithSimd for OfPositions<'_> {
             for first in (0..out_width).step_by(TOGETHER) {
                 let mut columns = [0; TOGETHER];
                 for (k, column) in columns.iter_mut().enumerate() {
-                    *column = (first + k).min(out_width - 1) * stride;
+                    *column = (first + k).min(out_width - 1) * stride[1];
                 }
-                let seen = columns[0]..columns[TOGETHER - 1] + size;
+                let seen = columns[0]..columns[TOGETHER - 1] + size[1];
                 for (block, pairs) in pairs.chunks_exact(of_block).enumerate() {
                     let mut sums = [[0; LANES]; TOGETHER];
                     for (row_of_kernel, weights) in drive.rows.iter().zip(pairs.chunks_exact(n_pairs)) {
-                        let row = row_of_kernel + row * stride;
+                        let row = row_of_kernel + row * stride[0];
                         if lit[row].start >= seen.end || lit[row].end <= seen.start {
                             continue;
                         }
@@ -434,8 +453,8 @@ impl WithSimd for OfPositions<'_> {
                         }
                     }
                     let there = currents[first * channels..].chunks_exact_mut(channels);
-                    for (sums, currents) in sums.iter().zip(there) {
-                        drive.round(block, &[*sums], currents);
+                    for (position, (sums, currents)) in (row * out_width + first..).zip(sums.iter().zip(there)) {
+                        drive.round([position, block], &[*sums], currents);
                     }
                 }
             }

@@ -12,6 +12,7 @@ use model::population::Pool;
 use pulp::Simd;
 
 use crate::simd::extract_bits;
+use snn::pool::Windows;
 use snn::spikes::SpikeTrain;
 
 /// Bits of the totals of counts over steps: up to 2⁸ spikes at each of 2¹⁶ steps.
@@ -35,6 +36,16 @@ pub(crate) struct SumPools {
     row_words: usize,
     /// The same, where there is a faster way.
     quads: Option<Quads>,
+    /// The same, where windows are cut off at a border.
+    cut: Option<CutPools>,
+}
+
+/// Windows that lie partly in the padding or stick out behind it, spike by spike.
+#[derive(Debug)]
+struct CutPools {
+    windows: Windows,
+    /// Most planes of their sums.
+    n_planes: usize,
 }
 
 /// Windows of two by two, side by side, whose inputs lie in one word of each row or in the same bits of several.
@@ -152,6 +163,11 @@ impl Planes {
             self.drop_empty();
             return self.unite_higher();
         }
+        if let Some(cut) = &pools.cut {
+            self.sum_cut(train, cut);
+            self.drop_empty();
+            return self.unite_higher();
+        }
         self.copy(train);
         for pool in &pools.pools {
             std::mem::swap(self, other);
@@ -205,6 +221,28 @@ impl Planes {
             }
             for words in planes {
                 words[n_words..].fill(0);
+            }
+        }
+    }
+
+    fn sum_cut(&mut self, train: &SpikeTrain, CutPools { windows, n_planes }: &CutPools) {
+        let [channels, rows, columns] = windows.output();
+        let n_positions = rows * columns;
+        self.reset(*n_planes, train.n_steps(), (channels * n_positions).div_ceil(64).next_multiple_of(LANES));
+        self.words[..*n_planes].iter_mut().for_each(|words| words.fill(0));
+        let mut sums = vec![0_u32; channels * n_positions];
+        for step in 0..self.n_steps {
+            for neuron in train.neurons(step) {
+                windows.multiples_of(neuron).for_each(|(window, multiple)| sums[window] += multiple);
+            }
+            let first = step * self.stride();
+            for (window, sum) in sums.iter_mut().enumerate() {
+                let place = window % n_positions * channels + window / n_positions;
+                let mut rest = std::mem::take(sum);
+                while rest > 0 {
+                    self.words[rest.trailing_zeros() as usize][first + place / 64] |= 1 << (place % 64);
+                    rest &= rest - 1;
+                }
             }
         }
     }
@@ -413,8 +451,26 @@ impl SumPools {
             SumPool { row_pitch: from, stride, n_rows: output[1], offsets, valid: valid.words(0).to_vec() }
         };
         let pools: Vec<&Pool> = pools.collect();
+        if let Some(cut) = CutPools::new(shape, &pools) {
+            return Self { pools: Vec::new(), row_words, quads: None, cut: Some(cut) };
+        }
         let quads = Quads::new(shape, &pools);
-        Self { pools: pools.into_iter().map(of_pool).collect(), row_words, quads }
+        Self { pools: pools.into_iter().map(of_pool).collect(), row_words, quads, cut: None }
+    }
+}
+
+impl CutPools {
+    /// `None` if all windows lie within their inputs.
+    fn new(shape: [usize; 3], pools: &[&Pool]) -> Option<Self> {
+        let (mut from, mut is_cut, mut most) = (shape, false, 1_usize);
+        for pool in pools {
+            let output = pool.output(from);
+            is_cut |= pool.padding != [0; 4] || output != Pool { ceil: false, ..**pool }.output(from);
+            most *= pool.divisor(from);
+            from = output;
+        }
+        let n_planes = (usize::BITS - most.leading_zeros()) as usize;
+        is_cut.then(|| Self { windows: Windows::new(shape, pools.iter().copied()), n_planes })
     }
 }
 
@@ -539,7 +595,6 @@ mod tests {
     use pulp::Scalar;
 
     use super::*;
-    use snn::pool::Windows;
 
     /// - `bit`: of the neuron
     fn count(planes: &Planes, step: usize, bit: usize) -> i64 {
@@ -568,7 +623,7 @@ mod tests {
 
     #[test]
     fn sums_over_windows_are_those_counted_one_by_one() {
-        let pool = |kernel, stride| Pool { kind: PoolKind::Mean, kernel, stride };
+        let pool = |kernel, stride| Pool::new(PoolKind::Mean, kernel, stride);
         // Overlapping windows, and pools of pools.
         let chains =
             [vec![pool([2, 3], [2, 1])], vec![pool([2, 2], [2, 2]), pool([2, 2], [1, 1])], vec![pool([2, 2], [2, 2])]];
@@ -603,6 +658,63 @@ mod tests {
             // There is nothing where there is no window.
             let found: usize = (0..sums.n_planes()).map(|plane| sums.spikes_of_plane(plane) << plane).sum();
             assert_eq!(found as i64, total);
+        }
+    }
+
+    #[test]
+    fn windows_that_are_cut_off_add_up_what_is_counted_one_by_one() {
+        let pool = |padding, ceil, counts_padding| Pool {
+            padding,
+            ceil,
+            counts_padding,
+            ..Pool::new(PoolKind::Mean, [2, 3], [2, 2])
+        };
+        let whole = Pool::new(PoolKind::Mean, [1, 2], [1, 1]);
+        let chains = [
+            vec![pool([1, 0, 0, 1], false, true)],
+            vec![pool([1, 2, 1, 0], false, false)],
+            vec![whole, pool([0; 4], true, true)],
+            vec![pool([0, 1, 1, 2], true, false), whole],
+        ];
+        for (shape, chain) in
+            [[1, 6, 7], [70, 5, 6]].into_iter().flat_map(|shape| chains.iter().map(move |of| (shape, of)))
+        {
+            let spikes = train(shape, 3, |step, neuron| (7 * neuron + 3 * step) % 5 < 3 + step);
+            let pools = SumPools::new(shape, chain.iter());
+            assert!(pools.cut.is_some(), "{chain:?}");
+            let mut sums = Planes::default();
+            // What was there before is gone.
+            sums.sum(Scalar::new(), &train(shape, 4, |_, _| true), &pools, &mut Planes::default());
+            sums.sum(Scalar::new(), &spikes, &pools, &mut Planes::default());
+            // Pool by pool, as its windows are defined.
+            for step in 0..3 {
+                let mut values: Vec<usize> =
+                    (0..spikes.n_neurons()).map(|n| usize::from(spikes.get(step, n))).collect();
+                let mut from = shape;
+                for pool in chain {
+                    let [_, height, width] = from;
+                    let [of_rows, of_columns] = pool.multiples(from);
+                    let output = pool.output(from);
+                    let [channels, rows, columns] = output;
+                    let sum = |window: usize| {
+                        let (channel, row, column) =
+                            (window / (rows * columns), window / columns % rows, window % columns);
+                        let inside = (0..pool.area()).filter_map(|i| {
+                            let y = (row * pool.stride[0] + i / pool.kernel[1]).checked_sub(pool.padding[0])?;
+                            let x = (column * pool.stride[1] + i % pool.kernel[1]).checked_sub(pool.padding[1])?;
+                            (y < height && x < width).then(|| values[(channel * height + y) * width + x])
+                        });
+                        inside.sum::<usize>() * of_rows[row] * of_columns[column]
+                    };
+                    values = (0..channels * rows * columns).map(sum).collect();
+                    from = output;
+                }
+                let n_positions = from[1] * from[2];
+                for (window, &expected) in values.iter().enumerate() {
+                    let bit = window % n_positions * from[0] + window / n_positions;
+                    assert_eq!(count(&sums, step, bit), expected as i64, "{shape:?}, {chain:?}");
+                }
+            }
         }
     }
 

@@ -27,7 +27,7 @@ fn layer(wirings: &[Wiring], precision: Precision) -> SpikingLayer {
     let exact = ExactLayer {
         name: "layer".to_owned(),
         connections: connections.collect(),
-        biases: vec![0.0; channels],
+        biases: vec![0.0; channels].into(),
         initial_potentials: vec![0.0; channels],
         thresholds: vec![1.0; channels],
     };
@@ -73,19 +73,32 @@ fn adds_up(wirings: &[Wiring], precision: Precision) -> Vec<&'static str> {
     names.collect()
 }
 
+/// A convolution of a source behind a pool.
+fn behind(input: [usize; 3], pool: Pool, kernel: Kernel) -> Wiring {
+    let kernel = Kernel { input: pool.output(input), ..kernel };
+    Wiring { source: snn::Source::INPUT, source_shape: input, pools: vec![pool], kernel }
+}
+
 /// A convolution of a source, behind average pools of a size if there are any.
 fn convolution(input: [usize; 3], pool: Option<usize>, kernel: Kernel) -> Wiring {
-    let pools: Vec<Pool> =
-        pool.map(|size| Pool { kind: PoolKind::Mean, kernel: [size; 2], stride: [1; 2] }).into_iter().collect();
+    let pools: Vec<Pool> = pool.map(|size| Pool::new(PoolKind::Mean, [size; 2], [1; 2])).into_iter().collect();
     let pooled = pools.iter().fold(input, |shape, pool| pool.output(shape));
     Wiring { source: snn::Source::INPUT, source_shape: input, pools, kernel: Kernel { input: pooled, ..kernel } }
 }
 
 #[test]
 fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
-    let plain = Kernel { input: [0; 3], channels: 32, size: 3, stride: 1, padding: 1, groups: 1 };
-    let wide = Kernel { channels: 34, size: 5, padding: 2, ..plain };
-    let layers: [Vec<Wiring>; 9] = [
+    let plain = Kernel::square([0; 3], 32, 3, 1, 1, 1);
+    let wide = Kernel::square([0; 3], 34, 5, 1, 2, 1);
+    let cut = |padding, counts_padding, ceil| Pool {
+        padding,
+        counts_padding,
+        ceil,
+        ..Pool::new(PoolKind::Mean, [2, 3], [2, 1])
+    };
+    // No two sides are alike, and there are holes in the kernel.
+    let uneven = Kernel { size: [2, 3], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [2, 1], ..plain };
+    let layers: [Vec<Wiring>; 14] = [
         vec![Wiring::dense(snn::Source::INPUT, [70, 1, 1], 3)],
         vec![Wiring::dense(snn::Source::INPUT, [20, 1, 1], 66)],
         vec![convolution([1, 4, 5], None, Kernel { channels: 16, ..plain })],
@@ -96,7 +109,21 @@ fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
         vec![convolution([1, 3, 3], None, wide)],
         // Groups that blocks of sites see parts of, and two connections.
         vec![convolution([70, 2, 2], None, Kernel { channels: 70, groups: 70, ..plain })],
-        vec![convolution([2, 5, 5], None, Kernel { stride: 2, ..plain }), convolution([2, 5, 5], Some(3), plain)],
+        vec![convolution([2, 5, 5], None, Kernel { stride: [2; 2], ..plain }), convolution([2, 5, 5], Some(3), plain)],
+        vec![convolution([2, 5, 4], None, uneven)],
+        vec![convolution([1, 4, 5], None, Kernel { channels: 16, dilation: [1; 2], ..uneven })],
+        vec![convolution(
+            [3, 3, 5],
+            None,
+            Kernel { channels: 33, stride: [1, 2], dilation: [1, 2], groups: 3, ..uneven },
+        )],
+        // Windows that lie partly in the padding, and that stick out of it, whose inputs are added several times.
+        vec![behind([1, 5, 4], cut([1, 0, 1, 2], true, false), plain)],
+        vec![behind(
+            [1, 4, 5],
+            cut([0, 2, 1, 1], false, true),
+            Kernel { size: [1, 3], padding: [0, 1, 0, 0], ..plain },
+        )],
     ];
     // Every kernel runs layers whose weights are bytes, and Miri takes its time.
     let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, INTEGERS, BYTES] };

@@ -11,6 +11,7 @@
 
 use std::marker::PhantomData;
 
+use model::graph::sides_text;
 use pulp::{Arch, Simd, WithSimd};
 use snn::spikes::SpikeTrain;
 use snn::wiring::Kernel;
@@ -50,21 +51,24 @@ impl<N: Number<Sum = i16>> ComputeKernel for Slide<N> {
 
     fn supports(&self, layer: &LayerFacts<'_>) -> Result<(), String> {
         let kernel = layer.single_connection()?.wiring.kernel;
-        let Kernel { size, stride, groups, padding, channels, .. } = kernel;
+        let Kernel { size, stride, dilation, groups, padding, channels, .. } = kernel;
         if kernel.is_dense() {
             return Err("fully connected; supported: convolutions".to_owned());
         }
-        if !matches!(size, 3 | 5) {
-            return Err(format!("kernel {size}×{size}; supported: 3×3 and 5×5"));
+        if !matches!(size[1], 3 | 5) {
+            return Err(format!("kernel {}×{}; supported: three or five columns", size[0], size[1]));
         }
-        if stride != 1 {
-            return Err(format!("stride {stride}; supported: stride 1"));
+        if stride[1] != 1 {
+            return Err(format!("stride {}; supported: stride 1 across", sides_text(stride)));
+        }
+        if dilation[1] != 1 {
+            return Err(format!("a dilation of {}; supported: none across", sides_text(dilation)));
         }
         if groups != 1 {
             return Err(format!("{groups} groups of channels; supported: one"));
         }
-        if padding >= size {
-            return Err(format!("padding {padding}; supported: less than the kernel"));
+        if padding[1].max(padding[3]) >= size[1] {
+            return Err(format!("padding {}; supported: less than the kernel", sides_text(padding)));
         }
         if channels < TWIN {
             return Err(format!("{channels} channels; supported: {TWIN} or more"));
@@ -77,7 +81,7 @@ impl<N: Number<Sum = i16>> ComputeKernel for Slide<N> {
 
     fn pack(&self, layer: &LayerFacts<'_>) -> Box<dyn Synapses> {
         let [channels, ..] = layer.layer.shape();
-        match (layer.layer.connections()[0].wiring.kernel.size, channels) {
+        match (layer.layer.connections()[0].wiring.kernel.size[1], channels) {
             (3, TWIN) => Box::new(Sliding::<N, 3, TWIN>::new(layer)),
             (3, _) => Box::new(Sliding::<N, 3, WIDE>::new(layer)),
             (_, TWIN) => Box::new(Sliding::<N, 5, TWIN>::new(layer)),
@@ -92,6 +96,7 @@ struct Sliding<N, const K: usize, const L: usize> {
     sites: Sites,
     input: Input,
     blocks: Vec<Block<N, K, L>>,
+    /// Columns of zeros to the left.
     padding: usize,
 }
 
@@ -143,7 +148,7 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> Sliding<N, K, L> {
             }
         };
         let blocks = (0..sites.n_blocks()).map(block).collect();
-        Self { sites, input, blocks, padding: kernel.padding }
+        Self { sites, input, blocks, padding: kernel.padding[1] }
     }
 }
 

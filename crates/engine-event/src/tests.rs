@@ -1,6 +1,5 @@
 use model::config::Encoding;
 use model::config::{Readout, Reset};
-use model::population::{Pool, PoolKind, n_windows};
 use proptest::prelude::*;
 use proptest::sample::select;
 use snn::faults::device;
@@ -11,8 +10,8 @@ use snn::{
     Connection, EarlyDecision, EarlyExit, EngineError, Kernel, Potentials, ReferenceEngine, SpikingNetwork, Wiring,
 };
 use specimens::{
-    BYTES, Conv, FLOATS, INTEGERS, SMALL, all_faults, all_settings, conv_network, convs, images, images_of_bytes,
-    network, samples, uniform,
+    BYTES, FLOATS, INTEGERS, SMALL, all_faults, all_settings, any_conv, conv_network, convs, images, images_of_bytes,
+    network, samples, uneven_convs, uniform,
 };
 
 use super::*;
@@ -35,7 +34,7 @@ fn the_event_driven_engine_does_what_the_definition_says() {
 
 #[test]
 fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
-    for conv in convs() {
+    for conv in convs().into_iter().chain(uneven_convs()) {
         let network = conv_network([9, 11], conv, 4, 8);
         for settings in all_settings(8) {
             compare_with_the_definition(&network, &images(2, network.n_in(), 90), &settings);
@@ -45,7 +44,7 @@ fn convolutions_pools_and_residual_sums_do_what_the_definition_says() {
 
 #[test]
 fn neurons_at_which_nothing_arrives_do_what_the_definition_says() {
-    for conv in convs() {
+    for conv in convs().into_iter().chain(uneven_convs()) {
         let network = conv_network([14, 15], conv, 4, 8);
         let mut images = images(2, network.n_in(), 90);
         // Dark but for a corner of the first channel.
@@ -84,14 +83,14 @@ fn potentials_that_become_longer_than_sums_do_what_the_definition_says() {
 #[test]
 fn silent_neurons_of_other_scales_are_told_apart() {
     // The second half of the channels has twice the biases of the first: the same integers on grids twice as coarse.
-    let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
+    let kernel = Kernel::square([1, 3, 3], 128, 1, 1, 0, 1);
     let wiring = Wiring { source: snn::Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
     let twice = |channel: usize| if channel < 64 { 1.0 } else { 2.0 };
     let of_channels = |value: f64| (0..128).map(|channel| value * twice(channel)).collect::<Vec<f64>>();
     let exact = ExactLayer {
         name: "conv 1".to_owned(),
         connections: vec![Connection { wiring, weights: of_channels(0.5) }],
-        biases: of_channels(0.3),
+        biases: of_channels(0.3).into(),
         initial_potentials: vec![0.0; 128],
         thresholds: vec![1.0; 128],
     };
@@ -123,6 +122,9 @@ fn agree_on_networks(precision: Precision) {
     agree_everywhere(&network(&[70, 65, 130, 10], 5, 0.5, precision), 70);
     for conv in convs() {
         agree_everywhere(&conv_network([8, 9], conv, 9, precision), 10);
+    }
+    for conv in uneven_convs() {
+        agree_everywhere(&conv_network([8, 9], conv, 9, precision), 2);
     }
 }
 
@@ -163,7 +165,7 @@ fn the_networks_that_engines_agree_on_are_run_by_every_kernel() {
 #[test]
 fn every_kernel_that_supports_a_layer_packs_it_and_the_last_supports_all() {
     for precision in [FLOATS, INTEGERS, BYTES] {
-        for conv in convs() {
+        for conv in convs().into_iter().chain(uneven_convs()) {
             for layer in conv_network([8, 9], conv, 9, precision).layers() {
                 let facts = LayerFacts::new(layer);
                 let supporting: Vec<_> = KERNELS.iter().filter(|kernel| kernel.supports(&facts).is_ok()).collect();
@@ -227,6 +229,12 @@ fn pixels_that_are_bytes_are_multiplied_as_integers_and_drive_neurons_as_the_def
             let has_one_group = conv.groups[0] == 1;
             assert_eq!(drives_as_defined(&network.layers()[0], &images_of_bytes(5, n_in, 3, 20)), has_one_group);
         }
+        for conv in uneven_convs() {
+            let network = conv_network([8, 9], conv, 9, precision);
+            let n_in = network.layers()[0].connections()[0].wiring.kernel.n_in();
+            let is_supported = conv.groups[0] == 1 && conv.dilation == [1; 2];
+            assert_eq!(drives_as_defined(&network.layers()[0], &images_of_bytes(5, n_in, 3, 20)), is_supported);
+        }
     }
     // Weights of more bits are not multiplied as integers, nor are pixels that lie between bytes.
     assert!(!drives_as_defined(&network(&[70, 65], 5, 0.5, FLOATS).layers()[0], &images_of_bytes(5, 70, 3, 20)));
@@ -258,7 +266,7 @@ fn bytes_are_not_multiplied_where_what_pixels_differ_from_fractions_by_adds_up()
                 wiring: Wiring::dense(snn::Source::INPUT, [900, 1, 1], 40),
                 weights: uniform(3, 900 * 40).iter().map(|weight| weight.abs() / 10.0).collect(),
             }],
-            biases: vec![0.0; 40],
+            biases: vec![0.0; 40].into(),
             initial_potentials: vec![0.0; 40],
             thresholds: vec![1.0; 40],
         };
@@ -314,19 +322,12 @@ proptest! {
 
     #[test]
     fn convolutions_of_any_shape_do_what_the_definition_says(
-        input in [1..9_usize, 1..9_usize], groups in [1..4_usize, 1..3_usize, 1..40_usize], size in 1..6_usize,
-        stride in 1..4_usize, padding in 0..4_usize, pool in proptest::option::of((any::<bool>(), 1..4_usize, 1..4_usize)),
-        seed in 0..1000_u64, choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32, skip in any::<bool>(),
+        seed in any::<u64>(), choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32,
     ) {
-        prop_assume!(padding < size && size <= input[0].min(input[1]) + 2 * padding);
-        let outputs = input.map(|n| n_windows(n, size, stride, padding));
-        let pool = pool.map(|(max, kernel, stride)| Pool {
-            kind: if max { PoolKind::Max } else { PoolKind::Mean },
-            kernel: [kernel.min(outputs[0]), kernel.min(outputs[1])],
-            stride: [stride; 2],
-        });
+        let (input, conv) = any_conv(seed);
+        let seed = seed % 1000;
         let precision = Precision { n_steps: 10, sum_bits, weight_bits };
-        let network = conv_network(input, Conv { groups, size, stride, padding, pool, skip }, seed, precision);
+        let network = conv_network(input, conv, seed, precision);
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];
         compare_with_the_definition(&network, &images, &settings);
@@ -339,7 +340,7 @@ proptest! {
         let layer = ExactLayer {
             name: "dense 1".to_owned(),
             connections: vec![Connection { wiring: Wiring::dense(snn::Source::INPUT, [1, 1, 1], 1), weights: vec![weight] }],
-            biases: vec![0.0], initial_potentials: vec![0.5], thresholds: vec![1.0],
+            biases: vec![0.0].into(), initial_potentials: vec![0.5], thresholds: vec![1.0],
         };
         let layer = SpikingLayer::round(&layer, n_steps).unwrap();
         let network = SpikingNetwork::new([1, 1, 1], vec![layer.clone()]).unwrap();
@@ -430,7 +431,7 @@ fn saturates(precision: Precision) {
             wiring: Wiring::dense(snn::Source::from_index(source), [weights.len() / n_out, 1, 1], n_out),
             weights,
         }],
-        biases: vec![0.0; n_out],
+        biases: vec![0.0; n_out].into(),
         initial_potentials: vec![0.0; n_out],
         thresholds: vec![1.0; n_out],
     };

@@ -30,9 +30,11 @@ use std::str::FromStr;
 use model::Architecture;
 use model::artefact::{ArtefactError, write_atomically};
 use model::config::{Encoding, Readout, Reset};
+use model::kernel::Axis;
 use model::population::{Pool, PoolKind};
 use snn::neurons::{Description, IntegrateAndFire, Neuron};
-use snn::{Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
+use snn::pool::padding_that_is_seen;
+use snn::{Biases, Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
 
 use crate::hdf5::{self, Dataset, Group, Item, Values};
@@ -333,7 +335,7 @@ struct Builder {
 
 /// Whether a kernel sees a vector, not an image.
 fn sees_vector(kernel: &Kernel) -> bool {
-    kernel.input[1..] == [1, 1] && kernel.size == 1 && kernel.padding == 0
+    kernel.input[1..] == [1, 1] && kernel.size == [1; 2] && kernel.padding == [0; 4]
 }
 
 /// Whether a layer's neurons stand in an image.
@@ -428,7 +430,7 @@ impl Builder {
         &mut self,
         layer: &SpikingLayer,
         connection: &Connection<f32>,
-        biases: Option<&[f32]>,
+        biases: Option<&Biases<f32>>,
         names: &mut Names,
     ) -> Result<Flow, NirError> {
         let Connection { wiring, weights } = connection;
@@ -441,7 +443,7 @@ impl Builder {
         };
         for pool in &wiring.pools {
             let image = <[usize; 3]>::try_from(flow.shape.as_slice()).map_err(|_| needs_image())?;
-            self.pool(&mut flow, image, pool, names);
+            self.pool(layer, &mut flow, image, pool, names)?;
         }
         let n_weights = weights.len().saturating_mul(kernel.groups);
         if n_weights > Architecture::MAX_WEIGHTS {
@@ -451,6 +453,7 @@ impl Builder {
                 remedy: "use fewer channels or groups",
             });
         }
+        let biases = biases.map(|biases| biases.channels().ok_or_else(|| no_biases_of_neurons(layer))).transpose()?;
         let weights = ungrouped(kernel, weights);
         let [n_in, n_out] = [kernel.input[0], kernel.channels];
         if is_image(layer) {
@@ -458,13 +461,15 @@ impl Builder {
                 return Err(needs_image());
             }
             let biases = biases.map_or_else(|| vec![0.0; n_out], <[f32]>::to_vec);
+            let padding = even_padding([kernel.axis(0), kernel.axis(1)], kernel.output());
+            let padding = padding.ok_or_else(|| no_uneven_padding(layer, "has a convolution", kernel.padding))?;
             let fields = [
                 ("input_shape", Item::integers(kernel.input[1..].iter().copied())),
-                ("weight", Item::floats(&[n_out, n_in, kernel.size, kernel.size], weights)),
+                ("weight", Item::floats(&[n_out, n_in, kernel.size[0], kernel.size[1]], weights)),
                 ("bias", Item::floats(&[n_out], biases)),
-                ("stride", Item::integers([kernel.stride; 2])),
-                ("padding", Item::integers([kernel.padding; 2])),
-                ("dilation", Item::integers([1, 1])),
+                ("stride", Item::integers(kernel.stride)),
+                ("padding", Item::integers(padding)),
+                ("dilation", Item::integers(kernel.dilation)),
                 ("groups", Item::integer(1)),
             ];
             self.behind(&mut flow, names.next("conv2d"), "Conv2d", kernel.output().to_vec(), fields);
@@ -486,18 +491,69 @@ impl Builder {
         Ok(flow)
     }
 
-    fn pool(&mut self, flow: &mut Flow, image: [usize; 3], pool: &Pool, names: &mut Names) {
-        let shape = pool.output(image).to_vec();
+    fn pool(
+        &mut self,
+        layer: &SpikingLayer,
+        flow: &mut Flow,
+        image: [usize; 3],
+        pool: &Pool,
+        names: &mut Names,
+    ) -> Result<(), NirError> {
+        let output = pool.output(image);
+        let padding = even_padding([pool.axis(0, image[1]), pool.axis(1, image[2])], output);
+        let padding =
+            padding.ok_or_else(|| no_uneven_padding(layer, "is behind a pool", padding_that_is_seen(pool, image)))?;
+        if pool.multiples(image).iter().flatten().any(|&multiple| multiple != 1) {
+            return Err(NirError::NoNode {
+                layer: layer.name().to_owned(),
+                found: "is behind an average pool whose windows at the border are means of fewer inputs, and a SumPool2d node \
+                        adds every input once"
+                    .to_owned(),
+                remedy: "count the padding among the inputs of the pool, or export `plain` in place of `nir`",
+            });
+        }
+        let shape = output.to_vec();
         let fields = [
             ("kernel_size", Item::integers(pool.kernel)),
             ("stride", Item::integers(pool.stride)),
-            ("padding", Item::integers([0, 0])),
+            ("padding", Item::integers(padding)),
         ];
         self.behind(flow, names.next("sumpool2d"), "SumPool2d", shape.clone(), fields);
         if pool.kind == PoolKind::Max {
             let threshold = Item::floats(&shape, vec![0.5; shape.iter().product()]);
             self.behind(flow, names.next("threshold"), "Threshold", shape, [("threshold", threshold)]);
         }
+        Ok(())
+    }
+}
+
+/// Rows and columns of zeros that, put on both sides alike, make as many windows at the same places; `None` if there are no such.
+fn even_padding(axes: [Axis; 2], [_, rows, columns]: [usize; 3]) -> Option<[usize; 2]> {
+    let even = |axis: Axis, n_windows: usize| {
+        let padding = [axis.padding[0]; 2];
+        Axis { padding, ..axis }.n_windows() == n_windows
+    };
+    let [down, across] = axes;
+    (even(down, rows) && even(across, columns)).then_some([down.padding[0], across.padding[0]])
+}
+
+fn no_uneven_padding(layer: &SpikingLayer, what: &str, padding: [usize; 4]) -> NirError {
+    let [top, left, bottom, right] = padding;
+    NirError::NoNode {
+        layer: layer.name().to_owned(),
+        found: format!(
+            "{what} that is padded by {top} above, {left} to the left, {bottom} below and {right} to the right, and a node \
+             pads opposite sides alike"
+        ),
+        remedy: "pad opposite sides alike, or export `plain` in place of `nir`",
+    }
+}
+
+fn no_biases_of_neurons(layer: &SpikingLayer) -> NirError {
+    NirError::NoNode {
+        layer: layer.name().to_owned(),
+        found: "has a bias for each neuron, and a Conv2d node one for each channel".to_owned(),
+        remedy: "export `plain` in place of `nir`, or use a network whose convolutions are padded with what their inputs are shifted to",
     }
 }
 
@@ -515,12 +571,12 @@ impl Names {
     }
 }
 
-/// Weights `[C_out, C_in, k, k]` of the same convolution without groups: zero between channels that do not see each other.
+/// Weights `[C_out, C_in, k_h, k_w]` of the same convolution without groups: zero between channels that do not see each other.
 fn ungrouped(kernel: &Kernel, weights: &[f32]) -> Vec<f32> {
     if kernel.groups == 1 {
         return weights.to_vec();
     }
-    let area = kernel.size * kernel.size;
+    let area = kernel.area();
     let mut whole = vec![0.0; kernel.channels * kernel.input[0] * area];
     for (channel, row) in weights.chunks_exact(kernel.row_len()).enumerate() {
         let first = (channel * kernel.input[0] + kernel.input_channel(channel, 0)) * area;

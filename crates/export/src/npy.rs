@@ -26,7 +26,7 @@ macro_rules! values {
     )+};
 }
 
-values!(u8 = "|u1", u32 = "<u4", f32 = "<f4");
+values!(u8 = "|u1", u16 = "<u2", u32 = "<u4", f32 = "<f4");
 
 impl Value for bool {
     const NAME: &'static str = "|b1";

@@ -9,8 +9,8 @@ use export::Provenance;
 use export::hdf5::{self, Dataset, Group, Item, Values};
 use export::nir::{Deviation, Graph, NirError};
 use model::config::{Encoding, Readout, Reset};
-use model::population::PoolKind;
-use networks::{N_STEPS, network, uniform, windows};
+use model::population::{Pool, PoolKind};
+use networks::{N_STEPS, network, uneven_network, uniform, windows};
 use snn::network::ExactLayer;
 use snn::{Connection, Engine as _, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
 
@@ -69,9 +69,10 @@ fn step(node: &Group, shape: &[usize], x: &[f64], potentials: &mut Vec<f64>) -> 
         "Conv2d" => {
             let (size, weights) = numbers(node, "weight");
             let (stride, padding) = (pair(node, "stride"), pair(node, "padding"));
-            assert_eq!((numbers(node, "groups").1, pair(node, "dilation")), (vec![1.0], [1, 1]));
+            assert_eq!(numbers(node, "groups").1, [1.0]);
             assert_eq!(pair(node, "input_shape"), shape[1..]);
-            let (out, seen) = windows(shape, x, [size[2], size[3]], stride, padding[0]);
+            let padding = [padding, padding].concat().try_into().unwrap();
+            let (out, seen) = windows(shape, x, [size[2], size[3]], stride, padding, pair(node, "dilation"));
             let n = out[1] * out[2];
             let biases = numbers(node, "bias").1;
             let value = |channel: usize, position: usize| {
@@ -86,8 +87,10 @@ fn step(node: &Group, shape: &[usize], x: &[f64], potentials: &mut Vec<f64>) -> 
             (vec![size[0], out[1], out[2]], values.map(|(channel, position)| value(channel, position)).collect())
         }
         "SumPool2d" => {
-            assert_eq!(pair(node, "padding"), [0, 0]);
-            let (out, seen) = windows(shape, x, pair(node, "kernel_size"), pair(node, "stride"), 0);
+            let padding = pair(node, "padding");
+            let padding = [padding, padding].concat().try_into().unwrap();
+            let (size, stride) = (pair(node, "kernel_size"), pair(node, "stride"));
+            let (out, seen) = windows(shape, x, size, stride, padding, [1; 2]);
             (out, seen.iter().map(|window| window.iter().sum()).collect())
         }
         "Threshold" => {
@@ -192,6 +195,52 @@ fn a_graph_gives_the_engines_spikes_and_potentials_by_nirs_definition() {
 }
 
 #[test]
+fn a_graph_has_kernels_and_pools_that_are_no_squares_if_opposite_sides_are_padded_alike() {
+    let pool = Pool { padding: [1, 0, 1, 0], ..Pool::new(PoolKind::Mean, [2, 3], [2, 1]) };
+    // No window would see a row of zeros below.
+    let uneven = Pool { padding: [1, 0, 0, 0], ..pool };
+    for pool in [pool, uneven] {
+        let network = uneven_network([2, 1, 2, 1], pool, false);
+        let [ours, theirs] = both(&network, &run(Reset::Zero), &[]);
+        assert!(ours[..2].iter().all(|layer| layer.iter().flatten().sum::<f64>() > 10.0), "every layer spikes");
+        assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn what_no_node_says_is_refused_by_name() {
+    let pool = Pool { padding: [1, 0, 1, 0], ..Pool::new(PoolKind::Mean, [2, 3], [2, 1]) };
+    let refusal =
+        |network: &SpikingNetwork| Graph::new(network, &run(Reset::Zero), &[], &provenance()).unwrap_err().to_string();
+    let remedy = "pad opposite sides alike, or export `plain` in place of `nir`";
+    assert_eq!(
+        refusal(&uneven_network([2, 1, 0, 1], pool, false)),
+        format!(
+            "layer conv 1: has a convolution that is padded by 2 above, 1 to the left, 0 below and 1 to the right, and a node pads \
+             opposite sides alike; {remedy}"
+        )
+    );
+    let sticks_out = Pool { padding: [0; 4], ceil: true, stride: [2, 3], ..pool };
+    assert_eq!(
+        refusal(&uneven_network([2, 1, 2, 1], sticks_out, false)),
+        format!(
+            "layer conv 2: is behind a pool that is padded by 0 above, 0 to the left, 1 below and 2 to the right, and a node pads \
+             opposite sides alike; {remedy}"
+        )
+    );
+    assert_eq!(
+        refusal(&uneven_network([2, 1, 2, 1], Pool { counts_padding: false, ..pool }, false)),
+        "layer conv 2: is behind an average pool whose windows at the border are means of fewer inputs, and a SumPool2d node adds \
+         every input once; count the padding among the inputs of the pool, or export `plain` in place of `nir`"
+    );
+    assert_eq!(
+        refusal(&uneven_network([2, 1, 2, 1], pool, true)),
+        "layer conv 1: has a bias for each neuron, and a Conv2d node one for each channel; export `plain` in place of `nir`, or use \
+         a network whose convolutions are padded with what their inputs are shifted to"
+    );
+}
+
+#[test]
 fn max_pools_pass_more_spikes_in_a_graph_than_they_should_and_only_if_that_is_allowed() {
     let network = network(PoolKind::Max, 0.0);
     let error = Graph::new(&network, &run(Reset::Zero), &[], &provenance()).unwrap_err();
@@ -269,7 +318,7 @@ fn a_spike_at_the_threshold_is_one_in_a_graph_too() {
             wiring: Wiring::dense(snn::Source::from_index(idx), [1, 1, 1], 1),
             weights: vec![0.5],
         }],
-        biases: vec![0.0],
+        biases: vec![0.0].into(),
         initial_potentials: vec![0.0],
         thresholds: vec![1.0],
     };

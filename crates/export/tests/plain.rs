@@ -11,9 +11,9 @@ use export::Provenance;
 use export::plain::{self, Description, Layer, Synapses};
 use model::artefact::{self, TensorF32};
 use model::config::{Encoding, Readout, Reset};
-use model::population::PoolKind;
-use networks::{N_STEPS, network, uniform, windows};
-use serde_json::Value;
+use model::population::{Pool, PoolKind};
+use networks::{N_STEPS, network, uneven_network, uniform, windows};
+use serde_json::{Value, json};
 use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingNetwork};
 
 struct Plain {
@@ -48,7 +48,7 @@ impl Plain {
             counts.resize(x.len(), 0);
             counts.iter_mut().zip(&x).for_each(|(count, spike)| *count += *spike as u32);
             let so_far: Vec<f64> = counts.iter().map(|&count| f64::from(count)).collect();
-            let (out, seen) = windows(&shape, &so_far, pool.kernel, pool.stride, 0);
+            let (out, seen) = windows(&shape, &so_far, pool.kernel, pool.stride, pool.padding, [1; 2]);
             largest.resize(seen.len(), 0);
             let passes = |(window, largest): (&Vec<f64>, &mut u32)| {
                 let busiest = window.iter().fold(0.0, |a: f64, &b| a.max(b)) as u32;
@@ -59,8 +59,14 @@ impl Plain {
             (shape, x) = (out, seen.iter().zip(largest).map(passes).collect());
         }
         for pool in &synapses.sum_pools {
-            let (out, seen) = windows(&shape, &x, pool.kernel, pool.stride, 0);
-            (shape, x) = (out, seen.iter().map(|window| window.iter().sum()).collect());
+            let (out, seen) = windows(&shape, &x, pool.kernel, pool.stride, pool.padding, [1; 2]);
+            let multiple = |window: usize| match &pool.multiples {
+                Some([rows, columns]) => (rows[window / out[2] % out[1]] * columns[window % out[2]]) as f64,
+                None => 1.0,
+            };
+            let sums = seen.iter().enumerate().map(|(idx, window)| window.iter().sum::<f64>() * multiple(idx));
+            x = sums.collect();
+            shape = out;
         }
         let (size, weights) = (&self.tensors[&synapses.weight].shape, self.tensor(&synapses.weight));
         let row = weights.len() / size[0];
@@ -69,7 +75,9 @@ impl Plain {
             assert_eq!(*size, [size[0], x.len()]);
             return weights.chunks_exact(row).map(|row| dot(row, &x)).collect();
         };
-        let (out, seen) = windows(&shape, &x, [size[2], size[3]], [conv.stride; 2], conv.padding);
+        let (stride, padding) = (conv.stride.sides().unwrap(), conv.padding.sides().unwrap());
+        let dilation = conv.dilation.unwrap_or([1; 2]);
+        let (out, seen) = windows(&shape, &x, [size[2], size[3]], stride, padding, dilation);
         let (n, in_group, out_group) = (out[1] * out[2], size[1], size[0] / conv.groups);
         let current = |channel: usize, position: usize| {
             let kernels = weights[channel * row..][..row].chunks_exact(size[2] * size[3]).enumerate();
@@ -86,8 +94,10 @@ impl Plain {
     fn run(&self, inputs: &[Vec<f64>]) -> (Vec<Vec<Vec<bool>>>, Vec<Vec<f64>>) {
         let net = &self.net;
         let of_neurons = |layer: &Layer, name: &str| -> Vec<f64> {
-            let n = layer.shape[1] * layer.shape[2];
-            self.tensor(name).into_iter().flat_map(|value| std::iter::repeat_n(value, n)).collect()
+            let n_out: usize = layer.shape.iter().product();
+            let values = self.tensor(name);
+            let n = n_out / values.len();
+            values.into_iter().flat_map(|value| std::iter::repeat_n(value, n)).collect()
         };
         let mut v: Vec<Vec<f64>> = net.layers.iter().map(|layer| of_neurons(layer, &layer.initial_potential)).collect();
         let mut states: BTreeMap<&str, Vec<MaxState>> = BTreeMap::new();
@@ -166,6 +176,49 @@ fn the_two_files_alone_give_the_engines_spikes_and_potentials() {
             }
         }
     }
+}
+
+/// Pools whose windows are cut off at a border: counted with their padding and without, and sticking out behind it.
+fn cut_pools(kind: PoolKind) -> [Pool; 3] {
+    let pool = Pool { padding: [1, 0, 0, 1], ..Pool::new(kind, [2, 3], [2, 1]) };
+    [pool, Pool { counts_padding: false, ..pool }, Pool { padding: [0; 4], ceil: true, stride: [3, 2], ..pool }]
+}
+
+#[test]
+fn kernels_and_pools_of_any_geometry_and_biases_of_neurons_are_in_the_two_files() {
+    for pool in [PoolKind::Mean, PoolKind::Max].into_iter().flat_map(cut_pools) {
+        for encoding in [Encoding::Poisson, Encoding::Constant] {
+            let network = uneven_network([2, 1, 1, 0], pool, true);
+            let (reset, readout) = (Reset::Subtract, Readout::Potential);
+            compare(&network, &RunSettings { encoding, reset, readout, n_steps: N_STEPS, seed: 5 });
+        }
+    }
+}
+
+#[test]
+fn what_is_usual_is_described_as_it_always_was() {
+    let text = |network: &SpikingNetwork| {
+        let folder = tempfile::tempdir().unwrap();
+        let provenance = Provenance { quartic_version: "0.1.0".to_owned(), parent: "abc".to_owned() };
+        let (encoding, reset, readout) = (Encoding::Poisson, Reset::Subtract, Readout::Potential);
+        let run = RunSettings { encoding, reset, readout, n_steps: N_STEPS, seed: 0 };
+        let text = std::fs::read(plain::write(folder.path(), network, &run, &provenance).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()["layers"].clone()
+    };
+    let usual = text(&network(PoolKind::Mean, 0.5));
+    assert_eq!(usual[1]["connections"][0]["sum_pools"], json!([{ "kernel": [2, 2], "stride": [2, 2] }]));
+    assert_eq!(usual[1]["connections"][0]["convolution"], json!({ "stride": 1, "padding": 1, "groups": 1 }));
+    let [_, pool, _] = cut_pools(PoolKind::Mean);
+    let unusual = text(&uneven_network([2, 1, 1, 0], pool, true));
+    assert_eq!(
+        unusual[0]["connections"][0]["convolution"],
+        json!({ "stride": [1, 2], "padding": [2, 1, 1, 0], "dilation": [2, 1], "groups": 2 })
+    );
+    // Eight rows, of which windows see one, two, two, two; four columns, of which they see three and, at the end, two.
+    assert_eq!(
+        unusual[1]["connections"][0]["sum_pools"],
+        json!([{ "kernel": [2, 3], "stride": [2, 1], "padding": [1, 0, 0, 1], "multiples": [[2, 1, 1, 1], [2, 2, 3]] }])
+    );
 }
 
 #[test]

@@ -1,16 +1,23 @@
 //! Networks from elsewhere: weights files of other programs, and files that hold a whole network.
 //!
-//! - [`weights`]: the tensors of a given architecture, from safetensors, PyTorch or ONNX files
+//! - [`weights`]: the tensors of a given architecture, from PyTorch's checkpoints, safetensors, records of burn, or ONNX files
 //! - [`network`]: architecture and tensors of an ONNX file, read once for both
 //!
 //! A file is believed in nothing: no code in it is run, what it declares is checked against what it holds before memory is
 //! taken for it, and what cannot be converted exactly is refused by name.
 
+mod archive;
 mod checkpoint;
+mod choice;
+mod entry;
 mod floats;
 mod naming;
 mod onnx;
 mod pickle;
+mod records;
+mod reparametrization;
+mod shards;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,13 +26,15 @@ use model::Architecture;
 use model::ann::{self, AnnArtefact};
 use model::artefact::{self, ArtefactError, TensorF32};
 use model::config::ModelSection;
-use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use thiserror::Error;
 
-use floats::{Float, rounding_note};
-use naming::{Found, Order, zeros_note};
+use choice::{Chosen, Holding, Refusal};
+use entry::{Entry, Flaw};
+use floats::rounding_note;
+use naming::{Found, zeros_note};
 use onnx::OnnxNetwork;
+use source::Source;
 
 /// What to do about a file that is missing or damaged.
 const REMEDY: &str = "run `train` on this configuration first, or name a whole weights file with `--weights`";
@@ -85,33 +94,79 @@ pub fn is_onnx(path: &Path) -> bool {
 
 /// Reads a weights file and finds the architecture's tensors in it.
 ///
-/// Takes Quartic's own `ann.safetensors`, any other safetensors file, a PyTorch checkpoint, or an ONNX file of the same
-/// architecture; floats of 16 and 64 bits become those of 32.
+/// Takes Quartic's own `ann.safetensors`, any other safetensors file, a PyTorch checkpoint, an index of several of either, a record
+/// of burn, or an ONNX file of the same architecture; floats of 8, 16 and 64 bits become those of 32.
+///
+/// - `key`: which of several state dicts is meant, by the keys that lead to it (`model_ema`, `state.net`), or what the names of its
+///   tensors start with; where there is none, the one that fits
 ///
 /// # Errors
-/// [`ImportError`] if the file is missing, damaged, of another kind, or holds code; if its tensors are missing, left over,
-/// misshapen or not finite; if an ONNX file's network is another one.
-pub fn weights(path: &Path, architecture: &Architecture) -> Result<Imported, ImportError> {
+/// [`ImportError`] if the file is missing, damaged, or of another kind; if its tensors are missing, left over, misshapen or not
+/// finite; if several state dicts fit and none is chosen; if an ONNX file's network is another one.
+pub fn weights(path: &Path, architecture: &Architecture, key: Option<&str>) -> Result<Imported, ImportError> {
+    let refused = |found: &str, remedy: &str| ImportError::Refused {
+        path: path.to_owned(),
+        found: found.to_owned(),
+        remedy: remedy.to_owned(),
+    };
     if is_onnx(path) {
-        return network(path, Some(architecture.input()))?.into_weights(architecture);
+        return match key {
+            None => network(path, Some(architecture.input()), None)?.into_weights(architecture),
+            Some(_) => Err(refused("an ONNX file, which has no keys", "leave `--key` out")),
+        };
     }
-    let bytes = artefact::read_bytes(path, REMEDY)?;
-    if checkpoint::looks_like_one(&bytes) {
-        of_checkpoint(path, &bytes, architecture)
-    } else {
-        of_safetensors(path, &bytes, architecture)
+    let source = Source::open(path)?;
+    let head = source.read_up_to(0, 300).map_err(|found| refused(&found, REMEDY))?;
+    if let Some((found, remedy)) = other_kind(&head) {
+        return Err(refused(found, remedy));
     }
+    if let Some(format) = records::format(&head) {
+        let checksum = source.checksum()?;
+        let holding = records::open(format, source).map_err(|found| refused(&found, RECORD_REMEDY))?;
+        return of_record(path, &holding, checksum, architecture, key);
+    }
+    if checkpoint::looks_like_one(&head) {
+        let checksum = source.checksum()?;
+        let holding = checkpoint::open(source).map_err(|found| refused(&found, checkpoint::REMEDY))?;
+        return of_holding(path, &holding, checksum, architecture, key);
+    }
+    if shards::is_index(&head) {
+        let (holding, checksum) = shards::open_index(path, &source).map_err(|found| {
+            refused(&found, "name an index, such as model.safetensors.index.json, beside all of its files")
+        })?;
+        return of_holding(path, &holding, checksum, architecture, key);
+    }
+    of_safetensors(path, source, architecture, key)
+}
+
+/// What to do about a record of burn.
+const RECORD_REMEDY: &str = "load it with burn and save it anew: net.into_record().save(\"net.bpk\")";
+
+/// What a file is that is known by its first bytes and not read, and what to do.
+fn other_kind(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    let kinds: [(&[u8], _, _); 4] = [
+        (
+            b"\x89HDF",
+            "an HDF5 file, as Keras writes",
+            "export the network to ONNX: model.export(FILE, format=\"onnx\")",
+        ),
+        (b"\x93NUMPY", "a NumPy array", "save the weights by name: safetensors.numpy.save_file(arrays, FILE)"),
+        (b"GGUF", "a GGUF file", "name the safetensors or PyTorch file that it was made from"),
+        (b"\x1f\x8b", "a file packed by gzip", "unpack it before: gunzip FILE"),
+    ];
+    kinds.into_iter().find(|(magic, ..)| head.starts_with(magic)).map(|(_, found, remedy)| (found, remedy))
 }
 
 /// Reads an ONNX file.
 ///
 /// - `sample`: shape of the data set's images, which a network whose input is a vector does not tell
+/// - `output`: name of the output, where there are several
 ///
 /// # Errors
 /// [`ImportError`] if the file is missing or damaged, or its network has no exact counterpart among the layers there are.
-pub fn network(path: &Path, sample: Option<[usize; 3]>) -> Result<Network, ImportError> {
+pub fn network(path: &Path, sample: Option<[usize; 3]>, output: Option<&str>) -> Result<Network, ImportError> {
     let bytes = artefact::read_bytes(path, REMEDY)?;
-    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample)?;
+    let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample, output)?;
     Ok(Network { model, notes, path: path.to_owned(), tensors, checksum })
 }
 
@@ -134,14 +189,18 @@ impl Network {
     }
 }
 
-fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
-    let whole = |error| ArtefactError::Damaged {
+fn of_safetensors(
+    path: &Path,
+    source: Source,
+    architecture: &Architecture,
+    key: Option<&str>,
+) -> Result<Imported, ImportError> {
+    let header = shards::Header::read(&source).map_err(|error| ArtefactError::Damaged {
         path: path.to_owned(),
         found: format!("neither a PyTorch checkpoint nor a whole safetensors file ({error})"),
         remedy: REMEDY,
-    };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(whole)?;
-    if let Some(text) = header.metadata().as_ref().and_then(|entries| entries.get(artefact::METADATA_KEY)) {
+    })?;
+    if let Some(text) = header.description() {
         // What is no JSON at all is refused by the artefact's own reader.
         let description: Value = serde_json::from_str(text).unwrap_or_default();
         let has = |key: &str| description.get(key).is_some();
@@ -154,47 +213,49 @@ fn of_safetensors(path: &Path, bytes: &[u8], architecture: &Architecture) -> Res
         }
         return Ok(Imported { ann: AnnArtefact::read(path, architecture)?, notes: Vec::new() });
     }
-    let file = SafeTensors::deserialize(bytes).map_err(whole)?;
-    let mut views = file.tensors();
-    views.sort_by(|a, b| a.0.cmp(&b.0));
-    let found: Vec<Found> =
-        views.iter().map(|(name, view)| Found { name: name.clone(), shape: view.shape().to_vec() }).collect();
-    let assignment = naming::assign(architecture, &found, Order::Unknown)
-        .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let mut reader = Reader::new(path, assignment.notes);
-    for (own, position) in assignment.tensors {
-        let (name, view) = &views[position];
-        let float = match view.dtype() {
-            Dtype::F16 => Float::F16,
-            Dtype::BF16 => Float::Bf16,
-            Dtype::F32 => Float::F32,
-            Dtype::F64 => Float::F64,
-            other => return Err(reader.refuse(format!("tensor `{name}` has type {other:?} where floats are needed"))),
-        };
-        let values = float.read(view.data()).map_err(|found| format!("`{name}`: {found}"));
-        reader.add(own, view.shape().to_vec(), values)?;
-    }
-    let (tensors, notes) = reader.finish(assignment.zeros);
-    finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
+    let checksum = source.checksum()?;
+    of_holding(path, &header.holding(source), checksum, architecture, key)
 }
 
-fn of_checkpoint(path: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Imported, ImportError> {
-    let refused =
-        |found: String| ImportError::Refused { path: path.to_owned(), found, remedy: checkpoint::REMEDY.to_owned() };
-    let checkpoint::StateDict { tensors: entries, order, wrapper } = checkpoint::open(path, bytes).map_err(refused)?;
-    let found: Vec<Found> =
-        entries.iter().map(|tensor| Found { name: tensor.name.clone(), shape: tensor.shape().to_vec() }).collect();
-    let assignment = naming::assign(architecture, &found, order)
-        .map_err(|differences| ArtefactError::Unfit { path: path.to_owned(), differences })?;
-    let notes = wrapper.map(|key| format!("the state dict is that under `{key}`")).into_iter().chain(assignment.notes);
-    let mut reader = Reader::new(path, notes.collect());
+/// A record of burn, whose matrices may be either way round.
+fn of_record(
+    path: &Path,
+    holding: &Holding,
+    checksum: String,
+    architecture: &Architecture,
+    key: Option<&str>,
+) -> Result<Imported, ImportError> {
+    match of_holding(path, holding, checksum.clone(), architecture, key) {
+        Err(error) => {
+            let in_columns = of_holding(path, &records::in_columns(holding), checksum, architecture, key);
+            in_columns.map_err(|_| error)
+        }
+        Ok(mut imported) => {
+            imported.notes.push("weights of fully connected layers are transposed, as burn keeps them".to_owned());
+            Ok(imported)
+        }
+    }
+}
+
+fn of_holding(
+    path: &Path,
+    holding: &Holding,
+    checksum: String,
+    architecture: &Architecture,
+    key: Option<&str>,
+) -> Result<Imported, ImportError> {
+    let Chosen { entries, assignment, notes } = holding.choose(architecture, key).map_err(|refusal| match refusal {
+        Refusal::Unfit(differences) => ArtefactError::Unfit { path: path.to_owned(), differences }.into(),
+        Refusal::Other { found, remedy } => ImportError::Refused { path: path.to_owned(), found, remedy },
+    })?;
+    let notes = notes.into_iter().chain(assignment.notes).collect();
+    let mut reader = Reader::new(path, notes);
     // Values are read here and not before: shapes are the model's by now, whatever sizes the file has declared.
     for (own, position) in assignment.tensors {
-        let entry = &entries[position];
-        reader.add(own, entry.shape().to_vec(), checkpoint::values(entry))?;
+        reader.add(own, &entries[position])?;
     }
     let (tensors, notes) = reader.finish(assignment.zeros);
-    finish(path, architecture, tensors, artefact::sha256_hex(bytes), notes)
+    finish(path, architecture, tensors, checksum, notes)
 }
 
 /// Collects tensors, and what narrowing them costs.
@@ -211,21 +272,17 @@ impl<'a> Reader<'a> {
         Self { path, tensors: BTreeMap::new(), notes, n_values: 0, n_rounded: 0 }
     }
 
-    fn refuse(&self, found: String) -> ImportError {
-        let remedy = "save the weights anew, as 32-bit floats".to_owned();
-        ImportError::Refused { path: self.path.to_owned(), found, remedy }
-    }
-
-    fn add(
-        &mut self,
-        name: String,
-        shape: Vec<usize>,
-        values: Result<floats::Values, String>,
-    ) -> Result<(), ImportError> {
-        let floats::Values { values, n_rounded } = values.map_err(|found| self.refuse(found))?;
+    fn add(&mut self, name: String, entry: &Entry) -> Result<(), ImportError> {
+        let floats::Values { values, n_rounded } = entry.values().map_err(|flaw| {
+            let (found, remedy) = match flaw {
+                Flaw::Kind(found) => (found, "save the weights anew, as 32-bit floats"),
+                Flaw::Damage(found) => (found, "the file is damaged: copy it again, or save the weights anew"),
+            };
+            ImportError::Refused { path: self.path.to_owned(), found, remedy: remedy.to_owned() }
+        })?;
         self.n_values += values.len();
         self.n_rounded += n_rounded;
-        self.tensors.insert(name, TensorF32 { shape, values });
+        self.tensors.insert(name, TensorF32 { shape: entry.shape.clone(), values });
         Ok(())
     }
 

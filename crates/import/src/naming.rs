@@ -119,7 +119,20 @@ fn matched(expected: &[Found], found: &[Found], order: Order, biases: Biases) ->
     {
         return Some((tensors, Some(format!("names are the model's behind `{prefix}`"))));
     }
-    let pairs = in_order(&layers, &modules, order, biases).or_else(|| by_numbers(&layers, &modules, biases))?;
+    let bare = without_wrappers(found);
+    if let Some((bare, wrappers)) = &bare {
+        let prefix = common_prefix(bare);
+        let behind = if prefix.is_empty() { String::new() } else { format!(", behind `{prefix}`") };
+        let tensors = by_name(&layers, bare, "", biases).map(|tensors| (tensors, String::new()));
+        let tensors = tensors.or_else(|| Some((by_name(&layers, bare, &prefix, biases)?, behind)));
+        if let Some((tensors, behind)) = tensors {
+            return Some((tensors, Some(format!("names are the model's without {}{behind}", wrappers.join(", ")))));
+        }
+    }
+    let bare_modules = bare.as_ref().map_or_else(Vec::new, |(bare, _)| self::modules(bare));
+    let pairs = in_order(&layers, &modules, order, biases)
+        .or_else(|| by_numbers(&layers, &modules, biases))
+        .or_else(|| by_numbers(&layers, &bare_modules, biases))?;
     let mut tensors = Vec::new();
     for (layer, module) in &pairs {
         for (field, (_, position)) in &module.fields {
@@ -172,6 +185,36 @@ fn common_prefix(found: &[Found]) -> String {
         });
     }
     parts.unwrap_or_default().iter().map(|part| format!("{part}.")).collect()
+}
+
+/// Parts of names that wrappers around a network or around layers of it add, and common names of a network's only member.
+const WRAPPERS: [&str; 10] = [
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+    "model",
+    "net",
+    "network",
+    "ema_model",
+    "averaged_model",
+    "swa_model",
+];
+
+/// Tensors by what their names are without wrappers, with those that there are; `None` if there are none, or names would no longer
+/// tell tensors apart.
+fn without_wrappers(found: &[Found]) -> Option<(Vec<Found>, Vec<String>)> {
+    let mut wrappers: BTreeSet<&str> = BTreeSet::new();
+    let mut bare = Vec::with_capacity(found.len());
+    for tensor in found {
+        let (path, field) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
+        let (taken, parts): (Vec<&str>, Vec<&str>) = path.split('.').partition(|part| WRAPPERS.contains(part));
+        wrappers.extend(taken);
+        bare.push(Found { name: join(&parts.join("."), field), shape: tensor.shape.clone() });
+    }
+    let names: BTreeSet<&str> = bare.iter().map(|tensor| tensor.name.as_str()).collect();
+    let wrappers: Vec<String> = wrappers.into_iter().map(|wrapper| format!("`{wrapper}.`")).collect();
+    (!wrappers.is_empty() && names.len() == bare.len()).then_some((bare, wrappers))
 }
 
 /// Tensors by layer, in the order of each layer's first.
@@ -274,6 +317,10 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             take(&|other| field(&other.name) == field(&tensor.name) && other.shape.len() == tensor.shape.len());
     }
     let cell = |tensor: &Found| format!("`{}` {:?}", tensor.name, tensor.shape);
+    let mut likes = expected.iter().zip(&counterparts);
+    // Then order and names are not what is wrong.
+    let is_all_there =
+        !left.is_empty() && likes.all(|(tensor, other)| other.is_some_and(|other| other.shape == tensor.shape));
     for (tensor, counterpart) in expected.iter().zip(&counterparts) {
         let (there, remark) = match counterpart {
             None if may_lack(tensor) => ("nothing like it".to_owned(), "zeros, once all else fits".to_owned()),
@@ -281,7 +328,9 @@ fn misfit(expected: &[Found], found: &[Found]) -> String {
             Some(other) if other.shape != tensor.shape => {
                 (cell(other), format!("found shape {:?}; the model needs {:?}", other.shape, tensor.shape))
             }
-            Some(other) if other.name != tensor.name => (cell(other), "rename it, if it is the same".to_owned()),
+            Some(other) if other.name != tensor.name && !is_all_there => {
+                (cell(other), "rename it, if it is the same".to_owned())
+            }
             Some(other) => (cell(other), String::new()),
         };
         rows.push([cell(tensor), there, remark]);
@@ -347,6 +396,21 @@ mod tests {
             assigned(&[("module.3", 4), ("module.1", 4), ("module.5", 3)], Order::OfAppearance).unwrap();
         assert_eq!(found, ["module.1", "module.3", "module.5"]);
         assert_eq!(note.unwrap(), "names are the model's behind `module.`");
+    }
+
+    #[test]
+    fn wrappers_are_passed_over_wherever_they_stand() {
+        let found =
+            assigned(&[("net.5.module", 3), ("_orig_mod.3", 4), ("module._orig_mod.1", 4)], Order::Unknown).unwrap();
+        assert_eq!(found.0, ["module._orig_mod.1", "_orig_mod.3", "net.5.module"]);
+        assert_eq!(found.1.unwrap(), "names are the model's without `_orig_mod.`, `module.`, `net.`");
+        let found = assigned(&[("a.5.module", 3), ("a.3", 4), ("a.model.1", 4)], Order::Unknown).unwrap();
+        assert_eq!(found.1.unwrap(), "names are the model's without `model.`, `module.`, behind `a.`");
+        // By numbers, where only wrappers make the names differ otherwise.
+        let found = assigned(&[("fc10", 4), ("fc2._orig_mod", 4), ("head", 3)], Order::Unknown).unwrap();
+        assert_eq!(found.0, ["fc2._orig_mod", "fc10", "head"]);
+        // Names that would no longer tell two layers apart.
+        assert!(assigned(&[("net.1", 4), ("model.1", 4), ("head", 3)], Order::Unknown).is_err());
     }
 
     #[test]
@@ -457,9 +521,8 @@ mod tests {
     #[test]
     fn a_batch_norm_lacks_nothing_and_a_convolution_without_bias_takes_none() {
         use LayerKind::{BatchNorm, Conv2d, Dense, Flatten, Relu};
-        let conv = |bias| {
-            Conv2d(model::architecture::Conv2d { channels: 1, kernel: 3, stride: 1, padding: 1, groups: 1, bias })
-        };
+        let conv =
+            |bias| Conv2d(model::architecture::Conv2d { bias, ..model::architecture::Conv2d::square(1, 3, 1, 1) });
         let kinds = |bias| [conv(bias), BatchNorm { epsilon: 1e-5 }, Relu, Flatten, Dense { units: 3 }];
         let assign = |bias: bool, drop: &str| {
             let architecture = Architecture::new([1, 2, 2], &kinds(bias)).unwrap();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use import::ImportError;
 use model::Architecture;
-use model::architecture::LayerKind;
+use model::architecture::{Conv2d, LayerKind, Window};
 use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 23] = [
     "mlp.pt",
     "mlp-legacy.pt",
     "mlp-f64.pt",
@@ -20,6 +20,20 @@ const FIXTURES: [&str; 9] = [
     "functional-legacy.onnx",
     "functional.onnx",
     "resnet.onnx",
+    "zoo/shuffle.onnx",
+    "zoo/shared-legacy.onnx",
+    "zoo/channels-last.onnx",
+    "zoo/quantised.onnx",
+    "checkpoints/training.pt",
+    "checkpoints/one-storage-legacy.pt",
+    "checkpoints/weight-norm.pt",
+    "checkpoints/spectral-norm-old.pt",
+    "checkpoints/numpy.pt",
+    "checkpoints/deflated.pt",
+    "checkpoints/no-crc.pt",
+    "checkpoints/float8_e4m3fn.safetensors",
+    "checkpoints/burn.bpk",
+    "checkpoints/burn.mpk",
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -31,18 +45,33 @@ fn mlp() -> Architecture {
     Architecture::new([1, 8, 8], &[Flatten, Dense { units: 16 }, Relu, Dense { units: 10 }]).unwrap()
 }
 
+/// The networks of `scripts/peers/make_checkpoint_fixtures.py`, and of burn's records.
+fn small(name: &str) -> Architecture {
+    use LayerKind::{AvgPool, BatchNorm, Dense, Flatten, Relu};
+    let classifier = [Flatten, Dense { units: 3 }, Relu, Dense { units: 2 }];
+    if !name.contains("burn") {
+        return Architecture::new([1, 2, 2], &classifier).unwrap();
+    }
+    let conv = LayerKind::Conv2d(Conv2d::square(2, 3, 1, 1));
+    let halve = AvgPool(Window::square(2, 2));
+    let kinds = [&[conv, BatchNorm { epsilon: 1e-5 }, Relu, halve][..], &classifier].concat();
+    Architecture::new([1, 4, 4], &kinds).unwrap()
+}
+
 /// Reads bytes as a file of a name's kind, architecture and all if it is ONNX.
 fn read(name: &str, bytes: &[u8]) -> Result<(), ImportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(Path::new(name).file_name().unwrap());
     std::fs::write(&path, bytes).unwrap();
     let architecture = if import::is_onnx(&path) {
-        let model = import::network(&path, Some([1, 8, 8]))?.model;
-        Architecture::new(model.input, &model.layers).expect("what is imported is checked")
+        let model = import::network(&path, Some([1, 8, 8]), None)?.model;
+        Architecture::of_entries(model.input, None, &model.layers).expect("what is imported is checked")
+    } else if name.starts_with("checkpoints/") {
+        small(name)
     } else {
         mlp()
     };
-    let imported = import::weights(&path, &architecture)?;
+    let imported = import::weights(&path, &architecture, None)?;
     // What gets through is whole.
     assert_eq!(model::ann::differences(&architecture, &imported.ann.tensors), "");
     Ok(())
@@ -145,9 +174,11 @@ fn a_state_dict_written_by_hand_is_read() {
     read("x.pt", &checkpoint(&pickle, &storages, CompressionMethod::Stored)).unwrap();
     // Compressed and with a storage that ends early.
     read("x.pt", &checkpoint(&pickle, &storages, CompressionMethod::Deflated)).unwrap();
-    refused("x.pt", &checkpoint(&pickle, &storages[..3], CompressionMethod::Stored), "not found in archive");
-    let short = [storages[0], storages[1], ("2", &zeros[..636]), storages[3]];
-    assert!(read("x.pt", &checkpoint(&pickle, &short, CompressionMethod::Stored)).is_err());
+    refused("x.pt", &checkpoint(&pickle, &storages[..3], CompressionMethod::Stored), "record x/data/3 is not there");
+    for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        let short = [storages[0], storages[1], ("2", &zeros[..636]), storages[3]];
+        refused("x.pt", &checkpoint(&pickle, &short, method), "record x/data/2 ends at 636 bytes");
+    }
 }
 
 #[test]
@@ -158,13 +189,16 @@ fn code_in_a_pickle_is_refused_by_name_and_not_run() {
     let argument = [b"X", &(command.len() as u32).to_le_bytes()[..], command.as_bytes()].concat();
     let by_line = [b"\x80\x02cos\nsystem\n", &argument[..], b"\x85R."].concat();
     let stacked = [b"\x80\x04\x8c\x05posix\x8c\x06system\x93", &argument[..], b"\x85R."].concat();
-    let built = [b"\x80\x02c__main__\nNet\n)\x81}", &argument[..], b"N\x86b."].concat();
-    for (pickle, name) in [(by_line, "`os.system`"), (stacked, "`posix.system`"), (built, "`__main__.Net`")] {
+    let built = [b"\x80\x02c__main__\nNet\n)\x81", &argument[..], b"N\x86b."].concat();
+    let within = [b"\x80\x02}X\x01\0\0\0xcos\nsystem\n", &argument[..], b"\x85Rs."].concat();
+    let cases =
+        [(by_line, "`os.system`"), (stacked, "`posix.system`"), (within, "`os.system`"), (built, "`__main__.Net`")];
+    for (pickle, name) in cases {
         refused("x.pt", &checkpoint(&pickle, &[], CompressionMethod::Stored), name);
         // The container of PyTorch before 1.6: its head, then the object.
         let head =
             b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.";
-        refused("x.pt", &[&head[..], &pickle].concat(), name);
+        refused("x.pt", &[&head[..], &pickle, b"\x80\x02]."].concat(), name);
     }
     assert!(!mark.exists());
 }
@@ -172,7 +206,7 @@ fn code_in_a_pickle_is_refused_by_name_and_not_run() {
 #[test]
 fn a_whole_pickled_network_is_refused_with_what_to_save_instead() {
     let bytes = std::fs::read(fixture("mlp-whole.pt")).unwrap();
-    refused("x.pt", &bytes, "it refers to `__main__.Mlp`, which weights do not need");
+    refused("x.pt", &bytes, "an object of `__main__.Mlp`, which is not built since that would run its code");
     refused("x.pt", &bytes, "torch.save(net.state_dict(), FILE)");
 }
 
@@ -196,7 +230,7 @@ fn a_pickle_that_unpacks_to_more_than_the_limit_is_refused() {
     let unpacked = vec![b'N'; 17 << 20];
     let bomb = checkpoint(&unpacked, &[], CompressionMethod::Deflated);
     assert!(bomb.len() < unpacked.len() / 100);
-    refused("x.pt", &bomb, "its data.pkl exceeds 16777216 bytes");
+    refused("x.pt", &bomb, "its x/data.pkl unpacks to more than 16777216 bytes");
 }
 
 #[test]
@@ -236,19 +270,159 @@ fn a_file_of_another_kind_is_refused_by_what_it_is_not() {
     refused(
         "x.pt",
         &checkpoint(b"\x80\x02}.", &[], CompressionMethod::Stored),
-        "an empty dictionary; save the weights",
+        "a dictionary that is empty, or whose keys are no texts; save the weights",
     );
     refused("x.bin", b"once upon a time", "neither a PyTorch checkpoint nor a whole safetensors file");
-    refused("x.pt", b"\x80\x02}.", "not a whole checkpoint (an early end)");
+    refused("x.pt", b"\x80\x02}.", "a pickle that torch.save did not write; save the weights alone");
+    refused("x.pt", b"\x80\x02}", "not a whole checkpoint (an early end)");
+    refused("x.h5", b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes; export the network to ONNX");
+    refused("x.mpk.gz", b"\x1f\x8b\x08\0", "a file packed by gzip; unpack it before: gunzip FILE");
+    refused("x.json", b"{\"a\": 1}", "JSON without `weight_map`");
     refused("x.onnx", b"\x08\x01", "not a whole ONNX file (no graph in it)");
     for name in ["x.onnx", "x.pt", "x.safetensors"] {
         refused(name, b"", &format!("{name}: an empty file; run `train`"));
     }
-    let folder = import::weights(Path::new(env!("CARGO_MANIFEST_DIR")), &mlp()).unwrap_err().to_string();
+    let folder = import::weights(Path::new(env!("CARGO_MANIFEST_DIR")), &mlp(), None).unwrap_err().to_string();
     assert!(folder.contains("import: a folder where a file is needed; "), "{folder}");
     refused("x.onnx", &std::fs::read(fixture("mlp.pt")).unwrap(), "not a whole ONNX file");
-    let missing = import::weights(Path::new("nowhere/net.pt"), &mlp()).unwrap_err().to_string();
+    let missing = import::weights(Path::new("nowhere/net.pt"), &mlp(), None).unwrap_err().to_string();
     assert!(missing.starts_with("nowhere/net.pt: ") && missing.contains("--weights"), "{missing}");
+}
+
+#[test]
+fn a_damaged_record_is_found_out_by_its_checksum() {
+    let whole = std::fs::read(fixture("checkpoints/protocol-5.pt")).unwrap();
+    read("checkpoints/protocol-5.pt", &whole).unwrap();
+    // The weights of the second layer, by PyTorch.
+    let expected: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("checkpoints/expected.json")).unwrap()).unwrap();
+    let first = expected["files"]["protocol-5.pt"]["values"]["3.weight"][0].as_f64().unwrap() as f32;
+    let at = whole.windows(4).position(|word| word == first.to_le_bytes()).unwrap();
+    let mut damaged = whole.clone();
+    damaged[at] ^= 1;
+    refused(
+        "checkpoints/protocol-5.pt",
+        &damaged,
+        "is damaged: its checksum is another; the file is damaged: copy it again",
+    );
+}
+
+/// A dictionary whose entries are all one dictionary, and so on inwards to a tensor.
+fn nested_sharing(n_keys: u32, depth: u32) -> Vec<u8> {
+    let text = |text: String| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let tensor = state_dict(&[("w", 1, &[1], &[1])]);
+    // Without the end, and kept as number 0.
+    let mut pickle = [&tensor[..tensor.len() - 1], b"q\x000"].concat();
+    for level in 1..=depth {
+        pickle.extend(b"}(");
+        for key in 0..n_keys {
+            pickle.extend([text(key.to_string()), vec![b'h', level as u8 - 1]].concat());
+        }
+        pickle.extend([b'u', b'q', level as u8, b'0']);
+    }
+    pickle.extend([b'h', depth as u8, b'.']);
+    pickle
+}
+
+#[test]
+fn dictionaries_that_are_one_another_again_and_again_are_refused() {
+    let archive = |pickle: &[u8]| checkpoint(pickle, &[("0", &[0; 4])], CompressionMethod::Stored);
+    refused("x.pt", &archive(&nested_sharing(10, 7)), "more than 131072 tensors in dictionaries");
+    // Deeper than tensors are looked for, and without end.
+    refused("x.pt", &archive(&nested_sharing(8, 9)), "dictionaries of more than 4194304 entries");
+    refused("x.pt", &archive(b"\x80\x02}q\0X\x01\0\0\0xh\0s."), "no tensors in dictionaries, but `x`");
+}
+
+#[test]
+fn a_directory_that_lies_is_refused() {
+    let whole = std::fs::read(fixture("checkpoints/no-crc.pt")).unwrap();
+    let place = |signature: &[u8]| whole.windows(4).position(|word| word == signature).unwrap();
+    let (entry, wide, end) = (place(b"PK\x01\x02"), place(b"PK\x06\x06"), place(b"PK\x05\x06"));
+    let with = |at: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        changed
+    };
+    let name = "checkpoints/no-crc.pt";
+    read(name, &with(0, b"PK")).unwrap();
+    refused(name, &with(entry + 20, &[0xfe; 8]), "not a whole checkpoint");
+    refused(name, &with(entry + 20, &[0xfe; 4]), "is stored in 4278124286 bytes and holds");
+    refused(name, &with(entry + 42, &[0xfe; 4]), "before what it says lies in it");
+    refused(name, &with(entry + 8, &[1]), "is encrypted");
+    refused(name, &with(entry + 10, &[99]), "is packed by method 99; supported: stored (0), deflated (8)");
+    refused(name, &with(wide + 32, &[0xff; 8]), "a directory that is cut short");
+    refused(name, &with(wide + 40, &[0xff; 8]), "a directory that reaches over the end of the archive");
+    refused(name, &with(end, b"none"), "an archive without the directory at its end");
+}
+
+#[test]
+fn files_of_an_index_are_read_from_the_same_folder_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inner/model.safetensors.index.json");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    for place in ["inner/a.safetensors", "b.safetensors"] {
+        std::fs::copy(fixture("mlp.safetensors"), folder.path().join(place)).unwrap();
+    }
+    std::fs::copy(fixture("mlp.safetensors"), path.with_file_name("c.safetensors")).unwrap();
+    let read = |map: &str| {
+        std::fs::write(&path, format!("{{\"weight_map\": {map}}}")).unwrap();
+        import::weights(&path, &mlp(), None).map(|imported| imported.ann.checksum).map_err(|error| error.to_string())
+    };
+    let whole = read(r#"{"fc1.weight": "a.safetensors"}"#).unwrap();
+    assert_ne!(whole, read(r#"{"fc1.bias": "a.safetensors"}"#).unwrap());
+    let outside = folder.path().join("b.safetensors");
+    for file in [
+        "../b.safetensors",
+        "/b.safetensors",
+        "./../b.safetensors",
+        "x/a.safetensors",
+        "..",
+        ".",
+        "",
+        outside.to_str().unwrap(),
+    ] {
+        let error = read(&format!(r#"{{"fc1.weight": "{file}"}}"#)).unwrap_err();
+        assert!(error.contains(&format!("its file `{file}`: does not lie in the same folder")), "{error}");
+    }
+    for (map, expected) in [
+        (r#"{"fc1.weight": "none.safetensors"}"#, "none.safetensors: No such file"),
+        (
+            r#"{"fc3.weight": "a.safetensors"}"#,
+            "its file `a.safetensors` does not hold the tensor `fc3.weight` that it says",
+        ),
+        (r#"{"fc1.weight": 7}"#, "its `weight_map` gives no file for `fc1.weight`"),
+        (r#"{"fc1.weight": "model.safetensors.index.json"}"#, "not a whole safetensors file"),
+        (
+            r#"{"fc1.weight": "a.safetensors", "fc1.bias": "c.safetensors"}"#,
+            "lies in both `a.safetensors` and `c.safetensors`",
+        ),
+        (r#"{"fc1.weight": "#, "JSON that is damaged"),
+    ] {
+        let error = read(map).unwrap_err();
+        assert!(error.contains(expected), "expected {expected}\nfound {error}");
+    }
+}
+
+#[test]
+fn records_that_claim_more_than_they_hold_are_refused() {
+    let pack = |head: &[u8], length: u32, version: u16| {
+        [b"NRUB", &version.to_le_bytes()[..], &length.to_le_bytes(), head, &[0; 600]].concat()
+    };
+    // {"tensors": {"w": {"dtype": "F32", "shape": [2⁶³], "data_offsets": (0, 2⁶³)}}}, by RFC 8949.
+    let huge = b"\x1b\x80\0\0\0\0\0\0\0";
+    let head = [b"\xa1gtensors\xa1aw\xa3edtypecF32eshape\x81", &huge[..], b"ldata_offsets\x82\0", &huge[..]].concat();
+    refused("x.bpk", &pack(&head, head.len() as u32, 1), "tensor `w` reaches over the end of the file");
+    refused("x.bpk", &pack(&head, u32::MAX, 1), "a head of 4294967295 bytes; supported: up to 104857600");
+    refused("x.bpk", &pack(&head, 90_000_000, 1), "before what it says lies in it");
+    refused("x.bpk", &pack(&head, head.len() as u32, 2), "version 2; supported: 1");
+    let deep = vec![0x81; 100_000];
+    assert!(read("x.bpk", &pack(&deep, deep.len() as u32, 1)).is_err());
+    // A map whose `item` is lists in lists, and one that claims four billion entries.
+    let start = b"\x82\xa8metadata\xc0\xa4item";
+    assert!(read("x.mpk", &[&start[..], &vec![0x91; 100_000]].concat()).is_err());
+    refused("x.mpk", &[&start[..], b"\xdf\xff\xff\xff\xff"].concat(), "not a whole record of burn");
+    refused("x.mpk", &[&start[..], b"\xc6\xff\xff\xff\xff"].concat(), "not a whole record of burn");
+    refused("x.mpk", &[&start[..], b"\x80"].concat(), "no tensors; load it with burn and save it anew");
 }
 
 /// The network whose weights lie in `mlp.onnx.data`, with another file in its place.
@@ -265,7 +439,7 @@ fn external(location: &[u8; 13], prepare: impl Fn(&Path)) -> String {
     }
     std::fs::write(inner.join("mlp.onnx"), bytes).unwrap();
     prepare(&inner);
-    match import::weights(&inner.join("mlp.onnx"), &mlp()) {
+    match import::weights(&inner.join("mlp.onnx"), &mlp(), None) {
         Ok(_) => "read".to_owned(),
         Err(error) => error.to_string(),
     }

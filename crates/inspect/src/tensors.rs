@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use half::{bf16, f16};
+use model::architecture::shape_text;
+use model::graph::sides_text;
 use model::population::{Pool, PoolKind};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
-use snn::{Connection, SpikingLayer, SpikingNetwork};
+use snn::{Connection, Kernel, SpikingLayer, SpikingNetwork};
 
 use crate::{Found, InspectError, add, configuration, range, recipe, row};
 
@@ -144,7 +146,7 @@ fn layer(layer: &SpikingLayer) -> Map<String, Value> {
         ("layer", json!(layer.name())),
         ("shape", json!(layer.shape())),
         ("lambda", of(layer.thresholds())),
-        ("bias", of(layer.biases())),
+        ("bias", of(layer.biases().values())),
         ("initial_potential", of(layer.initial_potentials())),
         ("grid_exponent", range(layer.grids().iter().map(|grid| f64::from(-grid.exponent)))),
     ])
@@ -153,31 +155,68 @@ fn layer(layer: &SpikingLayer) -> Map<String, Value> {
 fn connection(network: &SpikingNetwork, layer: &SpikingLayer, connection: &Connection<f32>) -> Map<String, Value> {
     let Connection { wiring, weights } = connection;
     let source = wiring.source.layer().map_or("input", |source| network.layers()[source].name());
-    let pool = |pool: &Pool| {
-        let kind = if pool.kind == PoolKind::Max { "max" } else { "mean" };
-        format!("{kind} {}×{} / {}×{}", pool.kernel[0], pool.kernel[1], pool.stride[0], pool.stride[1])
-    };
-    let kernel = &wiring.kernel;
-    let shape = if kernel.is_dense() {
-        "fully connected".to_owned()
-    } else {
-        let groups = if kernel.groups > 1 { format!(", groups {}", kernel.groups) } else { String::new() };
-        format!("{0}×{0}, stride {1}, padding {2}{groups}", kernel.size, kernel.stride, kernel.padding)
-    };
-    let pools: Vec<String> = wiring.pools.iter().map(pool).collect();
+    let pools: Vec<String> = wiring.pools.iter().map(pool_text).collect();
     row([
         ("from", json!(source)),
         ("to", json!(layer.name())),
         ("pools", if pools.is_empty() { Value::Null } else { json!(pools.join(", ")) }),
-        ("kernel", json!(shape)),
+        ("kernel", json!(kernel_text(&wiring.kernel))),
         ("weights", json!(weights.len())),
         ("weight", range(weights.iter().map(|&weight| f64::from(weight)))),
     ])
 }
 
+fn pool_text(pool: &Pool) -> String {
+    let kind = if pool.kind == PoolKind::Max { "max" } else { "mean" };
+    let [kernel, stride] = [pool.kernel, pool.stride].map(|sides| shape_text(&sides));
+    let padding = match (pool.padding, pool.kind, pool.counts_padding) {
+        ([0, 0, 0, 0], ..) => String::new(),
+        (padding, PoolKind::Mean, false) => format!(", padding {}, not counted", sides_text(padding)),
+        (padding, ..) => format!(", padding {}", sides_text(padding)),
+    };
+    let ceil = if pool.ceil { ", ceil" } else { "" };
+    format!("{kind} {kernel} / {stride}{padding}{ceil}")
+}
+
+fn kernel_text(kernel: &Kernel) -> String {
+    if kernel.is_dense() {
+        return "fully connected".to_owned();
+    }
+    let Kernel { size, stride, padding, dilation, groups, .. } = *kernel;
+    let dilation = if dilation == [1; 2] { String::new() } else { format!(", dilation {}", sides_text(dilation)) };
+    let groups = if groups > 1 { format!(", groups {groups}") } else { String::new() };
+    format!("{}, stride {}, padding {}{dilation}{groups}", shape_text(&size), sides_text(stride), sides_text(padding))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_are_told_with_what_is_unusual_about_them() {
+        let kernel = Kernel::square([4, 9, 9], 4, 3, 1, 1, 2);
+        assert_eq!(kernel_text(&kernel), "3×3, stride 1, padding 1, groups 2");
+        let uneven =
+            Kernel { size: [1, 7], stride: [2, 1], padding: [0, 3, 0, 2], dilation: [1, 2], groups: 1, ..kernel };
+        assert_eq!(kernel_text(&uneven), "1×7, stride 2×1, padding 0×3×0×2, dilation 1×2");
+        let pool = Pool::new(PoolKind::Mean, [3, 2], [2, 2]);
+        let padded = Pool { padding: [1; 4], ..pool };
+        let texts = [
+            pool,
+            padded,
+            Pool { counts_padding: false, ceil: true, ..padded },
+            Pool { kind: PoolKind::Max, counts_padding: false, ..padded },
+        ];
+        assert_eq!(
+            texts.map(|pool| pool_text(&pool)),
+            [
+                "mean 3×2 / 2×2",
+                "mean 3×2 / 2×2, padding 1",
+                "mean 3×2 / 2×2, padding 1, not counted, ceil",
+                "max 3×2 / 2×2, padding 1"
+            ]
+        );
+    }
 
     #[test]
     fn half_precision_values_are_those_of_the_standard() {

@@ -58,12 +58,17 @@ pub fn calibrate(
         let layer = &mut layers[idx];
         let errors: Vec<f64> =
             (0..found.len()).map(|channel| wanted[channel] / layer.thresholds[channel] - found[channel]).collect();
-        let (to, factor) = match how {
-            Calibrate::None => (&mut layer.biases, 0.0),
-            Calibrate::Bias => (&mut layer.biases, 1.0),
-            Calibrate::Potential => (&mut layer.initial_potentials, n_steps),
-        };
-        to.iter_mut().zip(&errors).for_each(|(value, error)| *value += factor * error);
+        match how {
+            Calibrate::None => {}
+            Calibrate::Bias => {
+                let n_positions = network.layers()[idx].n_positions();
+                layer.biases = layer.biases.map(n_positions, |channel, bias| bias + errors[channel]);
+            }
+            Calibrate::Potential => {
+                let potentials = layer.initial_potentials.iter_mut().zip(&errors);
+                potentials.for_each(|(potential, error)| *potential += n_steps * error);
+            }
+        }
         magnitudes.push(errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len() as f64);
     }
     Ok(magnitudes)
@@ -103,7 +108,7 @@ mod tests {
                 wiring: Wiring::dense(snn::Source::from_index(source), [weights.len() / n_out, 1, 1], n_out),
                 weights,
             }],
-            biases: vec![0.0; n_out],
+            biases: vec![0.0; n_out].into(),
             initial_potentials: vec![0.0; n_out],
             thresholds: vec![1.0; n_out],
         };
@@ -154,10 +159,10 @@ mod tests {
         assert!((layers[0].initial_potentials[0] - 0.5).abs() < 0.03, "{layers:?}");
         // The other never fires and should not.
         assert_eq!(layers[0].initial_potentials[1], 0.0);
-        assert_eq!(layers[0].biases, [0.0; 2]);
+        assert_eq!(layers[0].biases.values(), [0.0; 2]);
         assert!((magnitudes[0] - 0.5 / 8.0 / 2.0).abs() < 0.002, "{magnitudes:?}");
         let (layers, _) = calibrated(Calibrate::Bias);
-        assert!((layers[0].biases[0] - 0.5 / 8.0).abs() < 0.004, "{layers:?}");
+        assert!((layers[0].biases.values()[0] - 0.5 / 8.0).abs() < 0.004, "{layers:?}");
         assert_eq!(layers[0].initial_potentials, [0.0; 2]);
     }
 

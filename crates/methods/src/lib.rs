@@ -3,8 +3,10 @@
 //! - [`layer`]: the trained network's layers of neurons, batch norms folded
 //! - [`activation`]: its activations on calibration samples, and statistics of them
 //! - [`thresholds`]: the methods, which choose the firing thresholds λ, a file each
+//! - [`logits`]: what lets spikes show logits that are negative
 //! - [`rescale`]: division by λ, and rounding to the exact grid
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
+//! - [`saturation`]: channels whose λ is below what they have to send
 //! - [`search`]: `kappa = "auto"` and `scale = "auto"`
 //! - [`summary`]: what was done to each layer
 //!
@@ -13,7 +15,9 @@
 pub mod activation;
 pub mod calibrate;
 pub mod layer;
+pub mod logits;
 pub mod rescale;
+pub mod saturation;
 pub mod search;
 pub mod summary;
 pub mod thresholds;

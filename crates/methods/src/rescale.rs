@@ -46,7 +46,7 @@ pub fn rescale_layer(layer: &AnnLayer, before: Before<'_>, own: &[f64], initial_
     ExactLayer {
         name: layer.name.clone(),
         connections: layer.connections.iter().map(connection).collect(),
-        biases: layer.biases.iter().zip(own).map(|(bias, lambda)| bias / lambda).collect(),
+        biases: layer.biases.map(layer.n_positions(), |channel, bias| bias / own[channel]),
         initial_potentials: vec![initial_potential; own.len()],
         thresholds: own.to_vec(),
     }
@@ -84,14 +84,16 @@ mod tests {
                 wiring: Wiring::dense(snn::Source::from_index(source), [1, 1, 1], 1),
                 weights: vec![weight],
             }],
-            biases: vec![bias],
+            biases: vec![bias].into(),
+            ceiling: f64::INFINITY,
+            may_be_silent: false,
         };
         let layers = [layer(0, 2.0, 1.0), layer(1, 3.0, 4.0)];
         let thresholds = [vec![4.0], vec![1.0]];
         let weight = |layer: &ExactLayer| layer.connections[0].weights[0];
         let rescaled = rescale(&layers, &thresholds, false, 0.25);
-        assert_eq!((weight(&rescaled[0]), rescaled[0].biases[0]), (0.5, 0.25));
-        assert_eq!((weight(&rescaled[1]), rescaled[1].biases[0]), (3.0, 4.0));
+        assert_eq!((weight(&rescaled[0]), rescaled[0].biases.at(0, 1)), (0.5, 0.25));
+        assert_eq!((weight(&rescaled[1]), rescaled[1].biases.at(0, 1)), (3.0, 4.0));
         assert_eq!((rescaled[0].initial_potentials[0], rescaled[1].initial_potentials[0]), (0.25, 0.0));
         assert_eq!(weight(&rescale(&layers, &thresholds, true, 0.25)[1]), 12.0);
     }

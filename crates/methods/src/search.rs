@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn values_that_decide_like_always_naming_a_class_are_no_better_than_chance() {
         // 60 of 100 are of class 1, standard error √(60 · 0.4) = 4.9.
-        let labels: Vec<u8> = (0..100).map(|sample| u8::from(sample < 60)).collect();
+        let labels = (0..100).map(|sample| u16::from(sample < 60)).collect();
         let samples = LabelledImages::from_parts([1, 1, 1], 255, 2, vec![0; 100], labels).unwrap();
         assert_eq!(most_frequent(&samples), 60);
         let of = |n: usize| Trial { value: 0.1, right: (0..100).map(|i| i < n).collect(), n_right_at_all_steps: n };

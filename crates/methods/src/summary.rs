@@ -33,9 +33,11 @@ pub fn layers(
 }
 
 fn rounding_change(layer: &SpikingLayer, exact: &ExactLayer) -> f64 {
-    let rounded = layer.connections().iter().flat_map(|connection| &connection.weights).chain(layer.biases());
+    let rounded = layer.connections().iter().flat_map(|connection| &connection.weights);
+    let before = exact.connections.iter().flat_map(|connection| &connection.weights);
     let changes = rounded
-        .zip(exact.connections.iter().flat_map(|connection| &connection.weights).chain(&exact.biases))
+        .chain(layer.biases().values())
+        .zip(before.chain(exact.biases.values()))
         .map(|(&after, before)| (f64::from(after) - before).abs());
     changes.fold(0.0, f64::max)
 }
@@ -95,7 +97,7 @@ mod tests {
                 wiring: Wiring::dense(snn::Source::INPUT, [2, 1, 1], 3),
                 weights: vec![0.5, 0.5, 1.0, 0.0, 0.25 + 1e-8, 0.0],
             }],
-            biases: vec![0.0; 3],
+            biases: vec![0.0; 3].into(),
             initial_potentials: vec![0.5; 3],
             thresholds: vec![3.0, 1.0, 2.0],
         };

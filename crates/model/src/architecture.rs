@@ -1,13 +1,14 @@
 //! The layers of a network, checked, with their shapes.
 //!
 //! Pure data: no weights, no burn. Made by [`crate::config`]; read by the trained network, by conversion and by whoever prints a
-//! network. A configuration's layers are a chain with residual blocks in it; [`Architecture::graph`] is what the chain stands for, and
-//! what the graph becomes in a spiking network is in [`crate::population`].
+//! network. A configuration lists layers, each of which reads the one before it or those that it names; [`Architecture::graph`] is
+//! what the list stands for, and what the graph becomes in a spiking network is in [`crate::population`].
 
 use std::fmt;
 
 use crate::graph::{Builder, Graph, Operand};
-use crate::population::{self, Population};
+use crate::kernel::{Kernel, Pool};
+use crate::population::{self, PoolKind, Population};
 
 /// What one layer does, as in the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,33 @@ pub enum LayerKind {
     },
     /// `max(0, x)`; an integrate-and-fire neuron stands here in the spiking network.
     Relu,
+    /// `min(max(low, x), high)`: `relu6` from 0 to 6, hard tanh from −1 to 1. Neurons saturate where it does; where it goes to both
+    /// sides of zero, one neuron stands for each side.
+    Clip {
+        /// Least output.
+        low: f64,
+        /// Largest output.
+        high: f64,
+    },
+    /// `max(0, x) − slope·max(0, −x)`; one neuron stands for each term.
+    LeakyRelu {
+        /// Slope below zero.
+        slope: f64,
+    },
+    /// A leaky relu with a learned slope for each channel or unit (He et al. 2015).
+    PRelu,
+    /// `|x| = max(0, x) + max(0, −x)`; one neuron stands for each term.
+    Abs,
+    /// `weight·x + bias` of each channel or unit.
+    Scale,
+    /// `(x − mean)/deviation` of each channel: what `data.normalize` puts before the first layer. A configuration does not have it
+    /// among its layers.
+    Normalize {
+        /// Means `[C]`.
+        mean: Vec<f64>,
+        /// Standard deviations `[C]`, each > 0.
+        deviation: Vec<f64>,
+    },
     /// Sets inputs to zero at random while training, identity otherwise.
     Dropout {
         /// Probability of zero, in [0, 1).
@@ -40,15 +68,29 @@ pub enum LayerKind {
     GlobalAvgPool,
     /// Largest of each window.
     MaxPool(Window),
-    /// `body(x) + shortcut(x)`; a `relu` follows (He et al. 2016).
+    /// `body(x) + shortcut(x)` (He et al. 2016).
     Residual {
-        /// Layers of the branch; the last one is weighted.
+        /// Layers of the branch.
         body: Vec<LayerKind>,
-        /// Layers of the skip connection, without a `relu`; none is the identity.
+        /// Layers of the skip connection; none is the identity.
         shortcut: Vec<LayerKind>,
     },
-    /// Sum of its inputs. A configuration has it as the sum of a `residual` block only.
+    /// Sum of its inputs.
     Add,
+    /// Its inputs side by side: their channels, or the features of vectors.
+    Concat,
+    /// Some channels, or features of a vector.
+    Slice {
+        /// The first.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+    },
+    /// Channels in another order: those of `groups` groups in turn (Zhang et al. 2018).
+    ChannelShuffle {
+        /// Number of groups.
+        groups: usize,
+    },
 }
 
 /// Parameters of a convolution.
@@ -56,40 +98,93 @@ pub enum LayerKind {
 pub struct Conv2d {
     /// Number of output channels.
     pub channels: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Distance between neighbouring outputs.
-    pub stride: usize,
-    /// Rows and columns of zeros around the image.
-    pub padding: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring outputs, down and across.
+    pub stride: [usize; 2],
+    /// Rows of zeros above, columns to the left, rows below, columns to the right.
+    pub padding: [usize; 4],
+    /// Distance between neighbouring taps of the kernel, down and across.
+    pub dilation: [usize; 2],
     /// Groups of channels that do not see each other; as many as channels is depthwise.
     pub groups: usize,
     /// Whether there is a bias; a batch norm that follows makes it useless.
     pub bias: bool,
 }
 
-/// Windows of a pool, without padding.
+impl Conv2d {
+    /// A square kernel, padded on all sides alike, in one group, with a bias.
+    pub const fn square(channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 4],
+            dilation: [1; 2],
+            groups: 1,
+            bias: true,
+        }
+    }
+
+    /// Its geometry on an input.
+    ///
+    /// - `input`: `[C, H, W]`
+    pub const fn on(&self, input: [usize; 3]) -> Kernel {
+        let Self { channels, kernel: size, stride, padding, dilation, groups, .. } = *self;
+        Kernel { input, channels, size, stride, padding, dilation, groups }
+    }
+}
+
+/// Windows of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Side of the square window.
-    pub kernel: usize,
-    /// Distance between neighbouring windows.
-    pub stride: usize,
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring windows, down and across.
+    pub stride: [usize; 2],
+    /// Rows above, columns to the left, rows below, columns to the right: zeros for a mean, nothing for a maximum.
+    pub padding: [usize; 4],
+    /// Whether the last window may stick out behind the padding.
+    pub ceil: bool,
+    /// Whether a mean counts the padding among its inputs.
+    pub counts_padding: bool,
+}
+
+impl Window {
+    /// A square window without padding.
+    pub const fn square(kernel: usize, stride: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], ceil: false, counts_padding: true }
+    }
+
+    /// The pool of these windows.
+    pub const fn pool(self, kind: PoolKind) -> Pool {
+        let Self { kernel, stride, padding, ceil, counts_padding } = self;
+        Pool { kind, kernel, stride, padding, ceil, counts_padding }
+    }
 }
 
 impl LayerKind {
     /// Every kind's name in configurations, with the keys it takes; `?` marks those that may be left out.
-    pub const KINDS: [(&'static str, &'static [&'static str]); 10] = [
+    pub const KINDS: [(&'static str, &'static [&'static str]); 19] = [
         ("flatten", &[]),
         ("dense", &["units"]),
-        ("conv2d", &["channels", "kernel", "stride?", "padding?", "groups?", "bias?"]),
+        ("conv2d", &["channels", "kernel", "stride?", "padding?", "dilation?", "groups?", "bias?"]),
         ("batch-norm", &["epsilon?"]),
         ("relu", &[]),
+        ("clip", &["low?", "high"]),
+        ("leaky-relu", &["slope?"]),
+        ("prelu", &[]),
+        ("abs", &[]),
+        ("scale", &[]),
         ("dropout", &["rate"]),
-        ("avg-pool", &["kernel", "stride?"]),
+        ("avg-pool", &["kernel", "stride?", "padding?", "ceil?", "count-padding?"]),
         ("global-avg-pool", &[]),
-        ("max-pool", &["kernel", "stride?"]),
+        ("max-pool", &["kernel", "stride?", "padding?", "ceil?"]),
         ("residual", &["body", "shortcut?"]),
+        ("add", &[]),
+        ("concat", &[]),
+        ("slice", &["start", "end"]),
+        ("channel-shuffle", &["groups"]),
     ];
 
     /// The kind's name in configurations.
@@ -100,12 +195,21 @@ impl LayerKind {
             Self::Conv2d(_) => "conv2d",
             Self::BatchNorm { .. } => "batch-norm",
             Self::Relu => "relu",
+            Self::Clip { .. } => "clip",
+            Self::LeakyRelu { .. } => "leaky-relu",
+            Self::PRelu => "prelu",
+            Self::Abs => "abs",
+            Self::Scale => "scale",
+            Self::Normalize { .. } => "normalize",
             Self::Dropout { .. } => "dropout",
             Self::AvgPool(_) => "avg-pool",
             Self::GlobalAvgPool => "global-avg-pool",
             Self::MaxPool(_) => "max-pool",
             Self::Residual { .. } => "residual",
             Self::Add => "add",
+            Self::Concat => "concat",
+            Self::Slice { .. } => "slice",
+            Self::ChannelShuffle { .. } => "channel-shuffle",
         }
     }
 
@@ -119,15 +223,22 @@ impl LayerKind {
         match self {
             Self::Dense { units } => vec![("weight", vec![*units, input[0]]), ("bias", vec![*units])],
             Self::Conv2d(conv) => {
-                let shape = vec![conv.channels, input[0] / conv.groups, conv.kernel, conv.kernel];
+                let shape = vec![conv.channels, input[0] / conv.groups, conv.kernel[0], conv.kernel[1]];
                 let bias = conv.bias.then(|| ("bias", vec![conv.channels]));
                 std::iter::once(("weight", shape)).chain(bias).collect()
             }
             Self::BatchNorm { .. } => {
                 ["weight", "bias", "running_mean", "running_var"].map(|field| (field, vec![input[0]])).into()
             }
+            Self::Scale => ["weight", "bias"].map(|field| (field, vec![input[0]])).into(),
+            Self::PRelu => vec![("weight", vec![input[0]])],
             _ => Vec::new(),
         }
+    }
+
+    /// Whether neurons stand there in the spiking network, unless its input is spikes already.
+    pub const fn is_activation(&self) -> bool {
+        matches!(self, Self::Relu | Self::Clip { .. } | Self::LeakyRelu { .. } | Self::PRelu | Self::Abs)
     }
 
     /// Its own multiply-accumulate operations for one sample, without those of layers within it. Batch norm is folded, pools and
@@ -145,14 +256,36 @@ impl LayerKind {
     }
 }
 
+/// A layer as a configuration lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What it does.
+    pub kind: LayerKind,
+    /// By what others name it; its tensors bear the name, too.
+    pub name: Option<String>,
+    /// Names of what it reads, [`Entry::INPUT`] among them; none for the layer before it.
+    pub from: Vec<String>,
+}
+
+impl Entry {
+    /// What a layer names to read the network's input.
+    pub const INPUT: &'static str = "input";
+}
+
+impl From<LayerKind> for Entry {
+    fn from(kind: LayerKind) -> Self {
+        Self { kind, name: None, from: Vec::new() }
+    }
+}
+
 /// One layer in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// Place in the network, as its tensors are named: `3`, or `5.body.0` within a residual block.
+    /// Place in the network, as its tensors are named: `3`, or `5.body.0` within a residual block; or the name that it was given.
     pub path: String,
     /// What it does.
     pub kind: LayerKind,
-    /// Shape of one sample's input, without the batch dimension: `[C, H, W]` or `[features]`.
+    /// Shape of one sample's input, without the batch dimension: `[C, H, W]` or `[features]`; of the first where there are several.
     pub input: Vec<usize>,
     /// Shape of one sample's output.
     pub output: Vec<usize>,
@@ -178,10 +311,11 @@ impl Layer {
     }
 }
 
-/// A checked network: shapes fit, every weighted layer but the last feeds a `relu`, the last gives the logits.
+/// A checked network: shapes fit, and everything in it has an exact counterpart in a spiking network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     graph: Graph,
+    entries: Vec<Entry>,
     layers: Vec<Layer>,
     populations: Vec<Population>,
 }
@@ -202,7 +336,7 @@ impl Architecture {
     /// Most outputs a layer may have for one sample, 2²⁶.
     pub const MAX_OUTPUTS: usize = 1 << 26;
 
-    /// Checks that the layers form a network that can be trained and converted.
+    /// Checks that a chain of layers forms a network that can be trained and converted.
     ///
     /// - `input`: shape `[C, H, W]` of one sample
     /// - `kinds`: the layers in order
@@ -210,16 +344,56 @@ impl Architecture {
     /// # Errors
     /// Every [`LayerProblem`] found, not the first only.
     pub fn new(input: [usize; 3], kinds: &[LayerKind]) -> Result<Self, Vec<LayerProblem>> {
+        let entries: Vec<Entry> = kinds.iter().cloned().map(Entry::from).collect();
+        Self::of_entries(input, None, &entries)
+    }
+
+    /// The same for layers that say what they read.
+    ///
+    /// - `normalize`: what is done to the input before the first layer, a [`LayerKind::Normalize`]
+    ///
+    /// # Errors
+    /// Every [`LayerProblem`] found, not the first only.
+    pub fn of_entries(
+        input: [usize; 3],
+        normalize: Option<LayerKind>,
+        entries: &[Entry],
+    ) -> Result<Self, Vec<LayerProblem>> {
         let mut builder = Builder::new(input);
-        let (layers, _) = expand(&mut builder, "", kinds, Operand::Input, None);
+        let first = match normalize {
+            Some(kind) => builder.push("normalize", kind, &[Operand::Input], None),
+            None => Operand::Input,
+        };
+        let (layers, _) = expand(&mut builder, "", entries, first, None);
         let (graph, mut problems) = builder.into_parts();
         let (populations, found) = population::lowered(&graph);
         problems.extend(found);
         if problems.is_empty() {
-            return Ok(Self { graph, layers, populations });
+            return Ok(Self { graph, entries: entries.to_vec(), layers, populations });
         }
         problems.sort_by_key(|(at, _)| *at);
         Err(problems.into_iter().map(|(_, problem)| problem).collect())
+    }
+
+    /// The same network for samples of which its layers see `factor·p + offset`, channel by channel: a [`LayerKind::Normalize`] stands
+    /// before the first of them, unless all are `[1, 0]`.
+    ///
+    /// - `of_channels`: `[factor, offset]` of each channel, factors > 0
+    ///
+    /// # Errors
+    /// Every [`LayerProblem`] found, not the first only.
+    pub fn seeing(&self, of_channels: &[[f64; 2]]) -> Result<Self, Vec<LayerProblem>> {
+        let is_plain = of_channels.iter().all(|affine| *affine == [1.0, 0.0]);
+        let normalize = LayerKind::Normalize {
+            mean: of_channels.iter().map(|[factor, offset]| -offset / factor).collect(),
+            deviation: of_channels.iter().map(|[factor, _]| factor.recip()).collect(),
+        };
+        Self::of_entries(self.input(), (!is_plain).then_some(normalize), &self.entries)
+    }
+
+    /// The layers as a configuration lists them.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Shape `[C, H, W]` of one sample.
@@ -273,7 +447,7 @@ impl Architecture {
     }
 }
 
-/// Adds a configuration's layers to a graph, one behind the other.
+/// Adds a configuration's layers to a graph.
 ///
 /// - `prefix`: of their places: empty, or `5.body.`
 /// - `block`: place of the residual block that they are in
@@ -281,28 +455,69 @@ impl Architecture {
 fn expand(
     builder: &mut Builder,
     prefix: &str,
-    kinds: &[LayerKind],
+    entries: &[Entry],
     from: Operand,
     block: Option<&str>,
 ) -> (Vec<Layer>, Operand) {
     let mut at = from;
-    let mut layers = Vec::with_capacity(kinds.len());
-    for (idx, kind) in kinds.iter().enumerate() {
-        let (path, input) = (format!("{prefix}{idx}"), builder.shape(at).to_vec());
-        let (mut body, mut shortcut) = (Vec::new(), Vec::new());
-        match kind {
-            LayerKind::Residual { body: inner, shortcut: skip } => {
-                (body, shortcut, at) = residual(builder, &path, inner, skip, at);
+    let mut named: Vec<(&str, Operand)> = vec![(Entry::INPUT, from)];
+    let mut read = vec![entries.is_empty(); entries.len()];
+    let mut layers: Vec<Layer> = Vec::with_capacity(entries.len());
+    for (idx, entry) in entries.iter().enumerate() {
+        let path = entry.name.clone().unwrap_or_else(|| format!("{prefix}{idx}"));
+        let mut inputs = Vec::new();
+        for name in &entry.from {
+            match named.iter().find(|(known, _)| known == name) {
+                Some((_, operand)) => inputs.push(*operand),
+                None => refuse_unknown(builder, &path, entry, name, &named),
             }
-            LayerKind::Add => {
-                let message = "add: reads the layer before it alone; give the sum as a `residual` block";
-                builder.refuse(&path, message.to_owned());
+            let of = entries[..idx].iter().position(|before| before.name.as_ref() == Some(name));
+            if let Some(of) = of {
+                read[of] = true;
             }
-            _ => at = builder.push(&path, kind.clone(), &[at], block),
         }
-        layers.push(Layer { path, kind: kind.clone(), input, output: builder.shape(at).to_vec(), body, shortcut });
+        if entry.from.is_empty()
+            && let Some(before) = idx.checked_sub(1)
+        {
+            read[before] = true;
+        }
+        if inputs.is_empty() {
+            inputs.push(at);
+        }
+        let input = builder.shape(inputs[0]).to_vec();
+        let (mut body, mut shortcut) = (Vec::new(), Vec::new());
+        if let LayerKind::Residual { body: inner, shortcut: skip } = &entry.kind {
+            (body, shortcut, at) = residual(builder, &path, inner, skip, inputs[0]);
+        } else {
+            at = builder.push(&path, entry.kind.clone(), &inputs, block);
+        }
+        if let Some(name) = &entry.name {
+            if name == Entry::INPUT {
+                builder
+                    .refuse(&path, format!("{}: `input` is the network's input; use another name", entry.kind.name()));
+            }
+            named.push((name, at));
+        }
+        layers.push(Layer {
+            path,
+            kind: entry.kind.clone(),
+            input,
+            output: builder.shape(at).to_vec(),
+            body,
+            shortcut,
+        });
+    }
+    for (idx, _) in read.iter().enumerate().rev().skip(1).filter(|(_, read)| !**read) {
+        let (path, kind) = (layers[idx].path.clone(), entries[idx].kind.name());
+        builder.refuse(&path, format!("{kind}: no layer reads it; name it in the `from` of one, or remove it"));
     }
     (layers, at)
+}
+
+fn refuse_unknown(builder: &mut Builder, path: &str, entry: &Entry, name: &str, named: &[(&str, Operand)]) {
+    let kind = entry.kind.name();
+    let known = named.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    builder.refuse(path, format!("{kind}: reads `{name}`, which no layer before it is named; named are {known}"));
 }
 
 /// Adds the branches of a residual block and their sum.
@@ -313,34 +528,22 @@ fn residual(
     shortcut: &[LayerKind],
     from: Operand,
 ) -> (Vec<Layer>, Vec<Layer>, Operand) {
-    let nested = |kinds: &[LayerKind]| kinds.iter().any(|kind| matches!(kind, LayerKind::Residual { .. }));
-    if nested(body) || nested(shortcut) {
-        let message = "residual: has another residual block within it; put them one after the other";
-        builder.refuse(path, message.to_owned());
-        return (Vec::new(), Vec::new(), from);
-    }
     let n_problems = builder.n_problems();
-    let (body_layers, after_body) = expand(builder, &format!("{path}.body."), body, from, Some(path));
-    let (shortcut_layers, skip) = expand(builder, &format!("{path}.shortcut."), shortcut, from, Some(path));
-    let last = body.iter().rev().find(|kind| !matches!(kind, LayerKind::BatchNorm { .. }));
-    let problem = if builder.n_problems() > n_problems {
-        None
-    } else if shortcut.contains(&LayerKind::Relu) {
-        Some("shortcut has a `relu`; it may hold an average pool, and a conv2d with its batch-norm".to_owned())
-    } else if !matches!(last, Some(LayerKind::Dense { .. } | LayerKind::Conv2d(_))) {
-        Some("body does not end with a weighted layer (and its batch-norm); end it with one, and put the `relu` after the block".to_owned())
-    } else if builder.shape(after_body) != builder.shape(skip) {
-        Some(format!(
-            "body gives {} but shortcut {}; make them equal, such as by a conv2d with kernel 1 and the body's stride in \
-             `shortcut`",
-            shape_text(builder.shape(after_body)),
-            shape_text(builder.shape(skip))
-        ))
-    } else {
-        None
-    };
-    if let Some(problem) = problem {
-        builder.refuse(path, format!("residual: {problem}"));
+    let entries = |kinds: &[LayerKind]| kinds.iter().cloned().map(Entry::from).collect::<Vec<_>>();
+    let (body_layers, after_body) = expand(builder, &format!("{path}.body."), &entries(body), from, Some(path));
+    let (shortcut_layers, skip) = expand(builder, &format!("{path}.shortcut."), &entries(shortcut), from, Some(path));
+    if builder.n_problems() == n_problems {
+        if body.is_empty() {
+            builder.refuse(path, "residual: body has no layers; put some into it, or remove the block".to_owned());
+        } else if builder.shape(after_body) != builder.shape(skip) {
+            let problem = format!(
+                "residual: body gives {} but shortcut {}; make them equal, such as by a conv2d with kernel 1 and the body's stride \
+                 in `shortcut`",
+                shape_text(builder.shape(after_body)),
+                shape_text(builder.shape(skip))
+            );
+            builder.refuse(path, problem);
+        }
     }
     // Shapes that differ have been refused in the block's own words.
     let skip = if builder.shape(after_body) == builder.shape(skip) { skip } else { after_body };
@@ -364,27 +567,45 @@ impl fmt::Display for Architecture {
 
 /// A layer in the usual short form; `None` for those that it leaves out.
 fn brief(kind: &LayerKind) -> Option<String> {
-    let window = |name: &str, Window { kernel, stride }: Window| {
-        if kernel == stride { format!("{name}{kernel}") } else { format!("{name}{kernel}s{stride}") }
+    let sides =
+        |[down, across]: [usize; 2]| if down == across { down.to_string() } else { format!("{down}×{across}") };
+    let window = |name: &str, Window { kernel, stride, .. }: &Window| {
+        if kernel == stride {
+            format!("{name}{}", sides(*kernel))
+        } else {
+            format!("{name}{}s{}", sides(*kernel), sides(*stride))
+        }
     };
     match kind {
         LayerKind::Dense { units } => Some(units.to_string()),
         LayerKind::Conv2d(conv) => {
-            let groups = if conv.groups == 1 { String::new() } else { format!("g{}", conv.groups) };
-            let stride = if conv.stride == 1 { String::new() } else { format!("s{}", conv.stride) };
-            Some(format!("{}c{}{stride}{groups}", conv.channels, conv.kernel))
+            let part = |letter: &str, is_usual: bool, text: String| {
+                if is_usual { String::new() } else { format!("{letter}{text}") }
+            };
+            let groups = part("g", conv.groups == 1, conv.groups.to_string());
+            let stride = part("s", conv.stride == [1; 2], sides(conv.stride));
+            let dilation = part("d", conv.dilation == [1; 2], sides(conv.dilation));
+            Some(format!("{}c{}{stride}{dilation}{groups}", conv.channels, sides(conv.kernel)))
         }
-        LayerKind::AvgPool(pool) => Some(window("ap", *pool)),
-        LayerKind::MaxPool(pool) => Some(window("mp", *pool)),
+        LayerKind::AvgPool(pool) => Some(window("ap", pool)),
+        LayerKind::MaxPool(pool) => Some(window("mp", pool)),
         LayerKind::GlobalAvgPool => Some("gap".to_owned()),
+        LayerKind::Add | LayerKind::Concat => Some(kind.name().to_owned()),
         LayerKind::Residual { body, .. } => {
             Some(format!("[{}]", body.iter().filter_map(brief).collect::<Vec<_>>().join("-")))
         }
         LayerKind::Flatten
         | LayerKind::BatchNorm { .. }
         | LayerKind::Relu
+        | LayerKind::Clip { .. }
+        | LayerKind::LeakyRelu { .. }
+        | LayerKind::PRelu
+        | LayerKind::Abs
+        | LayerKind::Scale
+        | LayerKind::Normalize { .. }
         | LayerKind::Dropout { .. }
-        | LayerKind::Add => None,
+        | LayerKind::Slice { .. }
+        | LayerKind::ChannelShuffle { .. } => None,
     }
 }
 
@@ -400,11 +621,11 @@ mod tests {
     use crate::population::Source;
     use LayerKind::{AvgPool, BatchNorm, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Relu, Residual};
 
-    const HALVE: Window = Window { kernel: 2, stride: 2 };
+    const HALVE: Window = Window::square(2, 2);
     const NORM: LayerKind = BatchNorm { epsilon: 1e-5 };
 
     fn conv(channels: usize, kernel: usize, stride: usize, padding: usize) -> LayerKind {
-        LayerKind::Conv2d(Conv2d { channels, kernel, stride, padding, groups: 1, bias: true })
+        LayerKind::Conv2d(Conv2d::square(channels, kernel, stride, padding))
     }
 
     fn problems(kinds: &[LayerKind]) -> String {
@@ -426,8 +647,7 @@ mod tests {
 
     #[test]
     fn shapes_and_costs_of_a_cnn_are_those_computed_by_hand() {
-        let depthwise =
-            LayerKind::Conv2d(Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 16, bias: false });
+        let depthwise = LayerKind::Conv2d(Conv2d { groups: 16, bias: false, ..Conv2d::square(16, 3, 2, 1) });
         let kinds = [
             conv(16, 5, 1, 2),
             NORM,
@@ -480,91 +700,147 @@ mod tests {
 
     #[test]
     fn every_misplaced_layer_is_named_at_once_with_its_remedy() {
-        let text = problems(&[Relu, Dense { units: 5 }, Dropout { rate: 0.1 }, Dense { units: 10 }, Relu]);
-        assert!(text.contains("0: relu: does not follow"), "{text}");
-        assert!(text.contains("1: dense: its input is an image 1×28×28; put a `flatten`"), "{text}");
-        assert!(text.contains("2: dropout: stands between a dense layer and its `relu`"), "{text}");
-        assert!(text.contains("4: relu: is the last layer"), "{text}");
-        let text = problems(&[Flatten, Dense { units: 5 }, Dense { units: 10 }]);
-        assert!(text.contains("2: dense: follows another dense layer with no `relu` between"), "{text}");
+        let text = problems(&[MaxPool(HALVE), Dense { units: 5 }, Relu, conv(10, 1, 1, 0)]);
+        assert!(text.contains("0: max-pool: stands before the first weighted layer"), "{text}");
+        assert!(text.contains("1: dense: its input is an image 1×14×14; put a `flatten`"), "{text}");
+        assert!(text.contains("3: conv2d: its input is a vector"), "{text}");
+    }
+
+    fn sources(network: &Architecture) -> Vec<Vec<usize>> {
+        let of = |p: &Population| p.connections.iter().map(|connection| connection.source.index()).collect();
+        network.populations().iter().map(of).collect()
+    }
+
+    #[test]
+    fn layers_without_an_activation_between_become_one_connection() {
+        let depthwise = LayerKind::Conv2d(Conv2d { groups: 4, ..Conv2d::square(4, 3, 2, 1) });
+        let kinds = [conv(4, 1, 1, 0), depthwise, NORM, conv(6, 1, 1, 0), Relu, GlobalAvgPool, Dense { units: 3 }];
+        let network = Architecture::new([2, 8, 8], &kinds).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![1]]);
+        let kernel = network.populations()[0].connections[0].kernel;
+        assert_eq!(kernel, crate::kernel::Kernel::square([2, 8, 8], 6, 3, 2, 1, 1));
+    }
+
+    #[test]
+    fn two_branches_side_by_side_are_two_populations_read_by_two_connections() {
+        let entry = |kind, name: &str, from: &[&str]| Entry {
+            kind,
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(conv(2, 3, 1, 1), "a", &["input"]),
+            entry(conv(3, 1, 1, 0), "b", &["input"]),
+            entry(LayerKind::Concat, "", &["a", "b"]),
+            entry(Relu, "c", &[]),
+            entry(LayerKind::Slice { start: 1, end: 4 }, "", &[]),
+            entry(GlobalAvgPool, "", &[]),
+            entry(Dense { units: 3 }, "", &[]),
+        ];
+        let network = Architecture::of_entries([1, 4, 4], None, &entries).unwrap();
+        assert_eq!(sources(&network), [vec![0], vec![0], vec![1, 2]]);
+        let [a, b, _] = network.populations() else { panic!("three populations") };
+        assert_eq!((a.shape, a.stands_for.channels.as_deref()), ([2, 4, 4], Some(&[0, 1][..])));
+        assert_eq!((b.shape, b.stands_for.channels.as_deref()), ([3, 4, 4], Some(&[2, 3, 4][..])));
+        assert_eq!(network.tensors()[0].0, "a.weight");
+    }
+
+    #[test]
+    fn activations_with_two_sides_are_two_populations() {
+        let kinds = |activation| [Flatten, Dense { units: 4 }, activation, Dense { units: 3 }];
+        let halves = |activation: LayerKind| {
+            let network = Architecture::new([1, 2, 2], &kinds(activation)).unwrap();
+            let of = |p: &Population| (p.stands_for.sign, p.stands_for.floor, p.stands_for.ceiling);
+            network.populations().iter().filter(|p| !p.stands_for.is_logit).map(of).collect::<Vec<_>>()
+        };
+        let open = f64::INFINITY;
+        assert_eq!(halves(LayerKind::Clip { low: 0.0, high: 6.0 }), [(1.0, 0.0, 6.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -1.0, high: 2.0 }), [(1.0, 0.0, 2.0), (-1.0, 0.0, 1.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: 1.0, high: 3.0 }), [(1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::Clip { low: -3.0, high: -1.0 }), [(-1.0, 1.0, 2.0)]);
+        assert_eq!(halves(LayerKind::LeakyRelu { slope: 0.1 }), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+        assert_eq!(halves(LayerKind::Abs), [(1.0, 0.0, open), (-1.0, 0.0, open)]);
+    }
+
+    #[test]
+    fn what_is_done_to_samples_stands_before_the_first_layer_and_is_no_layer_of_the_configuration() {
+        let plain = Architecture::new([2, 2, 2], &[Flatten, Dense { units: 3 }]).unwrap();
+        let seeing = plain.seeing(&[[2.0, -1.0], [0.5, 0.25]]).unwrap();
+        let first = &seeing.graph().nodes()[0].kind;
+        assert_eq!(*first, LayerKind::Normalize { mean: vec![0.5, -0.5], deviation: vec![0.5, 2.0] });
+        assert_eq!((seeing.entries(), seeing.tensors()), (plain.entries(), plain.tensors()));
+        assert_eq!(seeing.seeing(&[[1.0, 0.0]; 2]).unwrap(), plain);
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_refused() {
+        let entry = |kind, name: Option<&str>, from: &[&str]| Entry {
+            kind,
+            name: name.map(str::to_owned),
+            from: from.iter().map(|&from| from.to_owned()).collect(),
+        };
+        let entries = [
+            entry(Flatten, Some("flat"), &["inptu"]),
+            entry(Dense { units: 3 }, Some("flat"), &[]),
+            entry(Dense { units: 3 }, Some("b"), &["flat"]),
+            entry(Dense { units: 3 }, None, &["flat"]),
+        ];
+        let problems = Architecture::of_entries([1, 2, 2], None, &entries).unwrap_err();
+        let text: String =
+            problems.iter().map(|p| format!("{}: {}\n", p.path.as_deref().unwrap_or("-"), p.message)).collect();
+        assert!(
+            text.contains("flat: flatten: reads `inptu`, which no layer before it is named; named are `input`"),
+            "{text}"
+        );
+        assert!(text.contains("flat: dense: another layer has the name `flat`"), "{text}");
+        assert!(text.contains("b: dense: no layer reads it"), "{text}");
     }
 
     #[test]
     fn layers_that_cannot_be_converted_exactly_are_refused_by_name_with_their_remedy() {
         let end = [Flatten, Dense { units: 10 }];
         let with_end = |kinds: &[LayerKind]| problems(&[kinds, &end].concat());
-        let same = || vec![conv(1, 3, 1, 1)];
         let cases = [
-            (with_end(&[NORM]), "0: batch-norm: does not follow a weighted layer"),
-            (with_end(&[conv(2, 3, 1, 1), Relu, NORM]), "2: batch-norm: does not follow a weighted layer"),
-            (
-                with_end(&[Residual { body: same(), shortcut: Vec::new() }, NORM, Relu]),
-                "1: batch-norm: follows the sum of a residual block",
-            ),
-            (with_end(&[conv(2, 3, 1, 1), NORM, NORM, Relu]), "2: batch-norm: follows another one"),
             (with_end(&[MaxPool(HALVE)]), "0: max-pool: stands before the first weighted layer"),
             (
                 with_end(&[conv(2, 3, 1, 1), Relu, AvgPool(HALVE), MaxPool(HALVE)]),
                 "3: max-pool: follows an average pool, and there is no exact rule",
             ),
-            (with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]), "1: max-pool: stands between a conv2d layer and its"),
-            (with_end(&[conv(2, 3, 1, 1), AvgPool(HALVE), Relu]), "1: avg-pool: stands between"),
-            (problems(&[conv(10, 1, 1, 0), GlobalAvgPool]), "1: global-avg-pool: stands between"),
-            (problems(&[conv(10, 28, 1, 0)]), "0: conv2d: is the last layer; end with a `dense`"),
-            (with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]), "1: conv2d: follows another conv2d layer"),
+            (
+                with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]),
+                "1: max-pool: stands between a layer and its activation",
+            ),
+            (
+                problems(&[conv(10, 27, 1, 0)]),
+                "0: conv2d: is the last layer, and gives images of 2×2; end with one number",
+            ),
+            (problems(&[Flatten]), "0: flatten: is the last layer, and there is none with weights; end with a `dense`"),
+            (
+                with_end(&[conv(2, 3, 1, 1), conv(2, 3, 1, 1), Relu]),
+                "1: conv2d: pads what a layer with a kernel of more",
+            ),
             (
                 with_end(&[conv(2, 31, 1, 0), Relu]),
                 "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
             ),
             (with_end(&[conv(2, 3, 1, 3), Relu]), "0: conv2d: padding 3 is not below kernel 3"),
-            (with_end(&[AvgPool(Window { kernel: 29, stride: 1 })]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
+            (with_end(&[AvgPool(Window::square(29, 1))]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
             (with_end(&[Flatten, conv(2, 3, 1, 1), Relu]), "1: conv2d: its input is a vector"),
             (
-                with_end(&[
-                    LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: true }),
-                    Relu,
-                ]),
+                with_end(&[LayerKind::Conv2d(Conv2d { groups: 2, ..Conv2d::square(4, 3, 1, 1) }), Relu]),
                 "0: conv2d: groups 2 does not divide both 1 input and 4 output channels",
             ),
             (
                 with_end(&[Residual { body: vec![conv(2, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
                 "0: residual: body gives 2×28×28 but shortcut 1×28×28",
             ),
-            (
-                with_end(&[Residual { body: vec![conv(1, 3, 1, 1), Relu], shortcut: Vec::new() }, Relu]),
-                "0: residual: body does not end with a weighted layer",
-            ),
-            (
-                with_end(&[Residual { body: same(), shortcut: vec![conv(1, 1, 1, 0), Relu] }, Relu]),
-                "0: residual: shortcut has a `relu`",
-            ),
-            (
-                with_end(&[
-                    Residual { body: vec![Residual { body: same(), shortcut: vec![] }], shortcut: vec![] },
-                    Relu,
-                ]),
-                "0: residual: has another residual block within it",
-            ),
-            (
-                with_end(&[conv(1, 3, 1, 1), Residual { body: same(), shortcut: Vec::new() }, Relu]),
-                "1: residual: follows a conv2d layer with no `relu` between; put one in\n",
-            ),
-            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads the layer before it alone"),
-            (
-                with_end(&[Residual { body: vec![NORM, conv(1, 3, 1, 1)], shortcut: Vec::new() }, Relu]),
-                "0.body.0: batch-norm: does not follow a weighted layer",
-            ),
+            (with_end(&[conv(1, 3, 1, 1), Relu, LayerKind::Add]), "2: add: reads one layer; it takes two or more"),
+            (with_end(&[LayerKind::Slice { start: 0, end: 2 }]), "0: slice: channels 0 to 2 of 1; use"),
+            (with_end(&[LayerKind::ChannelShuffle { groups: 2 }]), "0: channel-shuffle: groups 2 does not divide"),
         ];
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
-    }
-
-    #[test]
-    fn a_missing_relu_before_a_residual_block_is_said_once() {
-        let block = Residual { body: vec![conv(1, 3, 1, 1), NORM], shortcut: vec![conv(1, 1, 1, 0)] };
-        let text = problems(&[conv(1, 3, 1, 1), block, Relu, Flatten, Dense { units: 10 }]);
-        assert_eq!(text, "1: residual: follows a conv2d layer with no `relu` between; put one in\n");
     }
 
     #[test]

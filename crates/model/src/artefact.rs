@@ -231,12 +231,12 @@ pub fn read_description<M: DeserializeOwned>(path: &Path, remedy: &'static str) 
         .map_err(|error| damaged(format!("its description cannot be understood ({error})")))
 }
 
-/// Reads a whole file.
+/// Opens a file to be read in parts, and tells its length.
 ///
 /// # Errors
 /// [`ArtefactError::Io`] if it is missing or unreadable, [`ArtefactError::Damaged`] if it is a folder or a device, empty, or too
 /// large.
-pub fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, ArtefactError> {
+pub fn open(path: &Path, remedy: &'static str) -> Result<(fs::File, u64), ArtefactError> {
     let io_error = |cause| ArtefactError::Io { path: path.to_owned(), cause, remedy };
     let metadata = fs::metadata(path).map_err(io_error)?;
     let size = metadata.len();
@@ -250,9 +250,20 @@ pub fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, Artefact
     } else if size > MAX_FILE_BYTES {
         format!("{size} bytes exceed the limit of {MAX_FILE_BYTES}")
     } else {
-        return fs::read(path).map_err(io_error);
+        return Ok((fs::File::open(path).map_err(io_error)?, size));
     };
     Err(ArtefactError::Damaged { path: path.to_owned(), found, remedy })
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// As [`open`].
+pub fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, ArtefactError> {
+    let (mut file, size) = open(path, remedy)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.read_to_end(&mut bytes).map_err(|cause| ArtefactError::Io { path: path.to_owned(), cause, remedy })?;
+    Ok(bytes)
 }
 
 /// SHA-256 in hexadecimal.
@@ -260,9 +271,24 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// SHA-256 of a file, in hexadecimal; `None` if it cannot be read.
+/// SHA-256 of all that is read, in hexadecimal.
+///
+/// # Errors
+/// If the system refuses.
+pub fn sha256_of_reader(mut reader: impl io::Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            n => digest.update(&buffer[..n]),
+        }
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal, a piece at a time; `None` if it cannot be read.
 pub fn file_checksum(path: &Path) -> Option<String> {
-    fs::read(path).ok().map(|bytes| sha256_hex(&bytes))
+    sha256_of_reader(fs::File::open(path).ok()?).ok()
 }
 
 #[cfg(test)]

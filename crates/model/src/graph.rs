@@ -7,7 +7,8 @@
 //! `add` of both.
 
 use crate::architecture::{Architecture, Conv2d, LayerKind, LayerProblem, Window, shape_text};
-use crate::population::n_windows;
+use crate::kernel::Pool;
+use crate::population::PoolKind;
 
 /// What a node reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,6 +129,21 @@ impl Builder {
         self.problems.push((self.graph.nodes.len(), LayerProblem { path: Some(path.to_owned()), message }));
     }
 
+    /// Shape of what a node would give.
+    ///
+    /// # Errors
+    /// What does not fit, one line each.
+    pub fn check(&self, kind: &LayerKind, inputs: &[Operand]) -> Result<Vec<usize>, Vec<String>> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&operand| self.graph.shape(operand)).collect();
+        let (output, problems) = output(kind, &shapes);
+        if problems.is_empty() { Ok(output) } else { Err(problems) }
+    }
+
+    /// Number of nodes so far.
+    pub fn n_nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
     pub(crate) fn n_problems(&self) -> usize {
         self.problems.len()
     }
@@ -158,12 +174,32 @@ impl Builder {
 fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
     let mut problems = Vec::new();
     let input = inputs[0];
-    if inputs.len() > 1 && !matches!(kind, LayerKind::Add) {
+    if inputs.len() > 1 && !matches!(kind, LayerKind::Add | LayerKind::Concat) {
         problems.push(format!("{}: reads {} layers; it takes one", kind.name(), inputs.len()));
+    }
+    if inputs.len() == 1 && matches!(kind, LayerKind::Add | LayerKind::Concat) {
+        problems.push(format!("{}: reads one layer; it takes two or more: name them in `from`", kind.name()));
     }
     let output = match kind {
         LayerKind::Flatten => vec![input.iter().product()],
-        LayerKind::Relu | LayerKind::Dropout { .. } | LayerKind::BatchNorm { .. } => input.to_vec(),
+        LayerKind::Relu
+        | LayerKind::Clip { .. }
+        | LayerKind::LeakyRelu { .. }
+        | LayerKind::PRelu
+        | LayerKind::Abs
+        | LayerKind::Scale
+        | LayerKind::Dropout { .. }
+        | LayerKind::BatchNorm { .. } => input.to_vec(),
+        LayerKind::Normalize { mean, .. } => {
+            if mean.len() != input[0] {
+                problems.push(format!(
+                    "normalize: {} means and deviations for {} channels; give one of each for all, or one for each channel",
+                    mean.len(),
+                    input[0]
+                ));
+            }
+            input.to_vec()
+        }
         LayerKind::Dense { units } => {
             problems.extend(dense(*units, input));
             vec![*units]
@@ -187,9 +223,37 @@ fn output(kind: &LayerKind, inputs: &[&[usize]]) -> (Vec<usize>, Vec<String>) {
             }
             input.to_vec()
         }
+        LayerKind::Concat => concat(inputs, &mut problems),
+        LayerKind::Slice { start, end } => {
+            if start >= end || *end > input[0] {
+                problems.push(format!("slice: channels {start} to {end} of {}; use 0 ≤ start < end ≤ {0}", input[0]));
+                return (input.to_vec(), problems);
+            }
+            std::iter::once(end - start).chain(input[1..].iter().copied()).collect()
+        }
+        LayerKind::ChannelShuffle { groups } => {
+            if *groups == 0 || !input[0].is_multiple_of(*groups) {
+                problems.push(format!(
+                    "channel-shuffle: groups {groups} does not divide the {} channels; use a divisor",
+                    input[0]
+                ));
+            }
+            input.to_vec()
+        }
         LayerKind::Residual { .. } => unreachable!("a residual block is several nodes"),
     };
     (output, problems)
+}
+
+/// Channels, or features, of all inputs.
+fn concat(inputs: &[&[usize]], problems: &mut Vec<String>) -> Vec<usize> {
+    let first = inputs[0];
+    if let Some(other) = inputs.iter().find(|other| other.len() != first.len() || other[1..] != first[1..]) {
+        let [a, b] = [first, other].map(shape_text);
+        problems.push(format!("concat: its inputs are {a} and {b}; make them equal but for the channels"));
+    }
+    let channels = inputs.iter().map(|shape| shape[0]).sum();
+    std::iter::once(channels).chain(first[1..].iter().copied()).collect()
 }
 
 /// The shape if it is an image.
@@ -217,29 +281,38 @@ fn dense(units: usize, input: &[usize]) -> impl Iterator<Item = String> {
     is_image.into_iter().chain(too_large)
 }
 
-fn conv2d(conv: Conv2d, [c_in, height, width]: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
-    let Conv2d { channels, kernel, stride, padding, groups, .. } = conv;
-    if padding >= kernel {
+fn conv2d(conv: Conv2d, image: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
+    let [c_in, height, width] = image;
+    let Conv2d { channels, kernel: size, padding, groups, .. } = conv;
+    let kernel = conv.on(image);
+    let extent = [kernel.axis(0).extent(), kernel.axis(1).extent()];
+    let text = sides_text(size);
+    if (0..4).any(|side| padding[side] >= extent[side % 2]) {
+        let (found, most) = (sides_text(padding), extent.map(|extent| extent - 1));
         problems.push(format!(
-            "conv2d: padding {padding} is not below kernel {kernel}, so some outputs see nothing but zeros; use padding ≤ {}",
-            kernel - 1
+            "conv2d: padding {found} is not below kernel {}, so some outputs see nothing but zeros; use padding ≤ {}",
+            sides_text(extent),
+            sides_text(most)
         ));
     }
     if !c_in.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
         problems.push(format!(
             "conv2d: groups {groups} does not divide both {c_in} input and {channels} output channels; use a common divisor"
         ));
+        return vec![channels, 1, 1];
     }
-    let size = [height, width].map(|n| n_windows(n, kernel, stride, padding));
-    if size.contains(&0) {
-        let least = (kernel - height.min(width)).div_ceil(2);
+    let output = kernel.output();
+    if output.contains(&0) {
+        let least = [height, width].iter().zip(extent).map(|(n, extent)| extent.saturating_sub(*n).div_ceil(2)).max();
+        let dilated = if extent == size { String::new() } else { format!(", dilated to {},", sides_text(extent)) };
         problems.push(format!(
-            "conv2d: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {least}",
-            height.min(width)
+            "conv2d: kernel {text}{dilated} exceeds its {height}×{width} input; use kernel ≤ {} or padding ≥ {}",
+            height.min(width),
+            least.unwrap_or_default()
         ));
     }
-    let n_weights = [c_in / groups.max(1), kernel, kernel].into_iter().fold(channels, usize::saturating_mul);
-    let n_outputs = size.into_iter().fold(channels, usize::saturating_mul);
+    let n_weights = [c_in / groups, size[0], size[1]].into_iter().fold(channels, usize::saturating_mul);
+    let n_outputs = output[1..].iter().copied().fold(channels, usize::saturating_mul);
     if n_weights > Architecture::MAX_WEIGHTS || n_outputs > Architecture::MAX_OUTPUTS {
         problems.push(format!(
             "conv2d: {n_weights} weights and {n_outputs} outputs exceed the {} and {} a layer may have; use fewer channels",
@@ -247,17 +320,40 @@ fn conv2d(conv: Conv2d, [c_in, height, width]: [usize; 3], problems: &mut Vec<St
             Architecture::MAX_OUTPUTS
         ));
     }
-    vec![channels, size[0].max(1), size[1].max(1)]
+    vec![channels, output[1].max(1), output[2].max(1)]
 }
 
-fn pool(name: &str, window: Window, [channels, height, width]: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
-    let Window { kernel, stride } = window;
-    if kernel > height || kernel > width {
+fn pool(name: &str, window: Window, image: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
+    let Window { kernel, padding, .. } = window;
+    let [channels, height, width] = image;
+    if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
+        problems.push(format!(
+            "{name}: padding {} is not below kernel {}, so some windows see no input; use a smaller padding",
+            sides_text(padding),
+            sides_text(kernel)
+        ));
+    }
+    let output = window.pool(PoolKind::Mean).output(image);
+    if output.contains(&0) {
+        let found = sides_text(kernel);
         let least = height.min(width);
-        problems.push(format!("{name}: kernel {kernel} exceeds its {height}×{width} input; use kernel ≤ {least}"));
+        problems.push(format!("{name}: kernel {found} exceeds its {height}×{width} input; use kernel ≤ {least}"));
         return vec![channels, height, width];
     }
-    vec![channels, n_windows(height, kernel, stride, 0), n_windows(width, kernel, stride, 0)]
+    let uneven = window.pool(PoolKind::Mean).divisor(image);
+    if name == "avg-pool" && uneven > Pool::MAX_DIVISOR && uneven > kernel[0].saturating_mul(kernel[1]) {
+        problems.push(format!(
+            "{name}: its windows have so many different numbers of inputs that they share no divisor below {uneven}; use at most {}, \
+             such as by counting the padding or without `ceil`",
+            Pool::MAX_DIVISOR
+        ));
+    }
+    output.to_vec()
+}
+
+/// Equal sizes as one number: `3`, or `1×7`.
+pub fn sides_text<const N: usize>(sizes: [usize; N]) -> String {
+    if sizes.iter().all(|size| *size == sizes[0]) { sizes[0].to_string() } else { shape_text(&sizes) }
 }
 
 #[cfg(test)]
@@ -267,7 +363,7 @@ mod tests {
     #[test]
     fn a_node_may_read_several_and_be_read_by_several() {
         let mut builder = Builder::new([2, 4, 4]);
-        let conv = Conv2d { channels: 2, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+        let conv = Conv2d { bias: false, ..Conv2d::square(2, 3, 1, 1) };
         let a = builder.add("a", LayerKind::Conv2d(conv), &[Operand::Input]);
         let b = builder.add("b", LayerKind::Relu, &[a]);
         let c = builder.add("c", LayerKind::Conv2d(conv), &[b]);

@@ -5,6 +5,7 @@
 //! - [`architecture`]: the layers, with their shapes
 //! - [`graph`]: the same as a graph: which layer reads what
 //! - [`population`]: what the layers become in the spiking network: populations and connections
+//! - [`evaluate`]: what the trained network computes, for tests
 //! - [`ann`]: the trained network's artefact, `ann.safetensors`
 //! - [`artefact`]: reading and writing safetensors files safely
 //! - [`backend`]: names of the burn backends that an experiment can ask for
@@ -35,7 +36,9 @@ pub mod architecture;
 pub mod artefact;
 pub mod backend;
 pub mod config;
+pub mod evaluate;
 pub mod graph;
+pub mod kernel;
 pub mod population;
 
 pub use architecture::{Architecture, Layer, LayerKind};

@@ -251,6 +251,7 @@ mod tests {
         run.simulation.seeds.push(SeedRecord {
             seed: 0,
             accuracy: vec![0.0, accuracy],
+            top5: Vec::new(),
             agreement: vec![0.0; 2],
             synaptic_operations: vec![0.0; 2],
             mean_latency: 1.0,

@@ -36,5 +36,5 @@ pub use severity::{fault_figures, fault_tables};
 pub use sheet::{Figure, Theme};
 pub use table::{
     Align, Column, Table, accuracy_table, csv, difference_table, early_exit_table, interval_table, markdown, terminal,
-    tidy_column_table, tidy_csv,
+    tidy_column_table, tidy_csv, top_five_table,
 };

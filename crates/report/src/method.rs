@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::comparison::units;
-use results::record::{AxisRole, CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
+use results::record::{AnnRecord, AxisRole, CellRecord, EarlyExitRecord, ExperimentRecord, RunRecord, SeedRecord};
 use results::statistic::{Summary, summarise};
 
 /// Which training seed (or network) and which simulation seed an observation is from; methods are compared at equal keys.
@@ -73,17 +73,26 @@ pub(crate) fn ann_accuracy(record: &ExperimentRecord) -> Option<Summary> {
 
 /// The same for each kind of network, with its name; one entry without a name where networks differ in their seed alone.
 pub(crate) fn ann_accuracies(record: &ExperimentRecord) -> Vec<(&str, Summary)> {
+    of_networks(record, |network| Some(network.test_accuracy))
+}
+
+/// A value of the trained networks, over each kind of them.
+pub(crate) fn of_networks(
+    record: &ExperimentRecord,
+    value: impl Fn(&AnnRecord) -> Option<f64>,
+) -> Vec<(&str, Summary)> {
     let variants: HashMap<&str, &str> =
         record.sweep.cells.iter().map(|cell| (cell.network.as_str(), cell.variant.as_str())).collect();
     let mut found: Vec<(&str, Vec<f64>)> = Vec::new();
     for network in &record.networks {
         let variant = variants.get(network.label.as_str()).copied().unwrap_or_default();
+        let Some(value) = value(network) else { continue };
         match found.iter_mut().find(|(known, _)| *known == variant) {
-            Some((_, accuracies)) => accuracies.push(network.test_accuracy),
-            None => found.push((variant, vec![network.test_accuracy])),
+            Some((_, values)) => values.push(value),
+            None => found.push((variant, vec![value])),
         }
     }
-    found.into_iter().filter_map(|(variant, accuracies)| Some((variant, summarise(accuracies)?))).collect()
+    found.into_iter().filter_map(|(variant, values)| Some((variant, summarise(values)?))).collect()
 }
 
 /// What intervals are over: the networks where there are several of a kind, else the simulation seeds.
@@ -161,6 +170,11 @@ impl<'a> Method<'a> {
     /// Mean and spread of the accuracy at a step.
     pub fn accuracy(&self, step: usize) -> Option<Summary> {
         summarise(self.accuracy_at(step).into_iter().map(|(_, v)| v))
+    }
+
+    /// Mean and spread of the share of samples whose class is among the first five at a step; `None` with few classes.
+    pub fn top_five(&self, step: usize) -> Option<Summary> {
+        summarise(self.at(step, |s| &s.top5).into_iter().map(|(_, v)| v))
     }
 
     /// Mean and spread of the agreement with the ANN's decision at a step.

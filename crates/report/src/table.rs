@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::comparison::{Verdict, paired, verdict, verdicts};
 use crate::error::ReportError;
-use crate::method::{Method, ann_accuracies, checkpoints, last_step, methods, unit};
+use crate::method::{Method, ann_accuracies, checkpoints, last_step, methods, of_networks, unit};
 use crate::number::{
     MISSING, accuracy_decimals, count_summary, integer, interval, number_summary, percent, percent_summary,
 };
@@ -89,6 +89,25 @@ pub fn accuracy_table(record: &ExperimentRecord) -> Table {
     };
     table.rows.splice(0..0, first);
     table
+}
+
+/// Share of samples whose class is among the first five of every method at every checkpoint, in %; `None` with few classes.
+///
+/// Set as [`accuracy_table`] is.
+pub fn top_five_table(record: &ExperimentRecord) -> Option<Table> {
+    let decimals = accuracy_decimals(record.dataset.n_test);
+    methods(record).iter().any(|method| method.top_five(method.steps()).is_some()).then_some(())?;
+    let title = format!("Class among the first five, in % of {} test samples", integer(record.dataset.n_test as u64));
+    let mut table = checkpoint_table(record, title, |method, step| percent_summary(method.top_five(step), decimals));
+    let n_columns = table.columns.len();
+    let anns = of_networks(record, |network| network.test_top5).into_iter().map(|(name, share)| {
+        let mut row = vec![percent_summary(Some(share), decimals); n_columns];
+        row[0] = if name.is_empty() { "ANN".to_owned() } else { format!("{name}: ANN") };
+        row
+    });
+    let anns: Vec<Vec<String>> = anns.collect();
+    table.rows.splice(0..0, anns);
+    Some(table)
 }
 
 /// Accuracy of every method at every checkpoint with the 95 % confidence interval of its mean, in %; `None` without a spread.

@@ -39,6 +39,7 @@ impl Made {
             loss: Vec::new(),
             seed,
             accuracy: vec![accuracy - 0.3, accuracy],
+            top5: Vec::new(),
             agreement: vec![0.5, 0.75],
             synaptic_operations: vec![self.operations / 2.0, self.operations],
             mean_latency: 1.5,
@@ -115,6 +116,7 @@ fn record(made: &[Made]) -> ExperimentRecord {
             n_parameters: 7850,
             macs_per_sample: 1000,
             test_accuracy: 0.95,
+            test_top5: None,
             epochs: Vec::new(),
         };
         if networks.iter().all(|known| known.label != ann.label) {

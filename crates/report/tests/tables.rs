@@ -1,6 +1,6 @@
 //! The tables of a small hand-made record, in every form.
 
-use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv};
+use report::{accuracy_table, csv, early_exit_table, markdown, terminal, tidy_csv, top_five_table};
 use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EarlyExitRecord, EnergyRecord, ExperimentRecord, RunRecord, SeedRecord,
     SimulationRecord, SweepRecord,
@@ -13,6 +13,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
         .map(|(accuracy, seed)| SeedRecord {
             seed,
             accuracy: accuracy.to_vec(),
+            top5: Vec::new(),
             agreement: vec![0.75, f64::NAN],
             synaptic_operations: operations.to_vec(),
             mean_latency: 1.5,
@@ -82,6 +83,7 @@ fn small() -> ExperimentRecord {
             n_parameters: 650,
             macs_per_sample: 640,
             test_accuracy: 0.95,
+            test_top5: None,
             epochs: Vec::new(),
         }],
         runs: vec![
@@ -96,6 +98,29 @@ fn small() -> ExperimentRecord {
 #[test]
 fn accuracy_table_in_a_terminal() {
     insta::assert_snapshot!(terminal(&accuracy_table(&small())));
+}
+
+#[test]
+fn the_first_five_have_a_table_where_they_were_counted() {
+    let mut record = small();
+    assert_eq!(top_five_table(&record), None);
+    record.networks[0].test_top5 = Some(0.9876);
+    record.runs[0].simulation.seeds[0].top5 = vec![0.5, 0.75];
+    record.runs[0].simulation.seeds[1].top5 = vec![0.5, 0.85];
+    let text = terminal(&top_five_table(&record).unwrap());
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn records_without_the_first_five_are_read_and_written_as_before() {
+    let text = serde_json::to_string(&small()).unwrap();
+    assert!(!text.contains("top5"), "{text}");
+    let old = serde_json::to_string(&small().networks).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<AnnRecord>>(&old).unwrap(), small().networks);
+    let mut networks = small().networks;
+    networks[0].test_top5 = Some(0.5);
+    let new = serde_json::to_string(&networks).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<AnnRecord>>(&new).unwrap(), networks);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use datasets::{DatasetName, LabelledImages, Split};
+use datasets::{DataSet, Split};
 use model::ann::AnnMetadata;
 use model::artefact::read_description;
-use model::config::{Axis, Cell, DataConfig, ExperimentFile, folder_name};
+use model::config::{Axis, Cell, ExperimentFile, folder_name};
 use results::record::{
     AnnRecord, AxisRecord, AxisRole, CellRecord, CellState, DatasetRecord, EpochRecord, ExperimentRecord, RunRecord,
     SweepRecord,
@@ -77,10 +77,8 @@ impl Place {
             own.join(simulate::FILE_NAME),
         ];
         let data = &cell.experiment.data;
-        if let Ok(name) = data.dataset.parse::<DatasetName>()
-            && !name.is_embedded()
-        {
-            files.push(data.path.clone().unwrap_or_else(|| name.default_path()));
+        if !data.dataset.is_embedded() {
+            files.push(data.path.clone().unwrap_or_else(|| data.dataset.default_path()));
         }
         Self { folder: own, name, network, network_name, files }
     }
@@ -107,9 +105,9 @@ pub(crate) fn groups(file: &ExperimentFile) -> Vec<Vec<usize>> {
 
 /// That what all combinations need is there: the data, and the backend where they have the same.
 fn check(file: &ExperimentFile) -> Result<()> {
-    let DataConfig { dataset, path, .. } = &file.base.data;
+    let data = DataSet::open(&file.base.data, Some(file.base.architecture.input()))?;
     for split in [Split::Train, Split::Test] {
-        LabelledImages::load(dataset.parse()?, split, path.as_deref())?;
+        data.samples(split)?;
     }
     if file.axes.iter().all(|axis| axis.path != "backend") {
         ann::device(file.base.backend)?;
@@ -248,7 +246,9 @@ impl<'a> Sweep<'a> {
         if !simulated.reused {
             self.times.add(&place.name, Stage::Simulate, experiment, simulating.elapsed().as_secs_f64());
         }
-        let notes: Vec<String> = converted.notes.into_iter().chain(simulated.notes).collect();
+        let mut notes = converted.notes;
+        // Both stages look at the data, and say the same of them.
+        notes.extend(simulated.notes.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         self.ledger.finish(&place.name, &checksum(cell), &place.files, notes.clone());
         self.finish(idx, simulated.results, history, notes);
         let took = (!(converted.reused && simulated.reused)).then(|| start.elapsed());

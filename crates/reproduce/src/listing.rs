@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use datasets::{DatasetName, LabelledImages, Split};
+use datasets::{DataSet, DatasetName, Split};
 use indicatif::HumanDuration;
 use model::Experiment;
 use model::config::{ConfigError, ExperimentFile};
@@ -141,7 +141,7 @@ fn describe(
     file: &ExperimentFile,
     runs: &Path,
     speeds: &mut Speeds,
-    data: &mut HashMap<(String, Option<PathBuf>), Option<String>>,
+    data: &mut HashMap<(DatasetName, Option<PathBuf>), Option<String>>,
     calibrating: &mut impl FnMut(),
 ) -> Result<Listing> {
     let folder = runs.join(&file.base.name);
@@ -182,8 +182,8 @@ fn describe(
             add(&cell.experiment, Stage::Simulate, !finished)?;
         }
     }
-    let key = (file.base.data.dataset.clone(), file.base.data.path.clone());
-    let missing = data.entry(key.clone()).or_insert_with(|| problem_of_data(&key.0, key.1.as_deref())).clone();
+    let key = (file.base.data.dataset, file.base.data.path.clone());
+    let missing = data.entry(key).or_insert_with(|| problem_of_data(&file.base)).clone();
     Ok(Listing {
         path,
         name: file.base.name.clone(),
@@ -192,7 +192,7 @@ fn describe(
         n_runs: groups.iter().map(Vec::len).max().unwrap_or(0),
         n_seeds: file.cells[0].experiment.simulate.seeds.len(),
         cells,
-        data: (key.0, missing),
+        data: (file.base.data.dataset.to_string(), missing),
         cost,
     })
 }
@@ -206,19 +206,16 @@ fn seems_finished(experiment: &Experiment, folder: &Path) -> bool {
     }
     let head = std::fs::read(folder.join(simulate::FILE_NAME)).ok();
     let head: Option<Head> = head.and_then(|text| serde_json::from_slice(&text).ok());
-    head.is_some_and(|head| head.format == simulate::FORMAT && head.config == experiment.to_toml())
+    head.is_some_and(|head| head.format == simulate::FORMAT && experiment.is_config(&head.config))
 }
 
-/// Why a data set cannot be used; `None` if it can.
-fn problem_of_data(name: &str, path: Option<&Path>) -> Option<String> {
-    let name: DatasetName = match name.parse() {
-        Ok(name) => name,
+/// Why the data set of an experiment cannot be used; `None` if it can.
+fn problem_of_data(experiment: &Experiment) -> Option<String> {
+    let data = match DataSet::open(&experiment.data, Some(experiment.architecture.input())) {
+        Ok(data) => data,
         Err(error) => return Some(error.to_string()),
     };
-    [Split::Train, Split::Test]
-        .into_iter()
-        .find_map(|split| LabelledImages::load(name, split, path).err())
-        .map(|e| e.to_string())
+    [Split::Train, Split::Test].into_iter().find_map(|split| data.samples(split).err()).map(|error| error.to_string())
 }
 
 /// Seconds per unit of work, by kind: of all that was done, the time over the work.

@@ -56,7 +56,8 @@ fn main() -> ExitCode {
                 eprintln!("note: and {more} more, in {}", ledger.display());
             }
             print!("{}", report::terminal(&report::accuracy_table(&outcome.record)));
-            if let Some(table) = report::early_exit_table(&outcome.record) {
+            let more = [report::top_five_table(&outcome.record), report::early_exit_table(&outcome.record)];
+            for table in more.into_iter().flatten() {
                 print!("\n{}", report::terminal(&table));
             }
             println!("\nreport: {}", outcome.page.display());

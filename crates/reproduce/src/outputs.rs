@@ -50,6 +50,7 @@ pub fn write(record: &ExperimentRecord, folder: &Path) -> Result<PathBuf> {
     let optional = [
         ("intervals.md", report::interval_table(record).as_ref().map(table)),
         ("differences.md", report::difference_table(record).as_ref().map(table)),
+        ("top-five.md", report::top_five_table(record).as_ref().map(table)),
         ("early-exit.md", report::early_exit_table(record).as_ref().map(table)),
         ("law.md", report::law_markdown(record).map(text)),
         ("loss.md", report::loss_markdown(record).map(text)),

@@ -103,8 +103,7 @@ impl Times {
 /// networks are proportional to it, those of unlike ones within a small factor.
 pub fn work(stage: Stage, experiment: &Experiment) -> f64 {
     let macs = experiment.architecture.macs_per_sample() as f64;
-    let facts =
-        experiment.data.dataset.parse().and_then(|name| DatasetFacts::of(name, experiment.data.path.as_deref()));
+    let facts = DatasetFacts::of(&experiment.data, Some(experiment.architecture.input()));
     let (n_train, n_test) = facts.map_or((0, 0), |facts| (facts.n_train, facts.n_test));
     let (convert, simulate) = (&experiment.convert, &experiment.simulate);
     match stage {

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use law::{Angle, Fit, LayerLaw, PotentialLaw};
 pub use loss::{LossRecord, N_MODELS};
 
+/// Number of classes above which the five that are decided for first are looked at beside the first one.
+pub const TOP_FIVE_ABOVE: usize = 10;
+
 /// One experiment: everything a report page is made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExperimentRecord {
@@ -64,6 +67,10 @@ pub struct AnnRecord {
     pub macs_per_sample: u64,
     /// Accuracy on the evaluated test samples, in [0, 1].
     pub test_accuracy: f64,
+    /// Share of the evaluated test samples whose class is among the five that are decided for first, in [0, 1]; `None` with
+    /// [`TOP_FIVE_ABOVE`] classes or fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
     /// Training history, one entry per epoch; empty when the weights were brought from elsewhere.
     pub epochs: Vec<EpochRecord>,
 }
@@ -248,6 +255,10 @@ pub struct SeedRecord {
     pub seed: u64,
     /// Accuracy after each step, `[T]`, in [0, 1].
     pub accuracy: Vec<f64>,
+    /// Share of samples whose class is among the five with the highest readout after each step, `[T]`, in [0, 1]; empty with
+    /// [`TOP_FIVE_ABOVE`] classes or fewer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top5: Vec<f64>,
     /// Share of samples whose decision equals the ANN's after each step, `[T]`, in [0, 1].
     pub agreement: Vec<f64>,
     /// Synaptic operations per sample up to and including each step, `[T]` (cumulative mean).

@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         eprintln!("scaling: no --network FILE and --dataset NAME given, nothing to time");
         return Ok(());
     };
-    let name: DatasetName = dataset.parse()?;
+    let name: DatasetName = dataset.parse().map_err(anyhow::Error::msg)?;
     let encoding: Encoding = args.encoding.parse().map_err(anyhow::Error::msg)?;
     // Benches run in their package's folder.
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");

@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use cli::ExperimentArgs;
 pub use cli::Options;
-use datasets::{DatasetFacts, DatasetName, LabelledImages, Split};
+use datasets::{LabelledImages, Outside, Resolved, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use indicatif::ProgressBar;
@@ -37,18 +37,18 @@ use model::{Experiment, artefact};
 use rayon::prelude::*;
 use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
-    SimulationRecord, SweepRecord,
+    SimulationRecord, SweepRecord, TOP_FIVE_ABOVE,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snn::artefact::SnnArtefact;
-use snn::engine::first_largest;
+use snn::engine::{first_largest, rank};
 use snn::grid::Precision;
 use snn::{EarlyDecision, EarlyExit, Engine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
 
 use analysis::decompose::Decomposition;
 use analysis::measure::{self, LayerProbe, NoiseProbes, RateProbes};
-use analysis::score::{Activity, EarlyScore, Score};
+use analysis::score::{Activity, EarlyScore, Score, TOP};
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,12 +123,14 @@ pub fn run(
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
     let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
+    let test = load(experiment, &artefact)?;
+    let experiment = &test.experiment;
     check_converted(experiment, &artefact, folder)?;
-    let test = load(experiment)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
     let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
-    let mut notes: Vec<String> = first_device.layers().iter().filter_map(note).collect();
+    let mut notes = test.notes.clone();
+    notes.extend(first_device.layers().iter().filter_map(note));
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -146,7 +148,7 @@ pub fn run(
         test: &test,
         operations,
     };
-    let (record, ann_accuracy, note) = simulation.run(options)?;
+    let (record, ann_scores, note) = simulation.run(options)?;
     notes.extend(note);
     let results = Results {
         format: FORMAT,
@@ -154,7 +156,7 @@ pub fn run(
         recipe,
         config: experiment.to_toml(),
         dataset: test.record.clone(),
-        ann: ann_record(experiment, network_label, ann_accuracy),
+        ann: ann_record(experiment, network_label, ann_scores),
         run: RunRecord {
             label: run_label.to_owned(),
             network: network_label.to_owned(),
@@ -182,14 +184,18 @@ pub fn experiment_record(experiment: &Experiment, results: &Results) -> Experime
 
 /// Test samples and what is known of their data set.
 struct TestData {
+    /// The experiment, with the scaling of its data.
+    experiment: Experiment,
+    /// What the user should know of the data, one sentence each.
+    notes: Vec<String>,
     samples: LabelledImages,
     record: DatasetRecord,
 }
 
-fn load(experiment: &Experiment) -> Result<TestData> {
-    let name: DatasetName = experiment.data.dataset.parse()?;
-    let path = experiment.data.path.as_deref();
-    let all = LabelledImages::load(name, Split::Test, path)?;
+fn load(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>) -> Result<TestData> {
+    let Resolved { experiment, data, mut notes } = Resolved::of(experiment, Some(&artefact.metadata.config))?;
+    let name = experiment.data.dataset;
+    let all = data.samples(Split::Test)?;
     experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
     let samples = match experiment.simulate.samples {
         Some(n) if n > all.len() => bail!(
@@ -199,14 +205,23 @@ fn load(experiment: &Experiment) -> Result<TestData> {
         Some(n) => all.take(n),
         None => all,
     };
+    let samples = samples.read()?;
+    if experiment.simulate.encoding != Encoding::Constant {
+        samples.check_rates(Split::Test)?;
+    } else if let Some(Outside { n_samples, .. }) = samples.outside() {
+        notes.push(format!(
+            "{n_samples} of {} test samples have values outside data.range, which a constant current takes as they are",
+            samples.len()
+        ));
+    }
     let record = DatasetRecord {
         name: name.to_string(),
         shape: samples.shape(),
         class_names: samples.class_names().to_vec(),
-        n_train: DatasetFacts::of(name, path)?.n_train,
+        n_train: data.facts().n_train,
         n_test: samples.len(),
     };
-    Ok(TestData { samples, record })
+    Ok(TestData { experiment, notes, samples, record })
 }
 
 /// Results are labelled by the configuration, so the network must be what it says: of its model, converted as `[convert]` says and for
@@ -227,6 +242,16 @@ fn check_converted(
         // What nothing looks at may differ, and is not always kept.
         if let Some(made) = made["convert"].get(key).filter(|_| !without_effect.contains(&path.as_str())) {
             settings.push((path, [made.clone(), asked.clone()]));
+        }
+    }
+    let data = experiment.excerpt(&["data.scale", "data.range", "data.normalize"]);
+    for key in ["scale", "range", "normalize"] {
+        let of = |config: &Value| config["data"].get(key).cloned().unwrap_or_default();
+        // Without data, conversion knows of no scale, and of no range but the usual one.
+        let usual = |value: Value| if key == "range" && value == json!([0.0, 1.0]) { Value::Null } else { value };
+        let [made, asked] = [usual(of(made)), usual(of(&data))];
+        if key != "scale" || !made.is_null() {
+            settings.push((format!("data.{key}"), [made, asked]));
         }
     }
     if let Some((key, [made, asked])) = settings.iter().find(|(_, [made, asked])| made != asked) {
@@ -268,7 +293,7 @@ fn reusable(path: &Path, recipe: &Value) -> Option<Results> {
     (results.recipe == *recipe).then_some(results)
 }
 
-fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRecord {
+fn ann_record(experiment: &Experiment, label: &str, scores: AnnScores) -> AnnRecord {
     let architecture = &experiment.architecture;
     AnnRecord {
         label: label.to_owned(),
@@ -276,9 +301,18 @@ fn ann_record(experiment: &Experiment, label: &str, test_accuracy: f64) -> AnnRe
         architecture: architecture.to_string(),
         n_parameters: architecture.n_parameters(),
         macs_per_sample: architecture.macs_per_sample(),
-        test_accuracy,
+        test_accuracy: scores.accuracy,
+        test_top5: scores.top5,
         epochs: Vec::new(),
     }
+}
+
+/// How often the trained network is right, in [0, 1].
+#[derive(Debug, Clone, Copy)]
+struct AnnScores {
+    accuracy: f64,
+    /// With the class among the first five; `None` with few classes.
+    top5: Option<f64>,
 }
 
 /// The network as the device of a simulation seed holds it.
@@ -350,14 +384,11 @@ struct Probed {
 }
 
 impl Simulation<'_> {
-    /// The record, the trained network's accuracy on the same samples, and what the user should know.
-    fn run(&self, options: Options) -> Result<(SimulationRecord, f64, Option<String>)> {
+    /// The record, the trained network's scores on the same samples, and what the user should know.
+    fn run(&self, options: Options) -> Result<(SimulationRecord, AnnScores, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let ann_decisions = self.ann_decisions();
-        let right =
-            ann_decisions.iter().zip(samples.labels()).filter(|(decision, label)| **decision == usize::from(**label));
-        let ann_accuracy = right.count() as f64 / samples.len() as f64;
+        let (ann_decisions, ann_scores) = self.ann_decisions();
         let different_seeds = config.different_seeds();
         let bar = progress_bar(different_seeds.len() * samples.len(), options);
         let mut engine = self.engine(self.first_device);
@@ -382,7 +413,7 @@ impl Simulation<'_> {
             seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
         }
         bar.finish_and_clear();
-        Ok((self.record(seeds, probed, &ann_decisions), ann_accuracy, early.as_ref().map(Early::note)))
+        Ok((self.record(seeds, probed, &ann_decisions), ann_scores, early.as_ref().map(Early::note)))
     }
 
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
@@ -392,14 +423,25 @@ impl Simulation<'_> {
         }
     }
 
-    fn ann_decisions(&self) -> Vec<usize> {
+    /// What the trained network decides for each sample, and how often that is right.
+    fn ann_decisions(&self) -> (Vec<usize>, AnnScores) {
         let samples = &self.test.samples;
+        let n_classes = samples.n_classes();
         let mut decisions = Vec::with_capacity(samples.len());
+        let (mut n_right, mut n_in_top_five) = (0_usize, 0_usize);
         for first in (0..samples.len()).step_by(ANN_BATCH) {
-            let images = self.images(first, samples.len().min(first + ANN_BATCH));
-            decisions.extend(values(self.ann.forward(images)).chunks_exact(samples.n_classes()).map(first_largest));
+            let end = samples.len().min(first + ANN_BATCH);
+            let logits = values(self.ann.forward(self.images(first, end)));
+            for (logits, &label) in logits.chunks_exact(n_classes).zip(&samples.labels()[first..end]) {
+                let (decision, label) = (first_largest(logits), usize::from(label));
+                decisions.push(decision);
+                n_right += usize::from(decision == label);
+                n_in_top_five += usize::from(rank(logits, label) < TOP);
+            }
         }
-        decisions
+        let share = |n: usize| n as f64 / samples.len() as f64;
+        let top5 = (n_classes > TOP_FIVE_ABOVE).then(|| share(n_in_top_five));
+        (decisions, AnnScores { accuracy: share(n_right), top5 })
     }
 
     /// Adds the rates of samples that have been run.

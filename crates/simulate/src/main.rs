@@ -65,13 +65,14 @@ fn simulate(experiment: &Experiment, folder: &Path, record: Option<usize>, optio
     let page = folder.join("report.html");
     artefact::write_atomically(&page, report::html(&results)?.as_bytes())?;
     print!("{}", report::terminal(&report::accuracy_table(&results)));
-    if let Some(table) = report::early_exit_table(&results) {
+    let more = [report::top_five_table(&results), report::early_exit_table(&results)];
+    for table in more.into_iter().flatten() {
         print!("\n{}", report::terminal(&table));
     }
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }
-    for key in experiment.keys_without_effect("simulate") {
+    for key in ["data", "simulate"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
         eprintln!("note: {key}");
     }
     let state = if outcome.reused { " (unchanged)" } else { "" };

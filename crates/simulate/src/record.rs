@@ -35,8 +35,9 @@ const DESCRIPTION: &str = "recording.json";
 /// written to.
 pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBuf> {
     let snn = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
+    let test = load(experiment, &snn)?;
+    let experiment = &test.experiment;
     check_converted(experiment, &snn, folder)?;
-    let test = load(experiment)?;
     if n == 0 || n > test.samples.len() {
         bail!(
             "--record {n}: there are {} test samples; record at least one and at most all of them",
@@ -54,7 +55,11 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
     artefact::remove(&folder.join(DESCRIPTION))?;
     let [channels, height, width] = samples.shape();
     array(&folder, "pixels.npy", &[n, channels, height, width], images.iter().flatten().copied())?;
-    array(&folder, "labels.npy", &[n], samples.labels().iter().copied())?;
+    if samples.n_classes() <= 256 {
+        array(&folder, "labels.npy", &[n], samples.labels().iter().map(|&label| label as u8))?;
+    } else {
+        array(&folder, "labels.npy", &[n], samples.labels().iter().copied())?;
+    }
     let (n_steps, n_classes) = (settings.n_steps, snn.network.n_classes());
     array(
         &folder,

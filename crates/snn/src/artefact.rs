@@ -1,7 +1,8 @@
 //! The converted network's artefact, `snn.safetensors`: all that is needed to run it, and to know where it is from.
 //!
 //! Tensors, layer by layer from 0, C being a layer's channels (the neurons of a fully connected one): per connection, from 0,
-//! `0.0.weight` `[n_out, n_in]` or `[C_out, C_in/groups, k, k]`; `0.bias` and `0.initial_potential` `[C]`, in thresholds;
+//! `0.0.weight` `[n_out, n_in]` or `[C_out, C_in/groups, k_h, k_w]`; `0.bias` `[C]`, or `[n_out]` where neurons of a channel differ, and
+//! `0.initial_potential` `[C]`, in thresholds;
 //! `0.threshold` `[C]` in units of the trained network's activations; `0.grid_exponent` `[C]`, whole numbers g: a channel's
 //! values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`. Shapes and wirings are in the metadata.
 
@@ -119,7 +120,7 @@ pub fn write<R: Serialize, C: Serialize>(
             insert(&format!("{at}.weight"), wiring.kernel.weight_shape(), weights);
         }
         let n_channels = layer.shape()[0];
-        insert("bias", vec![n_channels], layer.biases());
+        insert("bias", vec![layer.biases().values().len()], layer.biases().values());
         insert("initial_potential", vec![n_channels], layer.initial_potentials());
         insert("threshold", vec![n_channels], layer.thresholds());
         let exponents: Vec<f32> = layer.grids().iter().map(|grid| grid.exponent as f32).collect();
@@ -189,7 +190,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::network::ExactLayer;
+    use crate::network::{Biases, ExactLayer};
     use crate::wiring::{Kernel, Source};
 
     /// A convolution on a 3×3 image, then a readout of its sums of 2×2 windows.
@@ -198,15 +199,15 @@ mod tests {
             let exact = ExactLayer {
                 name: name.to_owned(),
                 connections: vec![Connection { wiring, weights: weights.to_vec() }],
-                biases: biases.to_vec(),
+                biases: biases.to_vec().into(),
                 initial_potentials: initial_potentials.to_vec(),
                 thresholds: biases.iter().map(|bias| 1.3 + bias.abs()).collect(),
             };
             SpikingLayer::round(&exact, 16).unwrap()
         };
-        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 2, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 3, 3], 2, 2, 1, 1, 1);
         let first = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
-        let pool = Pool { kind: PoolKind::Mean, kernel: [2; 2], stride: [2; 2] };
+        let pool = Pool::new(PoolKind::Mean, [2; 2], [2; 2]);
         let second = Wiring {
             source: Source::of_layer(0),
             source_shape: [2, 4, 4],
@@ -249,6 +250,83 @@ mod tests {
         assert_eq!(read.checksum, artefact::file_checksum(&path).unwrap());
     }
 
+    /// The same with windows that differ from side to side and biases of single neurons.
+    fn uneven_network() -> SpikingNetwork {
+        let mut layers = network().layers().to_vec();
+        let layer = |name: &str, wiring: Wiring| {
+            let channels = wiring.kernel.channels;
+            let n_out: usize = wiring.kernel.output().iter().product();
+            let exact = ExactLayer {
+                name: name.to_owned(),
+                connections: vec![Connection { weights: vec![0.3; channels * wiring.kernel.row_len()], wiring }],
+                biases: Biases::OfNeurons((0..n_out).map(|neuron| 0.01 * neuron as f64).collect()),
+                initial_potentials: vec![0.0; channels],
+                thresholds: vec![1.0; channels],
+            };
+            SpikingLayer::round(&exact, 16).unwrap()
+        };
+        let kernel = Kernel {
+            input: [1, 3, 3],
+            channels: 2,
+            size: [1, 2],
+            stride: [1, 2],
+            padding: [0, 1, 1, 0],
+            dilation: [1, 2],
+            groups: 1,
+        };
+        let first = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
+        let pool = Pool {
+            padding: [1, 0, 0, 0],
+            ceil: true,
+            counts_padding: false,
+            ..Pool::new(PoolKind::Mean, [2, 1], [2, 1])
+        };
+        layers[0] = layer("conv 1", first);
+        let second = Wiring {
+            source: Source::of_layer(0),
+            source_shape: [2, 4, 1],
+            pools: vec![pool],
+            kernel: Kernel::dense(2 * 3, 1),
+        };
+        layers[1] = layer("dense 2", second);
+        SpikingNetwork::new([1, 3, 3], layers).unwrap()
+    }
+
+    #[test]
+    fn what_is_unusual_is_read_back_and_what_is_usual_is_described_as_it_always_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snn.safetensors");
+        let connections = |network: &SpikingNetwork| {
+            write(&path, network, &BTreeMap::new(), metadata()).unwrap();
+            let read = read::<Value, Value>(&path).unwrap();
+            assert_eq!(read.network, *network);
+            serde_json::to_value(read.metadata.structure).unwrap()
+        };
+        let usual = connections(&network());
+        assert_eq!(
+            usual["layers"][0]["connections"][0]["kernel"],
+            json!({ "input": [1, 3, 3], "channels": 2, "size": 2, "stride": 1, "padding": 1, "groups": 1 })
+        );
+        let pools = |structure: &Value| structure["layers"][1]["connections"][0]["pools"].clone();
+        assert_eq!(pools(&usual), json!([{ "kind": "mean", "kernel": [2, 2], "stride": [2, 2] }]));
+        let uneven = uneven_network();
+        assert_eq!(uneven.layers()[0].biases().values().len(), 8);
+        let unusual = connections(&uneven);
+        assert_eq!(
+            unusual["layers"][0]["connections"][0]["kernel"],
+            json!({
+                "input": [1, 3, 3], "channels": 2, "size": [1, 2], "stride": [1, 2], "padding": [0, 1, 1, 0], "dilation": [1, 2],
+                "groups": 1
+            })
+        );
+        assert_eq!(
+            pools(&unusual),
+            json!([{
+                "kind": "mean", "kernel": [2, 1], "stride": [2, 1], "padding": [1, 0, 0, 0], "ceil": true, "counts_padding": false
+            }])
+        );
+    }
+
     #[test]
     fn values_off_their_grid_missing_tensors_and_wrong_shapes_are_refused_by_name() {
         let (_folder, path, _) = written();
@@ -271,6 +349,19 @@ mod tests {
             (
                 damage(&|tensors, _| tensors.get_mut("1.threshold").unwrap().values[0] = -1.0),
                 "the threshold of channel 0 is -1",
+            ),
+            (
+                damage(&|tensors, _| {
+                    let three = TensorF32 { shape: vec![3], values: vec![0.0; 3] };
+                    tensors.insert("0.bias".to_owned(), three);
+                }),
+                "3 biases for 2 channels of 32 neurons",
+            ),
+            (
+                damage(&|_, description| {
+                    description["structure"]["layers"][0]["connections"][0]["kernel"]["padding"] = json!([1, 1]);
+                }),
+                "2 sizes where 4 are needed",
             ),
             (damage(&|tensors, _| _ = tensors.remove("1.bias")), "tensor `1.bias` is missing"),
             (

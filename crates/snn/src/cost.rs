@@ -81,7 +81,8 @@ impl SynapticOperations {
             let [n_channels, height, width] = wiring.max_pooled_shape();
             let additions = (0..height * width).map(|position| {
                 let mut n = 0;
-                pooling.for_each_input(position, |input| n += wiring.kernel.fan_out(input) as u64);
+                // What is added several times is one addition of a multiple.
+                pooling.for_each_input(position, |input, _| n += wiring.kernel.fan_out(input) as u64);
                 n
             });
             let fan_outs = fan_outs(&additions.collect::<Vec<u64>>(), n_channels);
@@ -128,19 +129,25 @@ mod tests {
     #[test]
     fn synaptic_operations_at_borders_and_through_pools_are_those_counted_by_hand() {
         // One white pixel in the corner of a 3×3 image: a 3×3 kernel reaches 4 of 9 neurons in each of 2 channels.
-        let kernel = Kernel { input: [1, 3, 3], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 3, 3], 2, 3, 1, 1, 1);
         let wiring = Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel };
-        let pool = |kind| vec![Pool { kind, kernel: [2; 2], stride: [1; 2] }];
+        let pool = |kind| vec![Pool::new(kind, [2; 2], [1; 2])];
         let layer = |wiring: Wiring, weight: f64| {
             let n_channels = wiring.kernel.channels;
             let exact = ExactLayer {
                 name: "x".to_owned(),
                 connections: vec![Connection { weights: vec![weight; n_channels * wiring.kernel.row_len()], wiring }],
-                biases: vec![0.0; n_channels],
+                biases: vec![0.0; n_channels].into(),
                 initial_potentials: vec![0.0; n_channels],
                 thresholds: vec![1.0; n_channels],
             };
             SpikingLayer::round(&exact, 4).unwrap()
+        };
+        let first = |shape: [usize; 3]| Wiring {
+            source: Source::INPUT,
+            source_shape: shape,
+            pools: Vec::new(),
+            kernel: Kernel::identity(shape),
         };
         let count = |kind: PoolKind| {
             let readout = Wiring { pools: pool(kind), ..Wiring::dense(Source::of_layer(0), [2, 3, 3], 5) };
@@ -162,6 +169,25 @@ mod tests {
         // Each channel spikes at four places, which stand in 1, 2, 2 and 4 of the overlapping windows, 9 in all; each window has
         // 5 outputs.
         assert_eq!(count(PoolKind::Mean), [vec![8], vec![2 * 9 * 5], vec![0]]);
+        // What a window at the border adds several times is one addition of a multiple.
+        let padded = |counts_padding| {
+            let pool = Pool { padding: [1, 1, 0, 0], counts_padding, ..Pool::new(PoolKind::Mean, [2; 2], [2; 2]) };
+            let kernel = Kernel::dense(2 * 2 * 2, 5);
+            let wiring = Wiring { pools: vec![pool], kernel, ..Wiring::dense(Source::of_layer(0), [2, 3, 3], 5) };
+            let pooling = Pooling::new(&wiring);
+            let mut found = Vec::new();
+            pooling.for_each_input(0, |input, multiple| found.push((input, multiple)));
+            let network =
+                SpikingNetwork::new([2, 3, 3], vec![layer(first([2, 3, 3]), 1.0), layer(wiring, 0.0)]).unwrap();
+            let all: u64 = SynapticOperations::new(&network).connections[1]
+                .fan_outs
+                .iter()
+                .map(|of| u64::from(of.places.count_ones()) * of.additions)
+                .sum();
+            (found, all)
+        };
+        // 18 neurons in one window each, of 5 outputs.
+        assert_eq!([padded(true), padded(false)], [(vec![(0, 1)], 90), (vec![(0, 4)], 90)]);
         // 9 comparisons per channel, and one spike for each of its 4 windows.
         assert_eq!(count(PoolKind::Max), [vec![8], vec![2 * 9 + 2 * 4 * 5], vec![0]]);
     }

@@ -90,10 +90,22 @@ impl SampleTrace {
         self.readout.len() / self.n_classes
     }
 
+    /// How many classes come before one after each step, `[T]` ([`rank`]).
+    pub fn ranks(&self, class: usize) -> impl Iterator<Item = usize> {
+        self.readout.chunks_exact(self.n_classes).map(move |values| rank(values, class))
+    }
+
     /// The decision after each step, `[T]`: the class with the highest readout, the first one among equals.
     pub fn decisions(&self) -> Vec<usize> {
         self.readout.chunks_exact(self.n_classes).map(first_largest).collect()
     }
+}
+
+/// How many classes come before one if they are ordered by their values, largest first, the first one of equals first.
+pub fn rank(values: &[f32], class: usize) -> usize {
+    let value = values[class];
+    let before = |&(other, &of_other): &(usize, &f32)| of_other > value || of_other == value && other < class;
+    values.iter().enumerate().filter(before).count()
 }
 
 /// Index of the largest value, the first one among equals.
@@ -276,5 +288,7 @@ mod tests {
             n_classes: 3,
         };
         assert_eq!(trace.decisions(), [1, 0]);
+        assert_eq!(trace.ranks(1).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(trace.ranks(2).collect::<Vec<_>>(), [1, 1]);
     }
 }

@@ -101,9 +101,9 @@ impl EarlyExit {
             let n_neurons: usize = shape.iter().product();
             let mut weights = vec![0.0; layer.n_out() * n_neurons];
             for neuron in 0..n_neurons {
-                pooling.for_each_input(neuron, |input| {
+                pooling.for_each_input(neuron, |input, multiple| {
                     wiring.kernel.for_each_synapse(input, |class, weight| {
-                        weights[class * n_neurons + neuron] += connection.weights[weight];
+                        weights[class * n_neurons + neuron] += multiple as f32 * connection.weights[weight];
                     });
                 });
             }
@@ -296,7 +296,7 @@ mod tests {
         let n_out = initial_potentials.len();
         let exact = ExactLayer {
             name: "dense 1".to_owned(),
-            biases: vec![0.0; n_out],
+            biases: vec![0.0; n_out].into(),
             initial_potentials,
             thresholds: vec![1.0; n_out],
             connections: vec![Connection { weights, wiring: wiring.clone() }],
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn inputs_behind_an_average_pool_have_the_weights_of_their_windows() {
         // Two overlapping windows of two pixels out of three: the middle one stands in both.
-        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 1] };
+        let pool = Pool::new(PoolKind::Mean, [1, 2], [1, 1]);
         let mut wiring = Wiring::dense(Source::INPUT, [1, 1, 3], 2);
         (wiring.pools, wiring.kernel) = (vec![pool], crate::wiring::Kernel::dense(2, 2));
         let exit = EarlyExit::new(&network(&wiring, vec![1.0, 0.5, -1.0, 0.25], vec![0.0; 2]), 0.9);
@@ -397,7 +397,7 @@ mod tests {
                     wiring: Wiring::dense(Source::from_index(source), [2, 1, 1], 2),
                     weights: vec![1.0, 0.0, 0.0, 1.0],
                 }],
-                biases: vec![0.0; 2],
+                biases: vec![0.0; 2].into(),
                 initial_potentials: vec![0.0; 2],
                 thresholds: vec![1.0; 2],
             };

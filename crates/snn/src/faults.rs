@@ -93,7 +93,7 @@ impl Device<'_> {
         let exact = ExactLayer {
             name: layer.name().to_owned(),
             connections: connections.collect(),
-            biases: wide(layer.biases()),
+            biases: layer.biases().map(layer.n_positions(), |_, &bias| f64::from(bias)),
             initial_potentials: wide(layer.initial_potentials()),
             thresholds: wide(layer.thresholds()),
         };
@@ -204,7 +204,7 @@ mod tests {
         let exact = ExactLayer {
             name: "x".to_owned(),
             connections: vec![Connection { wiring, weights }],
-            biases: vec![0.25; n_channels],
+            biases: vec![0.25; n_channels].into(),
             initial_potentials: vec![0.5; n_channels],
             thresholds: vec![2.0; n_channels],
         };
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn every_position_of_a_convolution_has_a_threshold_of_its_own_and_a_kernel_one_noise() {
-        let kernel = Kernel { input: [1, 40, 40], channels: 12, size: 3, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 40, 40], 12, 3, 1, 1, 1);
         let wiring = Wiring { source: Source::INPUT, source_shape: [1, 40, 40], pools: Vec::new(), kernel };
         let network = SpikingNetwork::new([1, 40, 40], vec![layer(wiring, vec![0.1; 12 * 9], 32)]).unwrap();
         let faults = FaultsConfig { threshold_mismatch: 0.15, weight_noise: 0.1, ..NONE };
@@ -379,7 +379,7 @@ mod tests {
                 .iter()
                 .map(|c| Connection { wiring: c.wiring.clone(), weights: vec![0.25] })
                 .collect(),
-            biases: vec![0.25],
+            biases: vec![0.25].into(),
             initial_potentials: vec![0.5],
             thresholds: vec![2.0],
         };

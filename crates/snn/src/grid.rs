@@ -70,7 +70,7 @@ impl Grid {
     /// The finest grid on which the steps of a run of a neuron are exact; `None` if not even one step is.
     ///
     /// - `weights`: of all synapses, in thresholds, finite, each with the number of inputs that it is the weight of
-    /// - `bias`, `initial_potential`: in thresholds
+    /// - `bias`, `initial_potential`: in thresholds; neurons that share a grid may have biases of their own ([`Self::finest_below`])
     ///
     /// The bound: inputs are in [0, 1], so one step adds at most the sum of the positive weights and bias, or of the
     /// negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that bound would make
@@ -83,19 +83,20 @@ impl Grid {
         initial_potential: f64,
         precision: Precision,
     ) -> Option<Self> {
-        Self::finest_below(1.0, weights, bias, initial_potential, precision)
+        Self::finest_below(1.0, weights, [bias; 2], initial_potential, precision)
     }
 
-    /// The same for neurons whose firing thresholds differ.
+    /// The same for neurons whose firing thresholds and biases differ.
     ///
-    /// - `largest`: the largest of them, in nominal thresholds
+    /// - `largest`: the largest of the thresholds, in nominal ones
+    /// - `biases`: the least and the greatest of them
     ///
     /// The bound holds for any threshold above zero: a spike moves a potential of that much or more towards zero.
     #[inline]
     pub fn finest_below(
         largest: f64,
         weights: &(impl Iterator<Item = (f64, usize)> + Clone),
-        bias: f64,
+        biases: [f64; 2],
         initial_potential: f64,
         precision: Precision,
     ) -> Option<Self> {
@@ -106,35 +107,35 @@ impl Grid {
             if units >= f64::from(weight_bits - 1).exp2() {
                 return None;
             }
-            if Self::swing(exponent, weights.clone(), bias) >= f64::from(sum_bits).exp2() {
+            if Self::swing(exponent, weights.clone(), biases) >= f64::from(sum_bits).exp2() {
                 return None;
             }
-            let grid = Self::with_exponent(exponent, weights.clone(), bias, initial_potential)
+            let grid = Self::with_exponent(exponent, weights.clone(), biases, initial_potential)
                 .filter(|grid| f64::from(grid.potential_limit) >= largest)?;
             (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
     }
 
     /// Largest change of the potential in one step, in steps of the grid.
-    fn swing(exponent: i32, weights: impl Iterator<Item = (f64, usize)>, bias: f64) -> f64 {
+    fn swing(exponent: i32, weights: impl Iterator<Item = (f64, usize)>, [least, greatest]: [f64; 2]) -> f64 {
         let scale = f64::from(exponent).exp2();
+        let biases = [(least.min(0.0), 1), (greatest.max(0.0), 1)];
         // The sums are of whole numbers, so f64 is exact far beyond the range of interest.
-        let (up, down) =
-            weights.chain([(bias, 1)]).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
-                let unit = (value * scale).round_ties_even() * multiplicity as f64;
-                (up + unit.max(0.0), down - unit.min(0.0))
-            });
+        let (up, down) = weights.chain(biases).fold((0.0, 0.0), |(up, down): (f64, f64), (value, multiplicity)| {
+            let unit = (value * scale).round_ties_even() * multiplicity as f64;
+            (up + unit.max(0.0), down - unit.min(0.0))
+        });
         up.max(down)
     }
 
     /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
     ///
-    /// Arguments as for [`Self::finest`].
+    /// Arguments as for [`Self::finest_below`].
     #[inline]
     pub fn with_exponent(
         exponent: i32,
         weights: impl Iterator<Item = (f64, usize)>,
-        bias: f64,
+        biases: [f64; 2],
         initial_potential: f64,
     ) -> Option<Self> {
         if !(0..=FINEST).contains(&exponent) {
@@ -142,7 +143,7 @@ impl Grid {
         }
         let scale = f64::from(exponent).exp2();
         // A constant current is rounded once more, by half a unit at most.
-        let swing = Self::swing(exponent, weights, bias) + 1.0;
+        let swing = Self::swing(exponent, weights, biases) + 1.0;
         let start = (initial_potential * scale).round_ties_even().abs();
         // What is left for the potential between steps; one threshold must fit, or nothing would ever fire.
         let limit = EXACT - swing;
@@ -169,6 +170,16 @@ mod tests {
         let grid = Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 4.into()).unwrap();
         assert_eq!((grid.exponent, grid.free_steps), (20, 4));
         assert_eq!(Grid::finest(&once_each(&[1.0, 1.5, -2.0]), 0.5, 0.5, 5.into()).unwrap().exponent, 19);
+    }
+
+    #[test]
+    fn neurons_of_one_grid_may_have_different_biases() {
+        // Up to 2½ + ½, and down to 2 + 1½: one step adds 3½ at most, as with a bias of 1 for all.
+        let weights = once_each(&[1.0, 1.5, -2.0]);
+        let of = |biases| Grid::finest_below(1.0, &weights, biases, 0.5, 4.into());
+        assert_eq!(of([-1.5, 0.5]), of([1.0; 2]));
+        assert_eq!(of([0.25, 1.0]), of([1.0; 2]));
+        assert_ne!(of([0.25, 0.5]), of([1.0; 2]));
     }
 
     #[test]

@@ -33,7 +33,7 @@
 //!     let exact = ExactLayer {
 //!         name: name.to_owned(),
 //!         connections: vec![Connection { wiring, weights }],
-//!         biases: vec![0.0],
+//!         biases: vec![0.0].into(),
 //!         initial_potentials: vec![start],
 //!         thresholds: vec![1.0],
 //!     };
@@ -83,7 +83,7 @@ pub mod wiring;
 pub use cost::SynapticOperations;
 pub use engine::{Emissions, Engine, EngineError, RunSettings, Sample, SampleTrace};
 pub use exit::{EarlyDecision, EarlyExit};
-pub use network::{NetworkError, SpikingLayer, SpikingNetwork};
+pub use network::{Biases, NetworkError, SpikingLayer, SpikingNetwork};
 pub use norm::norm;
 pub use places::Potentials;
 pub use reference::ReferenceEngine;

@@ -65,16 +65,146 @@ pub enum NetworkError {
     },
 }
 
+/// Biases of a layer's neurons, which are numbered channel by channel, row by row.
+///
+/// Where a convolution's input is shifted before zeros are put around it, what the zeros leave out is a bias of its own for the neurons
+/// at the border.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Biases<W> {
+    /// One for all neurons of a channel, `[C]`.
+    OfChannels(Vec<W>),
+    /// One for each neuron, `[n_out]`.
+    OfNeurons(Vec<W>),
+}
+
+impl<W> From<Vec<W>> for Biases<W> {
+    /// One for each channel.
+    fn from(of_channels: Vec<W>) -> Self {
+        Self::OfChannels(of_channels)
+    }
+}
+
+impl<W> Biases<W> {
+    /// Of a layer of some shape; `None` if there are neither as many as channels nor as many as neurons.
+    ///
+    /// - `values`: `[C]` or `[n_out]`
+    pub fn of_shape(values: Vec<W>, shape: [usize; 3]) -> Option<Self> {
+        if values.len() == shape[0] {
+            return Some(Self::OfChannels(values));
+        }
+        (values.len() == shape.iter().product::<usize>()).then_some(Self::OfNeurons(values))
+    }
+
+    /// All of them, `[C]` or `[n_out]`.
+    #[inline]
+    pub fn values(&self) -> &[W] {
+        match self {
+            Self::OfChannels(values) | Self::OfNeurons(values) => values,
+        }
+    }
+
+    /// All of them, `[C]` or `[n_out]`.
+    #[inline]
+    pub fn values_mut(&mut self) -> &mut [W] {
+        match self {
+            Self::OfChannels(values) | Self::OfNeurons(values) => values,
+        }
+    }
+
+    /// Those of the channels, `[C]`, if their neurons share one.
+    #[inline]
+    pub fn channels(&self) -> Option<&[W]> {
+        match self {
+            Self::OfChannels(values) => Some(values),
+            Self::OfNeurons(_) => None,
+        }
+    }
+
+    /// Number of channels.
+    ///
+    /// - `n_positions`: neurons of a channel
+    #[inline]
+    pub fn n_channels(&self, n_positions: usize) -> usize {
+        match self {
+            Self::OfChannels(values) => values.len(),
+            Self::OfNeurons(values) => values.len() / n_positions,
+        }
+    }
+
+    /// Those of a channel: one, or one for each of its neurons.
+    ///
+    /// - `n_positions`: neurons of a channel
+    #[inline]
+    pub fn of_channel(&self, channel: usize, n_positions: usize) -> &[W] {
+        match self {
+            Self::OfChannels(values) => &values[channel..=channel],
+            Self::OfNeurons(values) => &values[channel * n_positions..][..n_positions],
+        }
+    }
+
+    /// Other values in their place.
+    ///
+    /// - `of`: is given the channel and the value
+    /// - `n_positions`: neurons of a channel
+    pub fn map<V>(&self, n_positions: usize, mut of: impl FnMut(usize, &W) -> V) -> Biases<V> {
+        match self {
+            Self::OfChannels(values) => {
+                Biases::OfChannels(values.iter().enumerate().map(|(c, bias)| of(c, bias)).collect())
+            }
+            Self::OfNeurons(values) => {
+                let values = values.iter().enumerate();
+                Biases::OfNeurons(values.map(|(neuron, bias)| of(neuron / n_positions, bias)).collect())
+            }
+        }
+    }
+}
+
+impl<W: Copy> Biases<W> {
+    /// That of a neuron.
+    ///
+    /// - `n_positions`: neurons of a channel
+    #[inline]
+    pub fn at(&self, neuron: usize, n_positions: usize) -> W {
+        match self {
+            Self::OfChannels(values) => values[neuron / n_positions],
+            Self::OfNeurons(values) => values[neuron],
+        }
+    }
+
+    /// One for each neuron, `[n_out]`.
+    ///
+    /// - `n_positions`: neurons of a channel
+    pub fn of_neurons(&self, n_positions: usize) -> Vec<W> {
+        match self {
+            Self::OfChannels(values) => {
+                values.iter().flat_map(|&value| std::iter::repeat_n(value, n_positions)).collect()
+            }
+            Self::OfNeurons(values) => values.clone(),
+        }
+    }
+}
+
+impl<W: Copy + Into<f64>> Biases<W> {
+    /// The least and the greatest of a channel.
+    ///
+    /// - `n_positions`: neurons of a channel
+    pub fn range(&self, channel: usize, n_positions: usize) -> [f64; 2] {
+        let mut of_channel = self.of_channel(channel, n_positions).iter().map(|&bias| bias.into());
+        let first = of_channel.next().unwrap_or(0.0);
+        of_channel.fold([first; 2], |[least, greatest], bias| [least.min(bias), greatest.max(bias)])
+    }
+}
+
 /// One layer: synapses from one or more sources onto neurons of threshold 1.
 ///
-/// Neurons are numbered channel by channel, row by row; those of a channel share bias, threshold and grid. A fully connected
-/// layer has a channel per neuron.
+/// Neurons are numbered channel by channel, row by row; those of a channel share threshold and grid, and most often the bias. A fully
+/// connected layer has a channel per neuron.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpikingLayer {
     name: String,
     shape: [usize; 3],
     connections: Vec<Connection<f32>>,
-    biases: Vec<f32>,
+    biases: Biases<f32>,
     initial_potentials: Vec<f32>,
     thresholds: Vec<f32>,
     grids: Vec<Grid>,
@@ -89,8 +219,8 @@ pub struct ExactLayer {
     pub name: String,
     /// Where its current comes from, with weights W̃.
     pub connections: Vec<Connection<f64>>,
-    /// Biases b̃ `[C]`, added at each step.
-    pub biases: Vec<f64>,
+    /// Biases b̃, added at each step.
+    pub biases: Biases<f64>,
     /// Membrane potentials `[C]` before the first step.
     pub initial_potentials: Vec<f64>,
     /// Thresholds λ `[C]`, in units of the trained network's activations; each > 0.
@@ -100,7 +230,7 @@ pub struct ExactLayer {
 /// What [`SpikingLayer::on_grids`] makes a layer of, per channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelValues {
-    /// Biases b̃ `[C]`, in thresholds.
+    /// Biases b̃ `[C]` or `[n_out]`, in thresholds.
     pub biases: Vec<f32>,
     /// Membrane potentials `[C]` before the first step, in thresholds.
     pub initial_potentials: Vec<f32>,
@@ -134,12 +264,9 @@ impl SpikingLayer {
     ) -> Result<Self, NetworkError> {
         let ExactLayer { name, connections, biases, initial_potentials, thresholds } = layer;
         let thresholds: Vec<f32> = thresholds.iter().map(|&threshold| threshold as f32).collect();
-        let shape = check_sizes(name, connections, biases.len(), &thresholds)?;
-        if initial_potentials.len() != biases.len() {
-            let found = format!("{} initial potentials for {} biases", initial_potentials.len(), biases.len());
-            return Err(NetworkError::Misshapen { layer: name.clone(), found });
-        }
-        check_finite(name, connections, biases)?;
+        let shape = check_sizes(name, connections, initial_potentials.len(), &thresholds)?;
+        let biases = check_biases(name, biases.values().to_vec(), shape)?;
+        check_finite(name, connections, &biases, shape)?;
         let mut rounded = Self {
             name: name.clone(),
             shape,
@@ -150,23 +277,24 @@ impl SpikingLayer {
                     weights: Vec::with_capacity(weights.len()),
                 })
                 .collect(),
-            biases: Vec::with_capacity(biases.len()),
-            initial_potentials: Vec::with_capacity(biases.len()),
+            biases: Biases::OfChannels(Vec::new()),
+            initial_potentials: Vec::with_capacity(shape[0]),
             thresholds,
-            grids: Vec::with_capacity(biases.len()),
+            grids: Vec::with_capacity(shape[0]),
             firing_thresholds: firing_thresholds.map(|of_neurons| Vec::with_capacity(of_neurons.len())),
         };
         let n_positions = shape[1] * shape[2];
-        for (channel, (&bias, &start)) in biases.iter().zip(initial_potentials).enumerate() {
+        for (channel, &start) in initial_potentials.iter().enumerate() {
+            let range = biases.range(channel, n_positions);
             let fire_at = firing_thresholds.map_or(&[1.0][..], |all| &all[channel * n_positions..][..n_positions]);
             let largest = fire_at.iter().copied().fold(0.0, f64::max);
             let weights = synapses(connections, channel);
-            let grid = Grid::finest_below(largest, &weights, bias, start, precision).ok_or_else(|| {
+            let grid = Grid::finest_below(largest, &weights, range, start, precision).ok_or_else(|| {
                 let weights = synapses(connections, channel).map(|(weight, _)| weight);
                 NetworkError::TooLarge {
                     layer: name.clone(),
                     channel,
-                    largest: weights.chain([bias]).fold(0.0, |largest, value| value.abs().max(largest)),
+                    largest: weights.chain(range).fold(0.0, |largest, value| value.abs().max(largest)),
                     sum_bits: precision.sum_bits,
                     weight_bits: precision.weight_bits,
                 }
@@ -174,7 +302,6 @@ impl SpikingLayer {
             for (to, from) in rounded.connections.iter_mut().zip(connections) {
                 to.weights.extend(from.row(channel).iter().map(|&weight| grid.round(weight)));
             }
-            rounded.biases.push(grid.round(bias));
             rounded.initial_potentials.push(grid.round(start));
             // A threshold of zero would fire at nothing.
             let step = grid.step() as f32;
@@ -184,6 +311,7 @@ impl SpikingLayer {
             }
             rounded.grids.push(grid);
         }
+        rounded.biases = biases.map(n_positions, |channel, &bias| rounded.grids[channel].round(bias));
         Ok(rounded)
     }
 
@@ -197,7 +325,7 @@ impl SpikingLayer {
         values: ChannelValues,
     ) -> Result<Self, NetworkError> {
         let ChannelValues { biases, initial_potentials, thresholds, exponents } = values;
-        let n_channels = biases.len();
+        let n_channels = initial_potentials.len();
         let wide: Vec<Connection<f64>> = connections
             .iter()
             .map(|Connection { wiring, weights }| Connection {
@@ -206,22 +334,20 @@ impl SpikingLayer {
             })
             .collect();
         let shape = check_sizes(name, &wide, n_channels, &thresholds)?;
-        if initial_potentials.len() != n_channels || exponents.len() != n_channels {
-            let found = format!(
-                "{} initial potentials and {} grids for {n_channels} biases",
-                initial_potentials.len(),
-                exponents.len()
-            );
+        let biases = check_biases(name, biases, shape)?;
+        if exponents.len() != n_channels {
+            let found = format!("{} grids for {n_channels} channels", exponents.len());
             return Err(NetworkError::Misshapen { layer: name.to_owned(), found });
         }
-        check_finite(name, &wide, &biases.iter().map(|&bias| f64::from(bias)).collect::<Vec<_>>())?;
+        let n_positions = shape[1] * shape[2];
+        check_finite(name, &wide, &biases.map(n_positions, |_, &bias| f64::from(bias)), shape)?;
         let mut grids = Vec::with_capacity(n_channels);
         for (channel, &exponent) in exponents.iter().enumerate() {
-            let (bias, start) = (biases[channel], initial_potentials[channel]);
-            let grid = Grid::with_exponent(exponent, synapses(&wide, channel), f64::from(bias), f64::from(start));
-            let mut rows = connections.iter().flat_map(|connection| connection.row(channel));
-            let grid =
-                grid.filter(|grid| rows.all(|&value| grid.holds(value)) && grid.holds(bias) && grid.holds(start));
+            let (range, start) = (biases.range(channel, n_positions), initial_potentials[channel]);
+            let grid = Grid::with_exponent(exponent, synapses(&wide, channel), range, f64::from(start));
+            let rows = connections.iter().flat_map(|connection| connection.row(channel));
+            let mut values = rows.chain(biases.of_channel(channel, n_positions)).chain([&start]);
+            let grid = grid.filter(|grid| values.all(|&value| grid.holds(value)));
             grids.push(grid.ok_or_else(|| NetworkError::OffGrid { layer: name.to_owned(), channel, exponent })?);
         }
         let (name, firing_thresholds) = (name.to_owned(), None);
@@ -258,8 +384,8 @@ impl SpikingLayer {
         &self.connections
     }
 
-    /// Biases b̃ `[C]`, in thresholds, added at each step.
-    pub fn biases(&self) -> &[f32] {
+    /// Biases b̃, in thresholds, added at each step.
+    pub fn biases(&self) -> &Biases<f32> {
         &self.biases
     }
 
@@ -320,11 +446,12 @@ impl SpikingLayer {
                     move |&weight: &f32| range.map(|quanta| (f64::from(weight) * f64::from(quanta), multiplicity));
                 connection.row(channel).iter().flat_map(ends)
             });
-            let (bias, start) = (f64::from(self.biases[channel]), f64::from(self.initial_potentials[channel]));
             let n_positions = self.n_positions();
+            let biases = self.biases.range(channel, n_positions);
+            let start = f64::from(self.initial_potentials[channel]);
             let own = self.firing_thresholds.as_ref().map(|all| &all[channel * n_positions..][..n_positions]);
             let threshold = own.map_or(1.0, |own| own.iter().copied().fold(0.0, f32::max));
-            Grid::with_exponent(self.grids[channel].exponent, synapses, bias, start)
+            Grid::with_exponent(self.grids[channel].exponent, synapses, biases, start)
                 .filter(|grid| {
                     let limit = f64::from(grid.potential_limit);
                     neuron.largest_potential(limit, f64::from(threshold)) <= limit
@@ -388,14 +515,14 @@ fn check_sizes(
         let kernel = wiring.kernel;
         let output = kernel.output();
         if kernel.channels != n_channels || weights.len() != n_channels * kernel.row_len() {
-            return Err(misshapen(format!("{} weights for {n_channels} biases", weights.len())));
+            return Err(misshapen(format!("{} weights for {n_channels} channels", weights.len())));
         }
         if *shape.get_or_insert(output) != output {
             return Err(misshapen(format!("connections to {output:?} and to other shapes")));
         }
     }
     if thresholds.len() != n_channels {
-        return Err(misshapen(format!("{} thresholds for {n_channels} biases", thresholds.len())));
+        return Err(misshapen(format!("{} thresholds for {n_channels} channels", thresholds.len())));
     }
     if let Some(channel) = thresholds.iter().position(|&threshold| !(threshold > 0.0 && threshold.is_finite())) {
         return Err(misshapen(format!("the threshold of channel {channel} is {}", thresholds[channel])));
@@ -403,14 +530,30 @@ fn check_sizes(
     shape.ok_or_else(|| misshapen("no connections".to_owned()))
 }
 
-fn check_finite(layer: &str, connections: &[Connection<f64>], biases: &[f64]) -> Result<(), NetworkError> {
+/// - `biases`: `[C]` or `[n_out]`
+fn check_biases<W>(layer: &str, biases: Vec<W>, shape: [usize; 3]) -> Result<Biases<W>, NetworkError> {
+    let found = biases.len();
+    Biases::of_shape(biases, shape).ok_or_else(|| {
+        let [n_channels, n_out] = [shape[0], shape.iter().product()];
+        let found = format!("{found} biases for {n_channels} channels of {n_out} neurons");
+        NetworkError::Misshapen { layer: layer.to_owned(), found }
+    })
+}
+
+fn check_finite(
+    layer: &str,
+    connections: &[Connection<f64>],
+    biases: &Biases<f64>,
+    shape: [usize; 3],
+) -> Result<(), NetworkError> {
     let refuse = |what, channel, value| Err(NetworkError::NotFinite { layer: layer.to_owned(), what, channel, value });
-    for (channel, &bias) in biases.iter().enumerate() {
+    for channel in 0..shape[0] {
         if let Some((weight, _)) = synapses(connections, channel).find(|(weight, _)| !weight.is_finite()) {
             return refuse("a weight", channel, weight);
         }
-        if !bias.is_finite() {
-            return refuse("the bias", channel, bias);
+        let biases = biases.of_channel(channel, shape[1] * shape[2]);
+        if let Some(bias) = biases.iter().find(|bias| !bias.is_finite()) {
+            return refuse("the bias", channel, *bias);
         }
     }
     Ok(())
@@ -497,7 +640,50 @@ impl SpikingNetwork {
 mod tests {
     use super::*;
     use crate::neurons::{IntegrateAndFire, Ternary};
+    use crate::wiring::Kernel;
     use model::config::Reset;
+
+    /// One channel of 1×2 neurons, each with a pixel of weight ½.
+    fn two_neurons(biases: Biases<f64>) -> Result<SpikingLayer, NetworkError> {
+        let wiring = Wiring {
+            source: Source::INPUT,
+            source_shape: [1, 1, 2],
+            pools: Vec::new(),
+            kernel: Kernel::identity([1, 1, 2]),
+        };
+        let exact = ExactLayer {
+            name: "conv 1".to_owned(),
+            connections: vec![Connection { wiring, weights: vec![0.5] }],
+            biases,
+            initial_potentials: vec![0.0],
+            thresholds: vec![1.0],
+        };
+        SpikingLayer::round(&exact, 4)
+    }
+
+    #[test]
+    fn neurons_of_a_channel_may_have_biases_of_their_own() {
+        let layer = two_neurons(Biases::OfNeurons(vec![0.25, -0.75])).unwrap();
+        assert_eq!(*layer.biases(), Biases::OfNeurons(vec![0.25, -0.75]));
+        assert_eq!((layer.biases().of_channel(0, 2), layer.biases().range(0, 2)), (&[0.25, -0.75][..], [-0.75, 0.25]));
+        assert_eq!(layer.drive(&[1.0, 0.5]), [0.75, -0.5]);
+        // The grid is that of the greatest charge a step may bring: ½ + ¼ up, ¾ down.
+        let shared = |bias| two_neurons(Biases::OfChannels(vec![bias])).unwrap().grids()[0];
+        assert_eq!(layer.grids(), [shared(0.25)]);
+        assert_eq!(layer.grids(), [shared(-0.75)]);
+        let of_channel = two_neurons(Biases::OfChannels(vec![0.25])).unwrap();
+        assert_eq!(of_channel.biases().of_neurons(2), [0.25; 2]);
+        assert_eq!(of_channel.biases().map(2, |channel, bias| (channel, *bias)).values(), [(0, 0.25)]);
+        assert_eq!(layer.biases().map(1, |channel, _| channel).values(), [0, 1]);
+    }
+
+    #[test]
+    fn biases_that_are_too_many_or_not_finite_are_refused() {
+        let refusal = |biases| two_neurons(Biases::OfNeurons(biases)).unwrap_err().to_string();
+        assert_eq!(refusal(vec![0.0; 3]), "layer conv 1: 3 biases for 1 channels of 2 neurons; convert again");
+        assert!(refusal(vec![0.0, f64::NAN]).starts_with("layer conv 1: the bias of channel 0 is NaN"));
+        assert!(refusal(vec![0.0, 1e9]).contains("channel 0 up to 1.000e9 thresholds are too large"));
+    }
 
     #[test]
     fn limits_of_potentials_are_those_of_what_spikes_carry() {
@@ -505,7 +691,7 @@ mod tests {
             let exact = ExactLayer {
                 name: "dense".to_owned(),
                 connections: vec![Connection { wiring: Wiring::dense(source, [2, 1, 1], 1), weights: vec![1.0, -2.0] }],
-                biases: vec![0.5],
+                biases: vec![0.5].into(),
                 initial_potentials: vec![0.25],
                 thresholds: vec![1.0],
             };

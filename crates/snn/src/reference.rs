@@ -74,7 +74,7 @@ impl ReferenceEngine {
             let mut states: Vec<State> = layer.for_neurons(layer.initial_potentials()).into_iter().map(start).collect();
             let steady = match settings.encoding {
                 Encoding::Constant => layer.drive(sample.pixels),
-                _ => layer.for_neurons(layer.biases()),
+                _ => layer.biases().of_neurons(layer.n_positions()),
             };
             let arriving: Vec<Vec<Vec<f64>>> = layer
                 .connections()
@@ -161,11 +161,12 @@ pub(crate) fn drive(layer: &SpikingLayer, pixels: &[f32]) -> Vec<f32> {
         reached = true;
     }
     if !reached {
-        return layer.for_neurons(layer.biases());
+        return layer.biases().of_neurons(layer.n_positions());
     }
     let n_positions = layer.n_positions();
     let round = |(at, sum): (usize, f64)| {
-        let (bias, step) = (f64::from(layer.biases()[at / n_positions]), layer.grids()[at / n_positions].step());
+        let bias = f64::from(layer.biases().at(at, n_positions));
+        let step = layer.grids()[at / n_positions].step();
         (((sum + bias) / step).round_ties_even() * step) as f32
     };
     sums.into_iter().enumerate().map(round).collect()
@@ -176,29 +177,33 @@ fn wide(steps: &[Vec<i32>]) -> Vec<Vec<f64>> {
 }
 
 /// What comes out of a wiring's pools at each step: of a max pool the change of the largest count so far of each window, of an average
-/// pool the sum of the window (its 1/k² is in the weights).
+/// pool the sum of the window, each input as often as it is added (the divisor is in the weights).
 ///
 /// - `steps`: what arrives at the pools, `[T][n]`
 fn pooled(mut steps: Vec<Vec<f64>>, wiring: &Wiring) -> Vec<Vec<f64>> {
     let mut shape = wiring.source_shape;
     for pool in &wiring.pools {
         let [_, height, width] = shape;
+        let [of_rows, of_columns] = pool.multiples(shape);
         shape = pool.output(shape);
         let [channels, rows, columns] = shape;
+        let place = |window: usize| [window / (rows * columns), window / columns % rows, window % columns];
         let inside = |window: usize| {
-            let (channel, row, column) = (window / (rows * columns), window / columns % rows, window % columns);
-            (0..pool.area()).map(move |i| {
-                let (y, x) = (row * pool.stride[0] + i / pool.kernel[1], column * pool.stride[1] + i % pool.kernel[1]);
-                (channel * height + y) * width + x
+            let [channel, row, column] = place(window);
+            (0..pool.area()).filter_map(move |i| {
+                let y = pool.axis(0, height).input(row, i / pool.kernel[1])?;
+                let x = pool.axis(1, width).input(column, i % pool.kernel[1])?;
+                Some((channel * height + y) * width + x)
             })
         };
+        let multiple = |window: usize| (of_rows[place(window)[1]] * of_columns[place(window)[2]]) as f64;
         let n_windows = channels * rows * columns;
         let mut so_far = vec![0.0; steps.first().map_or(0, Vec::len)];
         let mut largest = vec![0.0; n_windows];
         for values in &mut steps {
             so_far.iter_mut().zip(&*values).for_each(|(sum, value)| *sum += value);
             let mut of = |window: usize| match pool.kind {
-                PoolKind::Mean => inside(window).map(|at| values[at]).sum(),
+                PoolKind::Mean => inside(window).map(|at| values[at] * multiple(window)).sum(),
                 PoolKind::Max => {
                     let now = inside(window).map(|at| so_far[at]).fold(0.0, f64::max);
                     now - std::mem::replace(&mut largest[window], now)

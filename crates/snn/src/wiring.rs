@@ -4,27 +4,12 @@
 //! connection without weights has a kernel of one weight per channel. Neurons and weights are numbered channel by
 //! channel, row by row, as the trained network's tensors are.
 
+use model::architecture::{Architecture, shape_text};
+use model::graph::sides_text;
+pub use model::kernel::Kernel;
 pub use model::population::Source;
-use model::population::{Pool, PoolKind, n_windows};
+use model::population::{Pool, PoolKind};
 use serde::{Deserialize, Serialize};
-
-/// Shape of a convolution, with zero padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kernel {
-    /// `[C, H, W]` of its input.
-    pub input: [usize; 3],
-    /// Number of output channels.
-    pub channels: usize,
-    /// Side of the square kernel.
-    pub size: usize,
-    /// Distance between neighbouring outputs.
-    pub stride: usize,
-    /// Rows and columns of zeros around the input.
-    pub padding: usize,
-    /// Groups of channels that do not see each other.
-    pub groups: usize,
-}
 
 /// How one spike train reaches a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,14 +19,14 @@ pub struct Wiring {
     pub source: Source,
     /// `[C, H, W]` of the source.
     pub source_shape: [usize; 3],
-    /// What happens to the spikes on the way: max pools first, then pools that add spikes up (an average pool's 1/k² is in the
-    /// weights).
+    /// What happens to the spikes on the way: max pools first, then pools that add spikes up (the divisor of
+    /// an average pool is in the weights).
     pub pools: Vec<Pool>,
     /// Where they go from there.
     pub kernel: Kernel,
 }
 
-/// A wiring with its weights `[C_out, C_in/groups, k, k]`.
+/// A wiring with its weights `[C_out, C_in/groups, k_h, k_w]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection<W> {
     /// The wiring.
@@ -59,96 +44,6 @@ impl<W> Connection<W> {
     }
 }
 
-impl Kernel {
-    /// Fully connected.
-    #[inline]
-    pub fn dense(n_in: usize, n_out: usize) -> Self {
-        Self { input: [n_in, 1, 1], channels: n_out, size: 1, stride: 1, padding: 0, groups: 1 }
-    }
-
-    /// Whether it is fully connected.
-    #[inline]
-    pub fn is_dense(&self) -> bool {
-        *self == Self::dense(self.n_in(), self.channels)
-    }
-
-    /// `[n_out, n_in]` for a fully connected layer, `[C_out, C_in/groups, k, k]` for others, as in PyTorch.
-    #[inline]
-    pub fn weight_shape(&self) -> Vec<usize> {
-        if self.is_dense() {
-            vec![self.channels, self.n_in()]
-        } else {
-            vec![self.channels, self.input[0] / self.groups, self.size, self.size]
-        }
-    }
-
-    /// `[C, H, W]` of its output.
-    #[inline]
-    pub fn output(&self) -> [usize; 3] {
-        let windows = |n| n_windows(n, self.size, self.stride, self.padding);
-        [self.channels, windows(self.input[1]), windows(self.input[2])]
-    }
-
-    /// Number of inputs.
-    #[inline]
-    pub fn n_in(&self) -> usize {
-        self.input.iter().product()
-    }
-
-    /// Number of weights of an output channel.
-    #[inline]
-    pub fn row_len(&self) -> usize {
-        self.input[0] / self.groups * self.size * self.size
-    }
-
-    /// Input channel of a weight.
-    ///
-    /// - `channel`: the output channel; `position`: of the weight in the channel's row
-    #[inline]
-    pub fn input_channel(&self, channel: usize, position: usize) -> usize {
-        let per_group = self.input[0] / self.groups;
-        channel / (self.channels / self.groups) * per_group + position / (self.size * self.size)
-    }
-
-    /// Row or column of the output that an input's row or column reaches by the kernel's; `None` if there is none.
-    ///
-    /// - `n_out`: rows or columns of the output
-    #[inline]
-    pub fn target(&self, input: usize, kernel: usize, n_out: usize) -> Option<usize> {
-        let shifted = (input + self.padding).checked_sub(kernel)?;
-        Some(shifted / self.stride).filter(|&out| shifted.is_multiple_of(self.stride) && out < n_out)
-    }
-
-    /// Calls `reach` with the index of each neuron that an input reaches and the index of the weight.
-    #[inline]
-    pub fn for_each_synapse(&self, input: usize, mut reach: impl FnMut(usize, usize)) {
-        let [c_in, height, width] = self.input;
-        let [_, out_height, out_width] = self.output();
-        let (channel, y, x) = (input / (height * width), input / width % height, input % width);
-        let (in_per_group, out_per_group) = (c_in / self.groups, self.channels / self.groups);
-        let (group, in_group) = (channel / in_per_group, channel % in_per_group);
-        for out in group * out_per_group..(group + 1) * out_per_group {
-            for ky in 0..self.size {
-                let Some(row) = self.target(y, ky, out_height) else { continue };
-                for kx in 0..self.size {
-                    if let Some(column) = self.target(x, kx, out_width) {
-                        let weight = ((out * in_per_group + in_group) * self.size + ky) * self.size + kx;
-                        reach((out * out_height + row) * out_width + column, weight);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Number of neurons that an input reaches; less at the borders.
-    #[inline]
-    pub fn fan_out(&self, input: usize) -> usize {
-        let mut n = 0;
-        self.for_each_synapse(input, |_, _| n += 1);
-        n
-    }
-}
-
 impl Wiring {
     /// Fully connected to the whole of a source.
     #[inline]
@@ -161,34 +56,54 @@ impl Wiring {
     ///
     /// # Errors
     /// What does not fit.
-    #[inline]
     pub fn check(&self) -> Result<(), String> {
+        check_count(&self.source_shape, Architecture::MAX_OUTPUTS, "neurons of a source")?;
         let mut shape = self.source_shape;
         let mut adds = false;
         for pool in &self.pools {
-            if pool.kernel.contains(&0) || pool.stride.contains(&0) {
-                return Err("a pool of size or stride 0".to_owned());
-            }
+            check_pool(pool)?;
             if pool.kind == PoolKind::Max && adds {
                 return Err("a max pool of sums of spikes".to_owned());
             }
             adds |= pool.kind == PoolKind::Mean;
-            shape = pool.output(shape);
+            let pooled = pool.output(shape);
+            if pooled.contains(&0) {
+                return Err(format!("a pool of {} for an input of {shape:?}", sides_text(pool.kernel)));
+            }
+            let [channels, rows, columns] = pooled;
+            let seen = [channels, rows, columns, pool.kernel[0], pool.kernel[1]];
+            check_count(&seen, MOST_SEEN, "inputs of all windows of a pool")?;
+            shape = pooled;
         }
-        let Kernel { input, channels, size, stride, groups, .. } = self.kernel;
-        if [size, stride, groups, channels].contains(&0) || input.contains(&0) {
+        let multiplicity = self.multiplicity();
+        if multiplicity > MOST_ADDED {
+            return Err(format!("pools whose windows need sums of {multiplicity} spikes, {MOST_ADDED} at most"));
+        }
+        self.check_kernel(shape)
+    }
+
+    /// - `shape`: of what comes out of the pools
+    fn check_kernel(&self, shape: [usize; 3]) -> Result<(), String> {
+        let Kernel { input, channels, size, stride, padding, dilation, groups } = self.kernel;
+        let sizes = [size, stride, dilation].concat();
+        if sizes.contains(&0) || [groups, channels].contains(&0) || input.contains(&0) {
             return Err("a kernel with a size of 0".to_owned());
         }
+        check_sides(&[&sizes[..], &padding].concat())?;
+        check_count(&input, Architecture::MAX_OUTPUTS, "inputs of a kernel")?;
         if !input[0].is_multiple_of(groups) || !channels.is_multiple_of(groups) {
             return Err(format!("{groups} groups of {} and {channels} channels", input[0]));
         }
+        let weights = [channels, input[0] / groups, size[0], size[1]];
+        check_count(&weights, Architecture::MAX_WEIGHTS, "weights of a kernel")?;
         if shape.iter().product::<usize>() != self.kernel.n_in() || (input[1..] != [1, 1] && input != shape) {
             return Err(format!("a kernel for {input:?} behind {shape:?}"));
         }
-        if self.kernel.output().contains(&0) {
-            return Err(format!("a kernel of size {size} for an input of {input:?}"));
+        let output = self.kernel.output();
+        if output.contains(&0) {
+            return Err(format!("a kernel of size {} for an input of {input:?}", sides_text(size)));
         }
-        Ok(())
+        check_count(&output, Architecture::MAX_OUTPUTS, "neurons of a layer")
     }
 
     /// The pools that let the spike through which raises the largest count.
@@ -209,10 +124,16 @@ impl Wiring {
         self.max_pools().fold(self.source_shape, |shape, pool| pool.output(shape))
     }
 
-    /// Number of neurons that are added up in one input of the kernel.
-    #[inline]
+    /// Most spikes that are added up in one input of the kernel in a step, and what the weights of an average pool are divided by: the
+    /// product of the pools' [`Pool::divisor`]s.
     pub fn multiplicity(&self) -> usize {
-        self.sum_pools().map(Pool::area).product()
+        let mut shape = self.max_pooled_shape();
+        let divisors = self.sum_pools().map(|pool| {
+            let divisor = pool.divisor(shape);
+            shape = pool.output(shape);
+            divisor
+        });
+        divisors.fold(1, usize::saturating_mul)
     }
 
     /// Channel of the source that a weight's input belongs to.
@@ -223,6 +144,43 @@ impl Wiring {
         // An image may have become a vector, with as many channels as the image has pixels in all.
         self.kernel.input_channel(channel, position) * self.source_shape[0] / self.kernel.input[0]
     }
+}
+
+/// Largest size, stride, padding or dilation, so that none of their sums overflows.
+const LARGEST_SIDE: usize = 1 << 28;
+
+/// Most inputs of all windows of a pool together, which are gone through one by one.
+const MOST_SEEN: usize = 1 << 32;
+
+/// Most that the pools of a connection add up: what a 32-bit float holds without a gap.
+const MOST_ADDED: usize = 1 << 24;
+
+fn check_sides(sides: &[usize]) -> Result<(), String> {
+    match sides.iter().find(|side| **side > LARGEST_SIDE) {
+        Some(side) => Err(format!("a window with a side of {side}, {LARGEST_SIDE} at most")),
+        None => Ok(()),
+    }
+}
+
+fn check_count(sizes: &[usize], most: usize, what: &str) -> Result<(), String> {
+    let count = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    match count.filter(|count| *count <= most) {
+        Some(_) => Ok(()),
+        None => Err(format!("{} {what}, {most} at most", shape_text(sizes))),
+    }
+}
+
+fn check_pool(pool: &Pool) -> Result<(), String> {
+    let Pool { kernel, stride, padding, .. } = *pool;
+    if kernel.contains(&0) || stride.contains(&0) {
+        return Err("a pool of size or stride 0".to_owned());
+    }
+    check_sides(&[&kernel[..], &stride, &padding].concat())?;
+    // Else there are windows that see no input.
+    if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
+        return Err(format!("a pool of {} with a padding of {}", sides_text(kernel), sides_text(padding)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -240,11 +198,11 @@ mod tests {
 
     #[test]
     fn fan_outs_at_borders_are_those_counted_by_hand() {
-        let kernel = Kernel { input: [1, 4, 4], channels: 2, size: 3, stride: 1, padding: 1, groups: 1 };
+        let kernel = Kernel::square([1, 4, 4], 2, 3, 1, 1, 1);
         let fan_outs: Vec<usize> = (0..8).map(|input| kernel.fan_out(input)).collect();
         assert_eq!(fan_outs, [8, 12, 12, 8, 12, 18, 18, 12]);
         // Outputs at 0 and 2 of each dimension: an input at an odd place is seen by two of them, the last by one.
-        let strided = Kernel { stride: 2, ..kernel };
+        let strided = Kernel { stride: [2; 2], ..kernel };
         let fan_outs: Vec<usize> = (0..8).map(|input| strided.fan_out(input)).collect();
         assert_eq!(fan_outs, [2, 4, 2, 2, 4, 8, 4, 4]);
         assert_eq!(Kernel { channels: 6, input: [3, 4, 4], groups: 3, ..kernel }.fan_out(16 + 5), 18);
@@ -257,14 +215,15 @@ mod tests {
             (0..12).map(|i| wiring.source_channel(4, i)).collect::<Vec<_>>(),
             [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
         );
-        wiring.kernel = Kernel { input: [3, 2, 2], channels: 6, size: 1, stride: 1, padding: 0, groups: 3 };
+        wiring.kernel = Kernel::square([3, 2, 2], 6, 1, 1, 0, 3);
         assert_eq!((0..6).map(|channel| wiring.source_channel(channel, 0)).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]
     fn parts_that_do_not_fit_are_refused() {
-        let pool = |kind, size| Pool { kind, kernel: [size; 2], stride: [size; 2] };
-        let kernel = Kernel { input: [2, 4, 4], channels: 3, size: 3, stride: 1, padding: 1, groups: 1 };
+        let pool = |kind, size| Pool::new(kind, [size; 2], [size; 2]);
+        let kernel = Kernel::square([2, 4, 4], 3, 3, 1, 1, 1);
+        let cut = |padding, ceil| Pool { padding, ceil, ..pool(PoolKind::Mean, 2) };
         let good =
             Wiring { source: Source::INPUT, source_shape: [2, 8, 8], pools: vec![pool(PoolKind::Max, 2)], kernel };
         assert_eq!(good.check(), Ok(()));
@@ -274,29 +233,61 @@ mod tests {
             Wiring { pools: vec![pool(PoolKind::Mean, 2), pool(PoolKind::Max, 1)], ..good.clone() },
             Wiring { kernel: Kernel { groups: 2, ..kernel }, ..good.clone() },
             Wiring { kernel: Kernel { groups: 0, ..kernel }, ..good.clone() },
-            Wiring { kernel: Kernel { size: 7, ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { size: [7; 2], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { dilation: [1, 0], ..kernel }, ..good.clone() },
+            // Sizes that would overflow.
+            Wiring { kernel: Kernel { padding: [0, 0, usize::MAX, 0], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { dilation: [usize::MAX / 2; 2], ..kernel }, ..good.clone() },
+            Wiring { kernel: Kernel { size: [1 << 27; 2], padding: [1 << 27; 4], ..kernel }, ..good.clone() },
+            Wiring { source_shape: [usize::MAX, 8, 8], ..good.clone() },
+            Wiring { pools: vec![cut([0, 0, 0, usize::MAX], true)], ..good.clone() },
+            Wiring {
+                pools: vec![Pool { kernel: [1 << 20; 2], stride: [1; 2], ..cut([(1 << 20) - 1; 4], true) }],
+                ..good.clone()
+            },
+            // A window of zeros alone, and one that does not fit.
+            Wiring { pools: vec![cut([2, 0, 0, 0], false)], ..good.clone() },
+            Wiring { pools: vec![pool(PoolKind::Max, 9), pool(PoolKind::Max, 1)], ..good.clone() },
         ];
-        assert!(bad.iter().all(|wiring| wiring.check().is_err()));
+        for (at, wiring) in bad.iter().enumerate() {
+            assert!(wiring.check().is_err(), "{at}: {wiring:?}");
+        }
+    }
+
+    #[test]
+    fn average_pools_are_divided_by_what_all_their_windows_share() {
+        // Rows of 2 and, at the end, of 1; columns of 3 throughout: 2 · 3, and no more for a max pool before.
+        let pool = Pool { ceil: true, ..Pool::new(PoolKind::Mean, [2, 3], [2, 2]) };
+        let max = Pool::new(PoolKind::Max, [2, 1], [1, 1]);
+        let kernel = Kernel::dense(4 * 2, 1);
+        let wiring = Wiring { source: Source::of_layer(0), source_shape: [1, 8, 5], pools: vec![max, pool], kernel };
+        assert_eq!((wiring.check(), wiring.multiplicity()), (Ok(()), 6));
+        // Two of them in a row, the second of one window of four rows and two columns.
+        let second = Pool::new(PoolKind::Mean, [4, 2], [1, 1]);
+        let wiring = Wiring { pools: vec![max, pool, second], kernel: Kernel::dense(1, 1), ..wiring };
+        assert_eq!((wiring.check(), wiring.multiplicity()), (Ok(()), 48));
     }
 
     proptest! {
         /// The other way round: what a neuron sees, by the definition of a convolution.
         #[test]
         fn scattering_is_the_transpose_of_the_definition(
-            groups in 1..4_usize, in_per_group in 1..3_usize, out_per_group in 1..3_usize, height in 1..7_usize,
-            width in 1..7_usize, size in 1..5_usize, stride in 1..4_usize, padding in 0..4_usize,
+            groups in [1..4_usize, 1..3_usize, 1..3_usize], input in [1..7_usize, 1..7_usize], size in [1..5_usize, 1..5_usize],
+            stride in [1..4_usize, 1..4_usize], padding in [0..4_usize, 0..4_usize, 0..4_usize, 0..4_usize],
+            dilation in [1..3_usize, 1..3_usize],
         ) {
-            prop_assume!(size <= height.min(width) + 2 * padding);
+            let ([groups, in_per_group, out_per_group], [height, width]) = (groups, input);
             let input = [groups * in_per_group, height, width];
-            let kernel = Kernel { input, channels: groups * out_per_group, size, stride, padding, groups };
+            let kernel = Kernel { input, channels: groups * out_per_group, size, stride, padding, dilation, groups };
+            prop_assume!(!kernel.output().contains(&0));
             let [channels, out_height, out_width] = kernel.output();
             let mut expected = Vec::new();
             for out in 0..channels {
                 for (row, column) in (0..out_height).flat_map(|row| (0..out_width).map(move |column| (row, column))) {
                     for position in 0..kernel.row_len() {
-                        let (ky, kx) = (position / size % size, position % size);
-                        let y = (row * stride + ky).checked_sub(padding).filter(|y| *y < height);
-                        let x = (column * stride + kx).checked_sub(padding).filter(|x| *x < width);
+                        let (ky, kx) = (position / size[1] % size[0], position % size[1]);
+                        let y = (row * stride[0] + ky * dilation[0]).checked_sub(padding[0]).filter(|y| *y < height);
+                        let x = (column * stride[1] + kx * dilation[1]).checked_sub(padding[1]).filter(|x| *x < width);
                         if let Some((y, x)) = y.zip(x) {
                             let from = (kernel.input_channel(out, position) * height + y) * width + x;
                             expected.push((from, (out * out_height + row) * out_width + column, out * kernel.row_len() + position));
@@ -304,6 +295,9 @@ mod tests {
                     }
                 }
             }
+            // The last window is the last one that fits.
+            let room = |d: usize| [height, width][d] + padding[d] + padding[2 + d] - dilation[d] * (size[d] - 1) - 1;
+            prop_assert_eq!([out_height, out_width], [0, 1].map(|d| room(d) / stride[d] + 1));
             let mut found = Vec::new();
             for input in 0..kernel.n_in() {
                 kernel.for_each_synapse(input, |neuron, weight| found.push((input, neuron, weight)));

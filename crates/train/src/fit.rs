@@ -314,7 +314,8 @@ mod tests {
     fn five() -> Data {
         let pixels = vec![0, 16, 4, 12, 16, 8, 2, 2, 10, 0];
         let train = LabelledImages::from_parts([1, 1, 2], 16, N_CLASSES, pixels, vec![0, 1, 2, 1, 0]).unwrap();
-        Data { test: train.clone(), train, validation: None, checksum: String::new() }
+        let (experiment, notes) = (experiment(Backend::Flex, &[]), Vec::new());
+        Data { experiment, notes, test: train.clone(), train, validation: None, checksum: String::new() }
     }
 
     fn experiment(backend: Backend, keys: &[&str]) -> Experiment {

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 pub use cli::Options;
-use datasets::{DatasetName, LabelledImages, Split};
+use datasets::{LabelledImages, Resolved, Split};
 use model::ann::{AnnArtefact, AnnMetadata, FILE_NAME, FORMAT};
 use model::{Experiment, artefact};
 use results::record::EpochRecord;
@@ -46,6 +46,8 @@ pub struct Outcome {
     pub metadata: AnnMetadata,
     /// Training history, one entry per epoch.
     pub history: Vec<EpochRecord>,
+    /// What the user should know of the data, one sentence each.
+    pub notes: Vec<String>,
     /// Whether there was nothing to train: the network was there already, here or in another experiment's folder.
     pub reused: bool,
 }
@@ -61,19 +63,21 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
     let path = folder.join(FILE_NAME);
     let device = ann::device(experiment.backend)?;
     let data = Data::load(experiment)?;
+    let experiment = &data.experiment;
+    let notes = data.notes.clone();
     let recipe = recipe(experiment, &data);
     if !options.force
         && let Some(outcome) = reusable(experiment, &path, &recipe)
     {
         checkpoint::remove(folder)?;
-        return Ok(outcome);
+        return Ok(Outcome { notes, ..outcome });
     }
     if !options.force
         && let Some(twin) = runs.and_then(|runs| twin(runs, experiment, &recipe))
     {
         artefact::copy_atomically(&twin.path, &path)?;
         checkpoint::remove(folder)?;
-        return Ok(Outcome { path, ..twin });
+        return Ok(Outcome { path, notes, ..twin });
     }
     let fitted = fit::fit(experiment, &data, &device, folder, &recipe, options)?;
     let metadata = AnnMetadata {
@@ -87,12 +91,16 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
     };
     let checksum = artefact::write(&path, &fitted.network.tensors(), &metadata)?;
     checkpoint::remove(folder)?;
-    Ok(Outcome { path, checksum, metadata, history: fitted.history, reused: false })
+    Ok(Outcome { path, checksum, metadata, history: fitted.history, notes, reused: false })
 }
 
 /// The samples of one experiment.
 #[derive(Debug, Clone)]
 pub struct Data {
+    /// The experiment, with the scaling of its data.
+    pub experiment: Experiment,
+    /// What the user should know of the data, one sentence each.
+    pub notes: Vec<String>,
     /// Samples to learn from.
     pub train: LabelledImages,
     /// Samples to stop early by; `None` without a validation split.
@@ -109,22 +117,24 @@ impl Data {
     /// # Errors
     /// If files are missing or damaged, too few for the split, or do not fit the network.
     pub fn load(experiment: &Experiment) -> Result<Self> {
-        let name: DatasetName = experiment.data.dataset.parse()?;
-        let path = experiment.data.path.as_deref();
-        let all = LabelledImages::load(name, Split::Train, path)?;
+        let Resolved { experiment, data, notes } = Resolved::of(experiment, None)?;
+        let all = data.samples(Split::Train)?;
         experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
-        let test = LabelledImages::load(name, Split::Test, path)?;
-        let checksum = all.checksum();
+        let test = data.samples(Split::Test)?.read()?;
+        let checksum = all.checksum()?;
         let (train, validation) = match experiment.data.validation_samples {
-            0 => (all, None),
+            0 => (all.read()?, None),
             n_validation => {
                 let (train, validation) = all
                     .split_validation(n_validation, experiment.seed)
                     .with_context(|| format!("[data] validation_samples = {n_validation}"))?;
-                (train, Some(validation))
+                (train.read()?, Some(validation.read()?))
             }
         };
-        Ok(Self { train, validation, test, checksum })
+        if experiment.train.augment.poisson_steps > 0 {
+            train.check_rates(Split::Train)?;
+        }
+        Ok(Self { experiment, notes, train, validation, test, checksum })
     }
 }
 
@@ -139,10 +149,17 @@ pub fn seems_trained(experiment: &Experiment, folder: &Path) -> bool {
     recipe == recipe_without_data(experiment)
 }
 
-/// Everything that the weights depend on but the data's contents.
+/// Everything that the weights depend on but the data's contents, of which their scaling is a part.
 fn recipe_without_data(experiment: &Experiment) -> Value {
-    let mut recipe =
-        experiment.excerpt(&["seed", "backend", "data.dataset", "data.validation_samples", "model", "train"]);
+    let mut recipe = experiment.excerpt(&[
+        "seed",
+        "backend",
+        "data.dataset",
+        "data.validation_samples",
+        "data.normalize",
+        "model",
+        "train",
+    ]);
     recipe["format"] = json!(FORMAT);
     recipe
 }
@@ -159,7 +176,14 @@ fn reusable(experiment: &Experiment, path: &Path, recipe: &Value) -> Option<Outc
     let artefact = AnnArtefact::read(path, &experiment.architecture).ok()?;
     let metadata = artefact.metadata.filter(|metadata| metadata.recipe == *recipe)?;
     let history = serde_json::from_value(metadata.history.clone()).ok()?;
-    Some(Outcome { path: path.to_owned(), checksum: artefact.checksum, metadata, history, reused: true })
+    Some(Outcome {
+        path: path.to_owned(),
+        checksum: artefact.checksum,
+        metadata,
+        history,
+        notes: Vec::new(),
+        reused: true,
+    })
 }
 
 /// A network of another experiment with the wanted recipe: `RUNS/*/ann.safetensors` or `RUNS/*/*/ann.safetensors`, the first

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
     };
     match train::run(&experiment, &args.runs.join(&experiment.name), Some(&args.runs), args.options()) {
         Ok(outcome) => {
-            for key in experiment.keys_without_effect("train") {
+            for note in &outcome.notes {
+                eprintln!("note: {note}");
+            }
+            for key in ["data", "train"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
                 eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };

@@ -241,7 +241,10 @@ fn every_kind() -> &'static Path {
 /// The file that a conversion writes.
 fn converted(experiment: &Experiment, weights: &Path) -> Contents<Value> {
     let folder = tempfile::tempdir().expect("a folder for a file");
-    let outcome = convert::run(experiment, weights, folder.path(), convert::Options::default());
+    let imported = import::weights(weights, &experiment.architecture, None).expect("weights just written");
+    // Their weights are random.
+    let expected = convert::check::Expectation { accuracy: None, chance: true };
+    let outcome = convert::run_imported(experiment, imported, folder.path(), convert::Options::default(), expected);
     let path = outcome.unwrap_or_else(|error| panic!("{error:#}")).path;
     artefact::read(&path, "").expect("a file just written")
 }
@@ -410,10 +413,9 @@ fn every_sum_of_the_trained_networks_is_exact_in_32_bits() {
             let pixels = samples.image(sample).iter().map(|&pixel| f64::from(pixel)).collect();
             let mut values = vec![Values { shape: architecture.input(), values: pixels }];
             for (idx, layer) in layers.iter().enumerate() {
-                let biases = layer.biases.iter().flat_map(|&bias| std::iter::repeat_n(bias, layer.n_positions()));
-                let mut sums: Vec<f64> = biases.collect();
+                let mut sums: Vec<f64> = layer.biases.of_neurons(layer.n_positions());
                 let mut magnitudes: Vec<f64> = sums.iter().map(|sum| sum.abs()).collect();
-                let mut finest = unit(&layer.biases);
+                let mut finest = unit(layer.biases.values());
                 for Connection { wiring, weights } in &layer.connections {
                     let source = values[wiring.source.index()].clone();
                     let inputs = wiring.pools.iter().fold(source, |values, pool| values.pooled(pool));

@@ -115,12 +115,12 @@ impl Plan {
 
     /// The same in groups of channels.
     pub fn grouped(self, groups: usize, channels: usize, size: usize, stride: usize, padding: usize) -> Self {
-        self.next(|input| Kernel { input, channels, size, stride, padding, groups })
+        self.next(|input| Kernel::square(input, channels, size, stride, padding, groups))
     }
 
     /// A pool on the way to the layer, or the connection, that comes next.
     pub fn pool(mut self, kind: PoolKind, kernel: [usize; 2], stride: [usize; 2]) -> Self {
-        self.pools.push(Pool { kind, kernel, stride });
+        self.pools.push(Pool::new(kind, kernel, stride));
         self
     }
 
@@ -144,14 +144,7 @@ impl Plan {
     ///
     /// - `source`: 0 for the input, or a layer, counted from 1
     pub fn skip(self, source: usize) -> Self {
-        self.also(source, |input| Kernel {
-            input,
-            channels: input[0],
-            size: 1,
-            stride: 1,
-            padding: 0,
-            groups: input[0],
-        })
+        self.also(source, |input| Kernel::square(input, input[0], 1, 1, 0, input[0]))
     }
 
     /// A second connection to the last layer: a convolution.
@@ -159,7 +152,7 @@ impl Plan {
     /// - `source`: 0 for the input, or a layer, counted from 1
     pub fn also_conv(self, source: usize, size: usize, stride: usize, padding: usize) -> Self {
         let channels = self.shape(self.layers.len())[0];
-        self.also(source, |input| Kernel { input, channels, size, stride, padding, groups: 1 })
+        self.also(source, |input| Kernel::square(input, channels, size, stride, padding, 1))
     }
 
     /// A second connection to the last layer, fully connected.
@@ -191,7 +184,7 @@ impl Plan {
             let exact = ExactLayer {
                 name: format!("layer {}", idx + 1),
                 connections: connections.collect(),
-                biases: (0..n_channels).map(bias).collect(),
+                biases: (0..n_channels).map(bias).collect::<Vec<f64>>().into(),
                 initial_potentials: (0..n_channels).map(|channel| 0.5 - 0.3 * (channel % 3) as f64).collect(),
                 thresholds: vec![1.0; n_channels],
             };
@@ -342,7 +335,7 @@ pub fn saturating(n: usize, precision: Precision) -> SpikingNetwork {
                 wiring: Wiring::dense(Source::from_index(source), source_shape, n_out),
                 weights: (0..n_out).flat_map(|neuron| rows[neuron % rows.len()].iter().copied()).collect(),
             }],
-            biases: vec![0.0; n_out],
+            biases: vec![0.0; n_out].into(),
             initial_potentials: vec![0.0; n_out],
             thresholds: vec![1.0; n_out],
         };
@@ -356,7 +349,7 @@ pub fn saturating(n: usize, precision: Precision) -> SpikingNetwork {
 
 /// A convolution whose second half of channels has twice the biases of the first: the same integers on grids twice as coarse.
 pub fn of_two_scales(precision: Precision) -> SpikingNetwork {
-    let kernel = Kernel { input: [1, 3, 3], channels: 128, size: 1, stride: 1, padding: 0, groups: 1 };
+    let kernel = Kernel::square([1, 3, 3], 128, 1, 1, 0, 1);
     let of_channels = |value: f64| (0..128).map(|channel| if channel < 64 { value } else { 2.0 * value }).collect();
     let exact = ExactLayer {
         name: "conv 1".to_owned(),
@@ -364,7 +357,7 @@ pub fn of_two_scales(precision: Precision) -> SpikingNetwork {
             wiring: Wiring { source: Source::INPUT, source_shape: [1, 3, 3], pools: Vec::new(), kernel },
             weights: of_channels(0.5),
         }],
-        biases: of_channels(0.3),
+        biases: of_channels(0.3).into(),
         initial_potentials: vec![0.0; 128],
         thresholds: vec![1.0; 128],
     };
@@ -383,7 +376,7 @@ pub fn of_one_sign(sum_bits: u32) -> SpikingNetwork {
             wiring: Wiring::dense(Source::INPUT, [900, 1, 1], 40),
             weights: (0..900 * 40).map(weight).collect(),
         }],
-        biases: vec![0.0; 40],
+        biases: vec![0.0; 40].into(),
         initial_potentials: vec![0.0; 40],
         thresholds: vec![1.0; 40],
     };

@@ -18,7 +18,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use rayon::prelude::*;
 
-use model::population::n_windows;
+use model::kernel::n_windows;
 
 /// Floats of an unfolded chunk: half a megabyte, so that it stays in a core's second-level cache.
 const CHUNK_LEN: usize = 1 << 17;

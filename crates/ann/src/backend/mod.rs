@@ -107,14 +107,24 @@ fn has_gpu() -> bool {
 /// - returns `[N, C_out, H', W']`
 pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if let (PaddingConfig2d::Explicit(padding, ..), 1, true) = (&conv.padding, conv.groups, is_flex(&x)) {
-        let y = flex_kernels::conv2d(x, conv.weight.val(), conv.stride[0], *padding);
+    if let (Some(padding), 1, true) = (square_padding(conv), conv.groups, is_flex(&x)) {
+        let y = flex_kernels::conv2d(x, conv.weight.val(), conv.stride[0], padding);
         return match &conv.bias {
             Some(bias) => y + bias.val().reshape([1, -1, 1, 1]),
             None => y,
         };
     }
     conv.forward(x)
+}
+
+/// The padding of a convolution whose geometry is the same in both dimensions and on all sides.
+#[cfg(feature = "flex")]
+fn square_padding(conv: &Conv2d) -> Option<usize> {
+    let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else { return None };
+    let is_square = [left, bottom, right] == [top; 3]
+        && [conv.kernel_size, conv.stride, conv.dilation].iter().all(|sizes| sizes[0] == sizes[1])
+        && conv.dilation == [1; 2];
+    is_square.then_some(top)
 }
 
 /// A batch norm by the fastest means that its backend has; in training it takes the batch's statistics and updates the
@@ -152,7 +162,12 @@ pub(crate) fn batch_norm(norm: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
 /// - `x`: `[N, C, H, W]`
 pub(crate) fn avg_pool2d(pool: &AvgPool2d, x: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if pool.kernel_size == pool.stride && pool.kernel_size[0] == pool.kernel_size[1] && is_flex(&x) {
+    if pool.kernel_size == pool.stride
+        && pool.kernel_size[0] == pool.kernel_size[1]
+        && pool.padding == PaddingConfig2d::Explicit(0, 0, 0, 0)
+        && !pool.ceil_mode
+        && is_flex(&x)
+    {
         return flex_kernels::avg_pool2d(x, pool.kernel_size[0]);
     }
     pool.forward(x)

@@ -12,18 +12,13 @@ use crate::source::Published;
 use crate::{DatasetError, Split};
 
 pub(super) static ROW: Row = Row {
-    name: "cifar10",
-    is_embedded: false,
+    published: &PUBLISHED,
     scale: 255,
-    checksums: Some([
+    checksums: [
         "189931a7bc39a4d5854f4f53682fb4c5f9f294d49ccfb5d398c57c86b520dafc",
         "e4d0c931f1a2cbfbc10a6ea06f6bb380b9f0ff8b97fabfbdc221cb76f4c0d0b7",
-    ]),
-    facts: |_| Ok(PUBLISHED.facts()),
-    load: |split, folder| {
-        let (pixels, labels) = load(split, folder)?;
-        Ok((PUBLISHED.facts(), pixels, labels))
-    },
+    ],
+    load,
 };
 
 static PUBLISHED: Published = Published { shape: [3, 32, 32], class_names: &THINGS, n_train: 50_000, n_test: 10_000 };
@@ -104,7 +99,7 @@ impl Batches {
             let label = sample[0];
             if usize::from(label) >= n_classes {
                 let (place, index, label) = (path.display().to_string(), index as usize, i128::from(label));
-                return Err(DatasetError::LabelOutOfRange { place, index, label, n_classes });
+                return Err(DatasetError::LabelOutOfRange { place, index, label, first: 0, n_classes });
             }
             self.labels.push(label);
             self.pixels.extend_from_slice(&sample[1..]);

@@ -8,18 +8,13 @@ use crate::idx;
 use crate::source::Published;
 
 pub(super) static ROW: Row = Row {
-    name: "fashion-mnist",
-    is_embedded: false,
+    published: &PUBLISHED,
     scale: 255,
-    checksums: Some([
+    checksums: [
         "fb9974f488b911abe56ff66817f5877d6264df039c0c5111317a32181877fec3",
         "e7020434a35cbb7121bcda30a7400b70bb44a0e4b62c286ac5360d858ea2d27e",
-    ]),
-    facts: |_| Ok(PUBLISHED.facts()),
-    load: |split, folder| {
-        let (pixels, labels) = idx::load(&PUBLISHED, REMEDY, split, folder)?;
-        Ok((PUBLISHED.facts(), pixels, labels))
-    },
+    ],
+    load: |split, folder| idx::load(&PUBLISHED, REMEDY, split, folder),
 };
 
 static PUBLISHED: Published = Published { shape: [1, 28, 28], class_names: &CLOTHES, n_train: 60_000, n_test: 10_000 };

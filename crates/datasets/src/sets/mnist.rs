@@ -8,18 +8,13 @@ use crate::idx;
 use crate::source::Published;
 
 pub(super) static ROW: Row = Row {
-    name: "mnist",
-    is_embedded: false,
+    published: &PUBLISHED,
     scale: 255,
-    checksums: Some([
+    checksums: [
         "f7df01b7c4dbb5a8c8fc5a77cc3ac9e51ed9b4deb5c7f46b5c9da66808ebde7f",
         "31ef87ab4c948765e885add21204cfcd1b3f3940d53a01236c9dc658fb03d146",
-    ]),
-    facts: |_| Ok(PUBLISHED.facts()),
-    load: |split, folder| {
-        let (pixels, labels) = idx::load(&PUBLISHED, REMEDY, split, folder)?;
-        Ok((PUBLISHED.facts(), pixels, labels))
-    },
+    ],
+    load: |split, folder| idx::load(&PUBLISHED, REMEDY, split, folder),
 };
 
 static PUBLISHED: Published = Published { shape: [1, 28, 28], class_names: &DIGITS, n_train: 60_000, n_test: 10_000 };

@@ -666,9 +666,9 @@ mod tests {
             seed in any::<u64>(),
         ) {
             prop_assume!(height.min(width) + 2 * padding >= size);
-            let pools = if pooled { vec![Pool { kind: PoolKind::Mean, kernel: [2, 2], stride: [1, 1] }] } else { Vec::new() };
+            let pools = if pooled { vec![Pool::new(PoolKind::Mean, [2, 2], [1, 1])] } else { Vec::new() };
             let source_shape = if pooled { [channels, height + 1, width + 1] } else { [channels, height, width] };
-            let kernel = Kernel { input: [channels, height, width], channels: out, size, stride, padding, groups: 1 };
+            let kernel = Kernel::square([channels, height, width], out, size, stride, padding, 1);
             let wiring = Wiring { source: snn::Source::INPUT, source_shape, pools, kernel };
             let sites = Sites::of_width(kernel.output(), WIDE);
             let input = Input::new(&wiring, sites, Strips::of_sites(&kernel, sites, false), 1, 64);

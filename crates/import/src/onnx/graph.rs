@@ -29,9 +29,11 @@ pub(super) fn label(node: &Node) -> String {
 
 /// Checks how the nodes hang together.
 ///
+/// - `wanted`: name of the output, where there are several
+///
 /// # Errors
 /// What is wrong with the graph.
-pub(super) fn check(model: &Model) -> Result<Graph<'_>, String> {
+pub(super) fn check<'a>(model: &'a Model, wanted: Option<&str>) -> Result<Graph<'a>, String> {
     let graph = model.graph.as_ref().ok_or("no graph")?;
     let version = version(model)?;
     let mut constants = HashMap::new();
@@ -42,21 +44,44 @@ pub(super) fn check(model: &Model) -> Result<Graph<'_>, String> {
     }
     let inputs: Vec<&proto::ValueInfo> =
         graph.input.iter().filter(|input| !constants.contains_key(input.name.as_str())).collect();
-    let [input] = inputs[..] else { return Err(one_is_needed("input", &inputs)) };
-    let outputs: Vec<&proto::ValueInfo> = graph.output.iter().collect();
-    let [output] = outputs[..] else { return Err(one_is_needed("output", &outputs)) };
+    let output = output(&graph.output, wanted)?;
     let mut producers: HashMap<&str, usize> = HashMap::new();
     for (idx, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
-            let known = constants.contains_key(name.as_str()) || *name == input.name;
+            let known = constants.contains_key(name.as_str()) || inputs.iter().any(|input| input.name == *name);
             if producers.insert(name, idx).is_some() || known {
                 return Err(format!("{}: gives `{name}`, which there is already", label(node)));
             }
         }
     }
-    let nodes = live_in_order(&graph.node, &producers, &constants, &input.name, &output.name)?;
+    let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let nodes = live_in_order(&graph.node, &producers, &constants, &names, output)?;
+    let is_read = |input: &&proto::ValueInfo| nodes.iter().any(|node| node.input.contains(&input.name));
+    let read: Vec<&proto::ValueInfo> = inputs.iter().copied().filter(is_read).collect();
+    // With none that is read, what is wrong is found where the output is followed.
+    let input = match (&read[..], &inputs[..]) {
+        ([input], _) | ([], [input]) => input,
+        ([], inputs) | (inputs, _) => return Err(one_is_needed(inputs)),
+    };
     let dims = dims(input)?;
-    Ok(Graph { nodes, constants, input: &input.name, dims, output: &output.name, version })
+    Ok(Graph { nodes, constants, input: &input.name, dims, output, version })
+}
+
+/// The output that is wanted, or the only one.
+fn output<'a>(outputs: &'a [proto::ValueInfo], wanted: Option<&str>) -> Result<&'a str, String> {
+    let names = || {
+        let names: Vec<String> = outputs.iter().map(|output| format!("`{}`", output.name)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    match (wanted, outputs) {
+        (None, [output]) => Ok(&output.name),
+        (None, []) => Err("a network has an output, and the file gives none".to_owned()),
+        (None, _) => Err(format!("the file gives the outputs {}; choose one with --output NAME", names())),
+        (Some(wanted), _) => match outputs.iter().find(|output| output.name == wanted) {
+            Some(output) => Ok(&output.name),
+            None => Err(format!("no output is called `{wanted}`; the file gives {}", names())),
+        },
+    }
 }
 
 fn version(model: &Model) -> Result<i64, String> {
@@ -73,10 +98,10 @@ fn version(model: &Model) -> Result<i64, String> {
     }
 }
 
-fn one_is_needed(what: &str, found: &[&proto::ValueInfo]) -> String {
+fn one_is_needed(found: &[&proto::ValueInfo]) -> String {
     let names: Vec<String> = found.iter().map(|value| format!("`{}`", value.name)).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    format!("a network has one {what}, and the file gives {names}")
+    format!("a network has one input, and the file gives {names}; not supported: several inputs")
 }
 
 /// The nodes that the output depends on, each after those that it depends on.
@@ -84,7 +109,7 @@ fn live_in_order<'a>(
     nodes: &'a [Node],
     producers: &HashMap<&str, usize>,
     constants: &HashMap<&str, &Tensor>,
-    input: &str,
+    inputs: &[&str],
     output: &str,
 ) -> Result<Vec<&'a Node>, String> {
     let sources = |node: &'a Node| node.input.iter().filter(|name| !name.is_empty()).map(String::as_str);
@@ -96,7 +121,7 @@ fn live_in_order<'a>(
     let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
     while let Some(idx) = left.pop() {
         for name in sources(&nodes[idx]) {
-            if name == input || constants.contains_key(name) {
+            if inputs.contains(&name) || constants.contains_key(name) {
                 continue;
             }
             let from = *producers
@@ -137,5 +162,6 @@ fn dims(input: &proto::ValueInfo) -> Result<Vec<Option<i64>>, String> {
         return Err(format!("the input `{name}` is not of floats (type {})", tensor.data_type));
     }
     let shape = tensor.shape.as_ref().ok_or_else(|| format!("the input `{name}` has no shape"))?;
-    Ok(shape.dim.iter().map(|dim| dim.value).collect())
+    // Some writers put 0 or −1 for a size that is open.
+    Ok(shape.dim.iter().map(|dim| dim.value.filter(|&size| size > 0)).collect())
 }

@@ -1,32 +1,20 @@
-//! Steps → layers: residual blocks found, constants before the first weights folded into them, the final softmax left out.
+//! Signals → layers with names: what computes nothing is left out, neighbours that are one layer are joined, and activations stand
+//! where neurons can.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::take;
 
-use model::architecture::LayerKind;
+use model::architecture::{Entry, LayerKind};
 use model::artefact::TensorF32;
 use model::config::ModelSection;
 
-use super::walk::{Action, Affine, Made, Signal, Step};
+use super::images::is_not_negative;
+use super::view::{Factor, dim, merged};
+use super::walk::{Affine, Kind, Ref, Signal};
 use crate::floats::narrow;
 
-/// One layer to be.
-#[derive(Debug)]
-struct Item {
-    /// The node, for messages.
-    node: String,
-    /// Of one sample's input.
-    input: Vec<usize>,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Layer { kind: LayerKind, tensors: Vec<(&'static str, TensorF32)> },
-    Residual { body: Vec<Item>, shortcut: Vec<Item> },
-    Affine(Affine),
-    Softmax,
-}
+/// Longest name that is taken from the file.
+const MAX_NAME: usize = 48;
 
 /// Layers with their tensors.
 #[derive(Debug)]
@@ -34,206 +22,372 @@ pub(super) struct Layers {
     pub(super) model: ModelSection,
     /// Named as the model's.
     pub(super) tensors: BTreeMap<String, TensorF32>,
-    /// The node that each layer is made of, by the layer's place.
+    /// The node that each layer is made of, by the layer's place or name.
     pub(super) nodes: HashMap<String, String>,
     pub(super) notes: Vec<String>,
 }
 
-/// Makes layers of what leads to a signal.
-///
-/// - `sample`: shape of the data set's images, for an input that is a vector
+/// Signals that lead to an output, and what was done to them.
+struct Network {
+    signals: Vec<Signal>,
+    output: usize,
+    notes: Vec<String>,
+}
+
+/// Makes layers of what leads to an output.
 ///
 /// # Errors
-/// What has no layer.
-pub(super) fn layers(signals: &mut [Signal], output: usize, sample: Option<[usize; 3]>) -> Result<Layers, String> {
-    let mut notes = Vec::new();
-    let (mut items, start) = main_line(signals, output)?;
-    drop_softmax(&mut items, &mut notes)?;
-    let input = input(&signals[start].shape, sample, &mut items)?;
-    fold_constants(&mut items, &mut notes)?;
-    relu_before_pools(&mut items, &mut notes);
-    let mut layers = Layers {
-        model: ModelSection { input, layers: Vec::new() },
-        tensors: BTreeMap::new(),
-        nodes: HashMap::new(),
-        notes,
-    };
-    layers.model.layers = layers.place("", items)?;
-    Ok(layers)
-}
-
-/// Follows a signal back to the input; returns the items and the input's signal.
-fn main_line(signals: &mut [Signal], output: usize) -> Result<(Vec<Item>, usize), String> {
-    let mut items = Vec::new();
-    let mut at = output;
-    loop {
-        match &signals[at].made {
-            Made::Input => break,
-            Made::Step { from, .. } => {
-                let from = *from;
-                items.push(item(signals, at));
-                at = from;
-            }
-            Made::Sum { of, node } => {
-                let (of, node) = (*of, node.clone());
-                let (fork, branches) = branches(signals, of).ok_or_else(|| {
-                    format!("{node}: adds branches that do not start at one place; blocks within blocks are not there")
-                })?;
-                let input = signals[fork].shape.clone();
-                let [body, shortcut] = branches.map(|branch| -> Vec<Item> {
-                    branch.into_iter().rev().map(|signal| item(signals, signal)).collect()
-                });
-                if body.is_empty() {
-                    return Err(format!("{node}: adds a result to itself; there is no layer of its kind"));
-                }
-                items.push(Item { node, input, what: What::Residual { body, shortcut } });
-                at = fork;
-            }
-        }
+/// What has no layer, one line for each.
+pub(super) fn layers(signals: Vec<Signal>, output: &Ref) -> Result<Layers, Vec<String>> {
+    let one = |problem: String| vec![problem];
+    let signal = &signals[output.signal];
+    let values: Vec<Factor> =
+        output.view.dims.concat().into_iter().filter(|factor| *factor != Factor::Samples).collect();
+    let n: usize = signal.shape.iter().product();
+    if merged(&values) != dim(n, 1) {
+        return Err(one(format!(
+            "{}: not supported: an output of {} whose values are in another order than its layer's; supported: logits",
+            signal.node,
+            super::view::sizes_text(&output.view.sizes())
+        )));
     }
-    items.reverse();
-    Ok((items, at))
+    let mut network = Network { signals, output: output.signal, notes: Vec::new() };
+    network.drop_final()?;
+    network.join_biases();
+    network.join_affines();
+    network.join_clips().map_err(one)?;
+    network.activations_before_pools();
+    network.two_classes();
+    network.refuse_padding()?;
+    network.into_layers().map_err(one)
 }
 
-/// Takes a step out of its signal.
-fn item(signals: &mut [Signal], at: usize) -> Item {
-    let Made::Step { from, step } = &mut signals[at].made else { unreachable!("only steps are made items of") };
-    let from = *from;
-    let Step { node, action } = step;
-    let what = match action {
-        // Each step lies on one way to the output, so its tensors are taken once.
-        Action::Layer { kind, tensors } => What::Layer { kind: kind.clone(), tensors: take(tensors) },
-        Action::Affine(affine) => What::Affine(affine.clone()),
-        Action::Softmax => What::Softmax,
-    };
-    Item { node: node.clone(), what, input: signals[from].shape.clone() }
-}
-
-/// Where the two branches of a sum part, and the signals on each, last first: the branch with the activation, or the longer
-/// one, is the body.
-fn branches(signals: &[Signal], of: [usize; 2]) -> Option<(usize, [Vec<usize>; 2])> {
-    let back = |from: usize| {
-        let mut way = vec![from];
-        while let Made::Step { from, .. } = &signals[way[way.len() - 1]].made {
-            way.push(*from);
-        }
-        way
-    };
-    let [left, right] = of.map(back);
-    let places: HashMap<usize, usize> = left.iter().enumerate().map(|(place, signal)| (*signal, place)).collect();
-    let (in_right, fork) = right.iter().enumerate().find(|(_, signal)| places.contains_key(signal))?;
-    let left = left[..places[fork]].to_vec();
-    let right = right[..in_right].to_vec();
-    let weight = |branch: &[usize]| {
-        let is_relu = |signal: &&usize| {
-            matches!(
-                &signals[**signal].made,
-                Made::Step { step: Step { action: Action::Layer { kind: LayerKind::Relu, .. }, .. }, .. }
-            )
-        };
-        (branch.iter().filter(is_relu).count(), branch.len())
-    };
-    Some((*fork, if weight(&right) > weight(&left) { [right, left] } else { [left, right] }))
-}
-
-/// The largest logit is the largest probability, so the spiking network decides the same without.
-fn drop_softmax(items: &mut Vec<Item>, notes: &mut Vec<String>) -> Result<(), String> {
-    if let Some(last) = items.pop_if(|item| matches!(item.what, What::Softmax)) {
-        notes.push(format!("{} at the end is left out: the decision is the same", last.node));
-    }
-    let inner = |item: &Item| match &item.what {
-        What::Residual { body, shortcut } => body.iter().chain(shortcut).any(|item| matches!(item.what, What::Softmax)),
-        _ => false,
-    };
-    match items.iter().find(|item| matches!(item.what, What::Softmax) || inner(item)) {
-        Some(item) => Err(format!("{}: has no counterpart before the end; leave it out", item.node)),
-        None => Ok(()),
-    }
-}
-
-/// Shape `[C, H, W]` of a sample; a vector is an image that is flattened first.
-fn input(shape: &[usize], sample: Option<[usize; 3]>, items: &mut Vec<Item>) -> Result<[usize; 3], String> {
-    if let Ok(image) = <[usize; 3]>::try_from(shape) {
-        return Ok(image);
-    }
-    let n: usize = shape.iter().product();
-    let image = match sample {
-        Some(image) if image.iter().product::<usize>() == n => image,
-        Some([channels, height, width]) => {
-            return Err(format!(
-                "its input is a vector of {n}, and the data set has images of {channels}×{height}×{width}"
-            ));
-        }
-        None => [n, 1, 1],
-    };
-    let what = What::Layer { kind: LayerKind::Flatten, tensors: Vec::new() };
-    items.insert(0, Item { node: "the input".to_owned(), input: image.to_vec(), what });
-    Ok(image)
-}
-
-/// Folds constants that the input is shifted and multiplied by into the first weights.
-///
-/// Exact up to the rounding of weights to 32 bits: `W (s∘x + t) + b = (W∘s) x + (b + W t)`. A mean pool on the way is
-/// passed, since it commutes. Zeros that a convolution pads its input with would have to become −t/s, so a shift is not
-/// folded into one with padding.
-fn fold_constants(items: &mut Vec<Item>, notes: &mut Vec<String>) -> Result<(), String> {
-    let mut pending: Option<(String, Affine)> = None;
-    let mut at = 0;
-    while at < items.len() {
-        let Item { node, input, what } = &mut items[at];
-        let refused = |found: String| Err(format!("{node}: {found}"));
-        match what {
-            What::Affine(affine) => {
-                let (first, before) = pending.take().unwrap_or_else(|| {
-                    let n = affine.scale.len();
-                    (node.clone(), Affine { scale: vec![1.0; n], shift: vec![0.0; n] })
-                });
-                pending = Some((first, after(&before, affine)));
-                items.remove(at);
+impl Network {
+    /// Signals that the output depends on, each after those it is made of: a whole branch before the next.
+    fn order(&self) -> Vec<usize> {
+        let mut order = Vec::new();
+        let mut done = HashSet::new();
+        let mut left = vec![(self.output, 0)];
+        while let Some((at, next)) = left.pop() {
+            if next == 0 && !done.insert(at) {
                 continue;
             }
-            What::Layer { kind: LayerKind::Flatten, .. } => {
-                let area: usize = input[1..].iter().product();
-                pending = pending.map(|(node, affine)| (node, affine.for_each_pixel(area)));
-            }
-            What::Layer { kind: LayerKind::AvgPool(_) | LayerKind::GlobalAvgPool, .. } => {}
-            What::Layer { kind, tensors } if matches!(kind, LayerKind::Dense { .. } | LayerKind::Conv2d(_)) => {
-                if let Some((by, affine)) = pending.take() {
-                    if let LayerKind::Conv2d(conv) = kind
-                        && conv.padding > 0
-                        && affine.shift.iter().any(|&shift| shift != 0.0)
-                    {
-                        return Err(format!(
-                            "{by}: shifts the input of a convolution that pads with zeros ({node}), which cannot be folded into \
-                             its weights; train on pixels in [0, 1] without it"
-                        ));
+            match self.signals[at].from.get(next) {
+                Some(&from) => {
+                    left.push((at, next + 1));
+                    if !done.contains(&from) {
+                        left.push((from, 0));
                     }
-                    if !fold(&affine, kind, tensors) {
-                        return refused("the constants before it do not fold into its weights in 32 bits".to_owned());
-                    }
-                    notes.push(format!("the constants of {by} are folded into the weights of {node}"));
                 }
-                break;
+                None => order.push(at),
             }
-            _ => break,
         }
-        at += 1;
+        order
     }
-    if let Some((node, _)) = pending {
-        return Err(format!("{node}: no weights follow that it could be folded into; train without it"));
+
+    /// How many read each signal, the output counted.
+    fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.signals.len()];
+        readers[self.output] = 1;
+        self.order().iter().flat_map(|&at| &self.signals[at].from).for_each(|&from| readers[from] += 1);
+        readers
     }
-    let inner = |item: &Item| match &item.what {
-        What::Affine(_) => Some(item.node.clone()),
-        What::Residual { body, shortcut } => {
-            body.iter().chain(shortcut).find(|item| matches!(item.what, What::Affine(_))).map(|item| item.node.clone())
+
+    /// The largest logit is the largest probability, so the spiking network decides the same without.
+    fn drop_final(&mut self) -> Result<(), Vec<String>> {
+        while self.signals[self.output].kind == Kind::Final {
+            let last = &self.signals[self.output];
+            self.notes.push(format!("{} at the end is left out: the decision is the same", last.node));
+            self.output = last.from[0];
         }
-        _ => None,
-    };
-    match items.iter().find_map(inner) {
-        Some(node) => {
-            Err(format!("{node}: computes with constants between layers; put them into the weights before it"))
+        let order = self.order();
+        let inner = order.iter().filter(|&&at| self.signals[at].kind == Kind::Final);
+        let problem = |&at: &usize| {
+            format!(
+                "{}: not supported: before the end, since it is curved; supported: Relu, Clip, LeakyRelu, PRelu, HardSigmoid, \
+                 Abs there",
+                self.signals[at].node
+            )
+        };
+        let problems: Vec<String> = inner.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Puts a signal in the place of one that reads it alone.
+    fn replace(&mut self, at: usize, by: usize) {
+        let Signal { kind, from, tensors, node, .. } = &mut self.signals[by];
+        let (kind, from, tensors, node) = (kind.clone(), take(from), take(tensors), node.clone());
+        let signal = &mut self.signals[at];
+        (signal.kind, signal.from, signal.tensors, signal.node) = (kind, from, tensors, node);
+    }
+
+    /// A constant added to what a layer with weights gives is its bias, if it has none.
+    fn join_biases(&mut self) {
+        let readers = self.readers();
+        for at in self.order() {
+            let Kind::Affine(affine) = &self.signals[at].kind else { continue };
+            let from = self.signals[at].from[0];
+            let layer = &self.signals[from];
+            let is_weighted = matches!(layer.kind, Kind::Layer(LayerKind::Dense { .. } | LayerKind::Conv2d(_)));
+            if readers[from] != 1 || !is_weighted || layer.tensors.len() != 1 || affine.scale.iter().any(|&s| s != 1.0)
+            {
+                continue;
+            }
+            let Ok(shift) = narrow(affine.shift.iter().copied()) else { continue };
+            self.replace(at, from);
+            let signal = &mut self.signals[at];
+            if let Kind::Layer(LayerKind::Conv2d(conv)) = &mut signal.kind {
+                conv.bias = true;
+            }
+            signal.tensors.push(("bias", TensorF32 { shape: vec![shift.values.len()], values: shift.values }));
         }
-        None => Ok(()),
+    }
+
+    /// One scale and shift behind another is one.
+    fn join_affines(&mut self) {
+        let readers = self.readers();
+        for at in self.order() {
+            let Kind::Affine(second) = &self.signals[at].kind else { continue };
+            let from = self.signals[at].from[0];
+            let Kind::Affine(first) = &self.signals[from].kind else { continue };
+            if readers[from] == 1 {
+                let joined = after(first, second);
+                self.replace(at, from);
+                self.signals[at].kind = Kind::Affine(joined);
+            }
+        }
+    }
+
+    /// One clip behind another is one, and a relu of a relu is the first.
+    fn join_clips(&mut self) -> Result<(), String> {
+        let readers = self.readers();
+        for at in self.order() {
+            let Kind::Clip { low, high } = self.signals[at].kind else { continue };
+            let from = self.signals[at].from[0];
+            let Kind::Clip { low: first_low, high: first_high } = self.signals[from].kind else { continue };
+            let [joined_low, joined_high] = [first_low, first_high].map(|bound| bound.max(low).min(high));
+            if joined_low >= joined_high {
+                return Err(format!(
+                    "{}: not supported: it gives the same number whatever it is given, behind {}; supported: bounds between which \
+                     something lies",
+                    self.signals[at].node, self.signals[from].node
+                ));
+            }
+            if readers[from] == 1 {
+                self.replace(at, from);
+                self.signals[at].kind = Kind::Clip { low: joined_low, high: joined_high };
+            } else if (joined_low, joined_high) == (first_low, first_high) {
+                // The same as what others read.
+                self.signals[at].kind = Kind::Clip { low: f64::NEG_INFINITY, high: f64::INFINITY };
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts each activation behind its weights where it stood behind a max pool: the largest of several numbers and what rises with
+    /// them may be taken in either order.
+    fn activations_before_pools(&mut self) {
+        let readers = self.readers();
+        for at in self.order() {
+            if !matches!(self.signals[at].kind, Kind::Clip { low: 0.0, .. }) {
+                continue;
+            }
+            // From the activation up.
+            let mut chain = vec![at];
+            let mut from = self.signals[at].from[0];
+            while readers[from] == 1 && (is_max_pool(&self.signals[from]) || rises(&self.signals[from])) {
+                chain.push(from);
+                from = self.signals[from].from[0];
+            }
+            while chain.last().is_some_and(|&last| !is_max_pool(&self.signals[last]) && last != at) {
+                from = chain.pop().unwrap_or(from);
+            }
+            if chain.len() > 1 && !is_not_negative(&self.signals, from) {
+                self.sort(&chain, from);
+            }
+        }
+    }
+
+    /// - `chain`: an activation and what leads to it, backwards
+    fn sort(&mut self, chain: &[usize], from: usize) {
+        let mut contents = Vec::with_capacity(chain.len());
+        for &at in chain.iter().rev() {
+            let Signal { kind, tensors, node, .. } = &mut self.signals[at];
+            contents.push((kind.clone(), take(tensors), node.clone()));
+        }
+        let (activation, pool) = (contents[contents.len() - 1].2.clone(), contents[0].2.clone());
+        self.notes.push(format!("{activation} is put before {pool}: they give the same in either order"));
+        contents.sort_by_key(|(kind, ..)| matches!(kind, Kind::Layer(LayerKind::MaxPool(_))));
+        let mut shape = self.signals[from].shape.clone();
+        for (&at, (kind, tensors, node)) in chain.iter().rev().zip(contents) {
+            if let Kind::Layer(LayerKind::MaxPool(window)) = &kind
+                && let Ok(image) = <[usize; 3]>::try_from(&shape[..])
+            {
+                shape = window.pool(model::population::PoolKind::Max).output(image).to_vec();
+            }
+            let signal = &mut self.signals[at];
+            (signal.kind, signal.tensors, signal.node) = (kind, tensors, node);
+            signal.shape.clone_from(&shape);
+        }
+    }
+
+    /// One output for two classes, z, becomes two: −z/2 and z/2.
+    fn two_classes(&mut self) {
+        let last = &self.signals[self.output];
+        if last.shape.iter().product::<usize>() != 1 {
+            return;
+        }
+        let node = last.node.clone();
+        self.notes.push(format!(
+            "{node} gives one number: it is taken for two classes, the second where it is above zero, and made −z/2 and z/2"
+        ));
+        let is_alone = self.readers()[self.output] == 1;
+        if let (Kind::Layer(LayerKind::Dense { .. }), true) = (&self.signals[self.output].kind, is_alone) {
+            let layer = &mut self.signals[self.output];
+            layer.kind = Kind::Layer(LayerKind::Dense { units: 2 });
+            layer.shape = vec![2];
+            for (_, tensor) in &mut layer.tensors {
+                let halves: Vec<f32> = tensor.values.iter().map(|value| value / 2.0).collect();
+                tensor.values = halves.iter().map(|value| -value).chain(halves.iter().copied()).collect();
+                tensor.shape[0] = 2;
+            }
+            return;
+        }
+        let mut add = |kind: LayerKind, tensors: Vec<(&'static str, TensorF32)>, shape: Vec<usize>| {
+            let (node, from) = (node.clone(), vec![self.output]);
+            let signal = Signal { shape, kind: Kind::Layer(kind), from, tensors, node, value: String::new() };
+            self.signals.push(signal);
+            self.output = self.signals.len() - 1;
+        };
+        add(LayerKind::Flatten, Vec::new(), vec![1]);
+        let weight = TensorF32 { shape: vec![2, 1], values: vec![-0.5, 0.5] };
+        add(LayerKind::Dense { units: 2 }, vec![("weight", weight)], vec![2]);
+    }
+
+    fn refuse_padding(&self) -> Result<(), Vec<String>> {
+        let order = self.order();
+        let pads = order.iter().filter(|&&at| matches!(self.signals[at].kind, Kind::Pad { .. }));
+        let problem = |&at: &usize| {
+            format!(
+                "{}: not supported: padding before anything but Conv, MaxPool and AveragePool; supported: right before these",
+                self.signals[at].node
+            )
+        };
+        let problems: Vec<String> = pads.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn into_layers(mut self) -> Result<Layers, String> {
+        let order = self.order();
+        let input = order.iter().copied().find(|&at| self.signals[at].kind == Kind::Input);
+        let input = input.ok_or("the output does not depend on the input")?;
+        let shape: [usize; 3] = self.signals[input].shape[..].try_into().map_err(|_| "the input is no image")?;
+        let mut parts = Parts { entries: Vec::new(), of: HashMap::from([(input, None)]) };
+        for &at in order.iter().filter(|&&at| at != input) {
+            let from = self.signals[at].from.iter().map(|from| parts.of[from]).collect();
+            let made = expanded(&mut self.signals[at])?;
+            parts.add(at, &self.signals[at], from, made);
+        }
+        let names = parts.names();
+        let mut layers = Layers {
+            model: ModelSection { input: shape, layers: Vec::with_capacity(parts.entries.len()) },
+            tensors: BTreeMap::new(),
+            nodes: HashMap::new(),
+            notes: self.notes,
+        };
+        for (idx, part) in parts.entries.into_iter().enumerate() {
+            let path = names[idx].clone().unwrap_or_else(|| idx.to_string());
+            let is_next = part.from[..] == [idx.checked_sub(1)];
+            let name = |from: &Option<usize>| match from {
+                None => Entry::INPUT.to_owned(),
+                Some(from) => names[*from].clone().expect("what is read by name has one"),
+            };
+            let from = if is_next { Vec::new() } else { part.from.iter().map(name).collect() };
+            for (field, tensor) in part.tensors {
+                layers.tensors.insert(format!("{path}.{field}"), tensor);
+            }
+            layers.model.layers.push(Entry { kind: part.kind, name: names[idx].clone(), from });
+            layers.nodes.insert(path, part.node);
+        }
+        Ok(layers)
+    }
+}
+
+/// A layer with its tensors by field.
+type Made = (LayerKind, Vec<(&'static str, TensorF32)>);
+
+/// One layer to be.
+struct Part {
+    kind: LayerKind,
+    tensors: Vec<(&'static str, TensorF32)>,
+    /// Positions of parts; `None` for the input.
+    from: Vec<Option<usize>>,
+    node: String,
+    value: String,
+}
+
+struct Parts {
+    entries: Vec<Part>,
+    /// The part that gives each signal.
+    of: HashMap<usize, Option<usize>>,
+}
+
+impl Parts {
+    fn add(&mut self, at: usize, signal: &Signal, mut from: Vec<Option<usize>>, made: Vec<Made>) {
+        for (kind, tensors) in made {
+            let (node, value) = (signal.node.clone(), signal.value.clone());
+            self.entries.push(Part { kind, tensors, from, node, value });
+            from = vec![Some(self.entries.len() - 1)];
+        }
+        // What is made of nothing is what it reads.
+        self.of.insert(at, from[0]);
+    }
+
+    /// Names of parts that others than the next read.
+    fn names(&self) -> Vec<Option<String>> {
+        let mut is_named = vec![false; self.entries.len()];
+        for (idx, part) in self.entries.iter().enumerate() {
+            if part.from[..] != [idx.checked_sub(1)] {
+                part.from.iter().flatten().for_each(|&from| is_named[from] = true);
+            }
+        }
+        let mut taken: HashSet<String> = HashSet::from([Entry::INPUT.to_owned()]);
+        let name = |(idx, is_named): (usize, &bool)| {
+            if !is_named {
+                return None;
+            }
+            let own = usable(&self.entries[idx].value).filter(|name| !taken.contains(name));
+            let mut name = own.unwrap_or_else(|| format!("n{idx}"));
+            while taken.contains(&name) {
+                name.push('_');
+            }
+            taken.insert(name.clone());
+            Some(name)
+        };
+        is_named.iter().enumerate().map(name).collect()
+    }
+}
+
+/// A name of the file that may be a layer's: letters, digits, `_`, `-` and `.`, a letter first.
+fn usable(value: &str) -> Option<String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let good = value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.chars().all(is_good);
+    (good && value.len() <= MAX_NAME).then(|| value.to_owned())
+}
+
+fn is_max_pool(signal: &Signal) -> bool {
+    matches!(signal.kind, Kind::Layer(LayerKind::MaxPool(_)))
+}
+
+/// Whether each channel rises with its input, or stays.
+fn rises(signal: &Signal) -> bool {
+    match &signal.kind {
+        Kind::Affine(affine) => affine.scale.iter().all(|&scale| scale >= 0.0),
+        Kind::Layer(LayerKind::BatchNorm { .. }) => {
+            let weight = signal.tensors.iter().find(|(field, _)| *field == "weight");
+            weight.is_some_and(|(_, weight)| weight.values.iter().all(|&value| value >= 0.0))
+        }
+        _ => false,
     }
 }
 
@@ -244,114 +398,40 @@ fn after(first: &Affine, second: &Affine) -> Affine {
     Affine { scale, shift }
 }
 
-impl Affine {
-    /// For each pixel of each channel, channel by channel.
-    fn for_each_pixel(&self, area: usize) -> Self {
-        let repeat = |values: &[f64]| values.iter().flat_map(|&value| std::iter::repeat_n(value, area)).collect();
-        Self { scale: repeat(&self.scale), shift: repeat(&self.shift) }
-    }
-}
-
-/// Folds what is done to a layer's input into its weights and bias; whether that could be done.
-fn fold(affine: &Affine, kind: &mut LayerKind, tensors: &mut Vec<(&'static str, TensorF32)>) -> bool {
-    let Some((_, weight)) = tensors.iter_mut().find(|(field, _)| *field == "weight") else { return false };
-    let n_out = weight.shape[0];
-    // Inputs that one output sees, and the pixels of a kernel for each.
-    let (of_group, area): (usize, usize) = (weight.shape[1], weight.shape[2..].iter().product());
-    let out_of_group = match kind {
-        LayerKind::Conv2d(conv) => n_out / conv.groups,
-        _ => n_out,
+/// The layers that a signal is; none where it is what it reads.
+fn expanded(signal: &mut Signal) -> Result<Vec<Made>, String> {
+    let n = signal.shape[0];
+    let scale = |affine: &Affine| {
+        let tensor = |values: &[f64]| {
+            let values = narrow(values.iter().copied()).map_err(|found| format!("{}: {found}", signal.node))?.values;
+            Ok::<_, String>(TensorF32 { shape: vec![values.len()], values })
+        };
+        Ok::<_, String>((LayerKind::Scale, vec![("weight", tensor(&affine.scale)?), ("bias", tensor(&affine.shift)?)]))
     };
-    let channel = |output: usize, input: usize| output / out_of_group * of_group + input;
-    let (mut weights, mut shifts) = (Vec::with_capacity(weight.values.len()), vec![0.0; n_out]);
-    for (at, &value) in weight.values.iter().enumerate() {
-        let (output, input) = (at / (of_group * area), at / area % of_group);
-        let channel = channel(output, input);
-        weights.push(f64::from(value) * affine.scale[channel]);
-        shifts[output] += f64::from(value) * affine.shift[channel];
-    }
-    let Ok(folded) = narrow(weights.into_iter()) else { return false };
-    weight.values = folded.values;
-    if shifts.iter().all(|&shift| shift == 0.0) {
-        return true;
-    }
-    if tensors.iter().all(|(field, _)| *field != "bias") {
-        tensors.push(("bias", TensorF32 { shape: vec![n_out], values: vec![0.0; n_out] }));
-        if let LayerKind::Conv2d(conv) = kind {
-            conv.bias = true;
+    let uniform = |factor: f64, shift: f64| scale(&Affine { scale: vec![factor; n], shift: vec![shift; n] });
+    let relu = || (LayerKind::Relu, Vec::new());
+    match &signal.kind {
+        Kind::Affine(affine) if affine.scale.iter().all(|&s| s == 1.0) && affine.shift.iter().all(|&t| t == 0.0) => {
+            Ok(Vec::new())
         }
-    }
-    let (_, bias) = tensors.iter_mut().find(|(field, _)| *field == "bias").expect("put there if there was none");
-    let sums = bias.values.iter().zip(&shifts).map(|(&bias, shift)| f64::from(bias) + shift);
-    let Ok(folded) = narrow(sums.collect::<Vec<_>>().into_iter()) else { return false };
-    bias.values = folded.values;
-    true
-}
-
-/// Puts each activation right behind its weights, where it stood behind a max pool or a flatten: the largest of several
-/// numbers and `max(0, x)` may be taken in either order.
-fn relu_before_pools(items: &mut [Item], notes: &mut Vec<String>) {
-    for item in items.iter_mut() {
-        if let What::Residual { body, shortcut } = &mut item.what {
-            relu_before_pools(body, notes);
-            relu_before_pools(shortcut, notes);
+        Kind::Affine(affine) => Ok(vec![scale(affine)?]),
+        &Kind::Clip { low, high } => match (low.is_finite(), high.is_finite()) {
+            (false, false) => Ok(Vec::new()),
+            (true, true) => Ok(vec![(LayerKind::Clip { low, high }, Vec::new())]),
+            (true, false) if low == 0.0 => Ok(vec![relu()]),
+            // max(x, c) = max(0, x − c) + c
+            (true, false) => Ok(vec![uniform(1.0, -low)?, relu(), uniform(1.0, low)?]),
+            // min(x, c) = c − max(0, c − x)
+            (false, true) => Ok(vec![uniform(-1.0, high)?, relu(), uniform(-1.0, high)?]),
+        },
+        Kind::Layer(kind) => {
+            let kind = kind.clone();
+            let mut tensors = take(&mut signal.tensors);
+            if let (LayerKind::Dense { units }, 1) = (&kind, tensors.len()) {
+                tensors.push(("bias", TensorF32 { shape: vec![*units], values: vec![0.0; *units] }));
+            }
+            Ok(vec![(kind, tensors)])
         }
-    }
-    let is =
-        |item: &Item, wanted: fn(&LayerKind) -> bool| matches!(&item.what, What::Layer { kind, .. } if wanted(kind));
-    for at in 1..items.len() {
-        if !is(&items[at], |kind| *kind == LayerKind::Relu) {
-            continue;
-        }
-        let passed = items[..at]
-            .iter()
-            .rev()
-            .take_while(|item| is(item, |kind| matches!(kind, LayerKind::MaxPool(_) | LayerKind::Flatten)))
-            .count();
-        let start = at - passed;
-        let pending = start > 0
-            && (matches!(items[start - 1].what, What::Residual { .. })
-                || is(&items[start - 1], |kind| {
-                    matches!(kind, LayerKind::Dense { .. } | LayerKind::Conv2d(_) | LayerKind::BatchNorm { .. })
-                }));
-        if passed > 0 && pending {
-            notes.push(format!(
-                "{} is put before {}: they give the same in either order",
-                items[at].node, items[start].node
-            ));
-            let input = items[start].input.clone();
-            items[at].input = input;
-            items[start..=at].rotate_right(1);
-        }
-    }
-}
-
-impl Layers {
-    /// Gives items their places and collects their tensors.
-    fn place(&mut self, prefix: &str, items: Vec<Item>) -> Result<Vec<LayerKind>, String> {
-        let mut kinds = Vec::with_capacity(items.len());
-        for (idx, Item { node, what, .. }) in items.into_iter().enumerate() {
-            let path = format!("{prefix}{idx}");
-            kinds.push(match what {
-                What::Layer { kind, mut tensors } => {
-                    if let LayerKind::Dense { units } = kind
-                        && tensors.len() == 1
-                    {
-                        tensors.push(("bias", TensorF32 { shape: vec![units], values: vec![0.0; units] }));
-                    }
-                    for (field, tensor) in tensors {
-                        self.tensors.insert(format!("{path}.{field}"), tensor);
-                    }
-                    kind
-                }
-                What::Residual { body, shortcut } => LayerKind::Residual {
-                    body: self.place(&format!("{path}.body."), body)?,
-                    shortcut: self.place(&format!("{path}.shortcut."), shortcut)?,
-                },
-                What::Affine(_) | What::Softmax => return Err(format!("{node}: has no layer of its kind")),
-            });
-            self.nodes.insert(path, node);
-        }
-        Ok(kinds)
+        Kind::Input | Kind::Pad { .. } | Kind::Final => Err(format!("{}: has no layer of its kind", signal.node)),
     }
 }

@@ -111,6 +111,10 @@ pub(super) struct Tensor {
 /// Types of tensors' values.
 pub(super) mod data_type {
     pub(in super::super) const FLOAT: i32 = 1;
+    pub(in super::super) const UINT8: i32 = 2;
+    pub(in super::super) const INT8: i32 = 3;
+    pub(in super::super) const UINT16: i32 = 4;
+    pub(in super::super) const INT16: i32 = 5;
     pub(in super::super) const INT32: i32 = 6;
     pub(in super::super) const INT64: i32 = 7;
     pub(in super::super) const FLOAT16: i32 = 10;

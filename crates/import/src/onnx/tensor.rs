@@ -1,10 +1,12 @@
 //! Tensors that an ONNX file holds, in itself or in files beside it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+
+use prost::bytes::Bytes;
 
 use super::proto::{Tensor, data_type};
 use crate::floats::{Float, Values, narrow};
@@ -25,12 +27,31 @@ pub(super) struct Store {
     pub(super) files: RefCell<BTreeMap<String, PathBuf>>,
     /// Numbers read, and those of them that were rounded.
     pub(super) counts: RefCell<(usize, usize)>,
+    /// Tensors that were read, by their place in memory, and how many values they have.
+    distinct: RefCell<(HashSet<usize>, usize)>,
 }
 
 impl Store {
     pub(super) fn new(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { folder: folder.to_owned(), files: RefCell::default(), counts: RefCell::default() }
+        Self {
+            folder: folder.to_owned(),
+            files: RefCell::default(),
+            counts: RefCell::default(),
+            distinct: RefCell::default(),
+        }
+    }
+
+    /// Values of all tensors that were read, each counted once.
+    pub(super) fn n_distinct(&self) -> usize {
+        self.distinct.borrow().1
+    }
+
+    fn count(&self, tensor: &Tensor, n_values: usize) {
+        let mut distinct = self.distinct.borrow_mut();
+        if distinct.0.insert(std::ptr::from_ref(tensor).addr()) {
+            distinct.1 += n_values;
+        }
     }
 
     /// A tensor of floats.
@@ -56,6 +77,7 @@ impl Store {
             }
         };
         let Values { values, n_rounded } = values?;
+        self.count(tensor, values.len());
         let mut counts = self.counts.borrow_mut();
         *counts = (counts.0 + values.len(), counts.1 + n_rounded);
         whole(dims, values, n_values)
@@ -65,6 +87,10 @@ impl Store {
     pub(super) fn integers(&self, tensor: &Tensor) -> Result<Numbers<i64>, String> {
         let (dims, n_values) = dims(tensor)?;
         let values = match tensor.data_type {
+            data_type::INT8 | data_type::UINT8 | data_type::INT16 | data_type::UINT16 => {
+                let Numbers { dims, values } = self.quantised(tensor)?;
+                return Ok(Numbers { dims, values: values.into_iter().map(i64::from).collect() });
+            }
             data_type::INT64 => match self.bytes(tensor, n_values, 8)? {
                 Some(bytes) => bytes.as_chunks::<8>().0.iter().map(|&word| i64::from_le_bytes(word)).collect(),
                 None => tensor.int64_data.clone(),
@@ -82,11 +108,37 @@ impl Store {
         whole(dims, values, n_values)
     }
 
+    /// A tensor of whole numbers of up to 32 bits, as quantised weights are.
+    pub(super) fn quantised(&self, tensor: &Tensor) -> Result<Numbers<i32>, String> {
+        let (dims, n_values) = dims(tensor)?;
+        let size = match tensor.data_type {
+            data_type::INT8 | data_type::UINT8 => 1,
+            data_type::INT16 | data_type::UINT16 => 2,
+            data_type::INT32 => 4,
+            other => {
+                return Err(format!("it holds type {other}; supported: whole numbers of 8, 16 and 32 bits"));
+            }
+        };
+        self.count(tensor, n_values);
+        let Some(bytes) = self.bytes(tensor, n_values, size)? else {
+            return whole(dims, tensor.int32_data.clone(), n_values);
+        };
+        let pairs = || bytes.as_chunks::<2>().0.iter();
+        let values = match tensor.data_type {
+            data_type::INT8 => bytes.iter().map(|&byte| byte.cast_signed().into()).collect(),
+            data_type::UINT8 => bytes.iter().map(|&byte| byte.into()).collect(),
+            data_type::INT16 => pairs().map(|&word| i16::from_le_bytes(word).into()).collect(),
+            data_type::UINT16 => pairs().map(|&word| u16::from_le_bytes(word).into()).collect(),
+            _ => bytes.as_chunks::<4>().0.iter().map(|&word| i32::from_le_bytes(word)).collect(),
+        };
+        whole(dims, values, n_values)
+    }
+
     /// The bytes of a tensor, of the length that its shape asks for; `None` if its values are in fields of their own.
-    fn bytes(&self, tensor: &Tensor, n_values: usize, size: usize) -> Result<Option<Vec<u8>>, String> {
+    fn bytes(&self, tensor: &Tensor, n_values: usize, size: usize) -> Result<Option<Bytes>, String> {
         let n_bytes = n_values.checked_mul(size).ok_or("its size overflows")?;
         if tensor.data_location != 0 {
-            return self.outside(tensor, n_bytes).map(Some);
+            return self.outside(tensor, n_bytes).map(|bytes| Some(bytes.into()));
         }
         let raw = &tensor.raw_data;
         if raw.is_empty() {
@@ -95,7 +147,8 @@ impl Store {
         if raw.len() != n_bytes {
             return Err(format!("it holds {} bytes where its shape {:?} needs {n_bytes}", raw.len(), tensor.dims));
         }
-        Ok(Some(raw.to_vec()))
+        // Shared with the file's, not copied.
+        Ok(Some(raw.clone()))
     }
 
     /// The bytes of a tensor from a file in the same folder.

@@ -1,114 +1,178 @@
-//! Nodes, one after another, → what each computes, as steps that the layers there are can be made of.
+//! Nodes, one after another, → signals: what each of them computes, as a layer of what others give.
 //!
-//! Every attribute of a node is read or the node is refused: nothing is passed over that could change what it computes.
+//! Every attribute of a node is read or the node is refused: nothing is passed over that could change what it computes. What a node
+//! computes is in the files beside this one:
+//!
+//! - `images`: convolutions, pools, padding
+//! - `arithmetic`: matrices, batch norms, activations, sums and products
+//! - `moves`: reshapes, slices and joins, and all that is computed of constants
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use model::architecture::{Conv2d, LayerKind, Window};
+use model::architecture::LayerKind;
 use model::artefact::TensorF32;
-use model::population::n_windows;
 
+use super::attributes::Attributes;
+use super::constants::Constant;
 use super::graph::{Graph, label};
-use super::proto::{Attribute, Node, Tensor, data_type, kind};
+use super::proto::{Node, Tensor, data_type};
 use super::tensor::{Numbers, Store};
+use super::view::{Size, View, dim, is_samples, length};
 
-/// Largest kernel, stride or padding.
-const MAX_WINDOW: i64 = 1 << 10;
+/// How many times the values in a file its layers may have altogether, since layers may share them.
+const MAX_SHARED: usize = 64;
 
-/// Largest side and number of channels of the input.
-const MAX_SIDE: i64 = 4096;
+/// How many times the values in a file constants may have that are computed of them.
+const MAX_COMPUTED: usize = 8;
+
+/// Values that layers and constants may have in any case.
+const ALWAYS: usize = 1 << 20;
+
+/// What is asked for instead of operators of a kind.
+const PIECEWISE: &str = "not supported: activations that are curved; supported: Relu, Clip, LeakyRelu, PRelu, HardSigmoid, Abs, Max and \
+                         Min with constants; train with one of them";
 
 /// Operators that networks have and spiking ones do not, with what to do instead.
-const UNSUPPORTED: [(&[&str], &str); 7] = [
+const UNSUPPORTED: [(&[&str], &str); 10] = [
     (
         &[
-            "Sigmoid",
             "Tanh",
-            "LeakyRelu",
-            "PRelu",
             "Elu",
             "Selu",
+            "Celu",
             "Gelu",
             "HardSwish",
-            "HardSigmoid",
-            "Clip",
+            "Swish",
             "Erf",
             "Mish",
             "Softplus",
+            "Softsign",
+            "ThresholdedRelu",
+            "Exp",
+            "Log",
+            "Sin",
+            "Cos",
+            "Pow",
+            "Sqrt",
         ],
-        "integrate-and-fire neurons stand for Relu alone; train with it",
-    ),
-    (
-        &["LayerNormalization", "GroupNormalization", "InstanceNormalization", "LRN"],
-        "it depends on the sample, so it cannot be folded; use batch norms",
+        PIECEWISE,
     ),
     (
         &[
-            "QuantizeLinear",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "QLinearConv",
-            "QLinearMatMul",
-            "MatMulInteger",
-            "ConvInteger",
+            "LayerNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "RMSNormalization",
+            "LRN",
+            "LpNormalization",
+            "MeanVarianceNormalization",
         ],
-        "export the network of floats",
+        "not supported: norms that depend on the sample; supported: BatchNormalization",
     ),
-    (&["ArgMax", "TopK"], "export the network up to its logits"),
-    (&["Transpose"], "export images as channels, rows, columns (NCHW)"),
-    (&["If", "Loop", "Scan", "LSTM", "GRU", "RNN", "Attention"], "there is no spiking counterpart; use Conv and Gemm"),
-    (&["ConvTranspose", "Resize", "Upsample"], "there is no layer of its kind; use Conv"),
+    (
+        &["DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"],
+        "not supported: whole numbers between layers; supported: weights behind DequantizeLinear; export the network of floats",
+    ),
+    (&["TopK", "NonMaxSuppression"], "not supported: choices among outputs; export the network up to its logits"),
+    (
+        &["LSTM", "GRU", "RNN", "If", "Loop", "Scan"],
+        "not supported: recurrent networks and branches that depend on data; supported: Conv, Gemm and MatMul one after another",
+    ),
+    (
+        &["Attention", "MultiHeadAttention", "Einsum", "RotaryEmbedding"],
+        "not supported: attention and products of results; supported: Conv, Gemm and MatMul with constant weights",
+    ),
+    (
+        &["ConvTranspose", "Resize", "Upsample", "DepthToSpace", "GridSample"],
+        "not supported: images that grow; supported: Conv and pools",
+    ),
+    (&["SpaceToDepth", "Tile"], "not supported: rearranged images; supported: Conv with a stride"),
+    (
+        &["NonZero", "Where", "Equal", "Greater", "Less", "ScatterND", "GatherND", "Compress", "Range", "Unique"],
+        DATA_DEPENDENT,
+    ),
+    (
+        &["LpPool", "GlobalLpPool", "MaxUnpool"],
+        "not supported: pools of this kind; supported: MaxPool, AveragePool and global ones",
+    ),
 ];
 
+const DATA_DEPENDENT: &str = "not supported: what is computed depends on the data or on shapes that are open; supported: layers one after \
+                              another; export with fixed sizes behind the first";
+
 /// Operators that are read.
-const SUPPORTED: [&str; 27] = [
+const SUPPORTED: [&str; 54] = [
+    "Abs",
     "Add",
+    "ArgMax",
     "AveragePool",
     "BatchNormalization",
     "Cast",
+    "CastLike",
+    "Ceil",
+    "Clip",
     "Concat",
     "Constant",
+    "ConstantOfShape",
     "Conv",
+    "DequantizeLinear",
     "Div",
     "Dropout",
+    "Expand",
     "Flatten",
+    "Floor",
     "Gather",
     "Gemm",
     "GlobalAveragePool",
+    "GlobalMaxPool",
+    "HardSigmoid",
     "Identity",
+    "LeakyRelu",
     "LogSoftmax",
     "MatMul",
+    "Max",
     "MaxPool",
+    "Mean",
+    "Min",
     "Mul",
+    "Neg",
+    "PRelu",
     "Pad",
+    "QuantizeLinear",
+    "Reciprocal",
+    "ReduceMax",
     "ReduceMean",
+    "ReduceSum",
     "Relu",
     "Reshape",
     "Shape",
+    "Sigmoid",
+    "Size",
+    "Slice",
     "Softmax",
+    "Split",
     "Squeeze",
     "Sub",
+    "Sum",
+    "Transpose",
     "Unsqueeze",
 ];
 
-/// Size of a dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
-    /// The number of samples, whatever it is.
-    Samples,
-    Known(i64),
-}
-
 /// What a name stands for.
 #[derive(Debug, Clone)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Tensor(&'a Tensor),
-    Floats(Numbers<f32>),
-    /// Whole numbers, sizes among them.
-    Sizes(Numbers<Size>),
+    Constant(Rc<Constant>),
+    Signal(Ref),
+}
+
+/// A tensor of the file that depends on the input: the values of a signal, seen in the file's dimensions.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ref {
     /// Position in [`Walk::signals`].
-    Signal(usize),
+    pub(super) signal: usize,
+    pub(super) view: View,
 }
 
 /// What flows between layers.
@@ -116,35 +180,43 @@ enum Value<'a> {
 pub(super) struct Signal {
     /// Of one sample: `[C, H, W]` or `[features]`.
     pub(super) shape: Vec<usize>,
-    pub(super) made: Made,
-}
-
-/// Where a signal comes from.
-#[derive(Debug)]
-pub(super) enum Made {
-    Input,
-    Step { from: usize, step: Step },
-    Sum { of: [usize; 2], node: String },
-}
-
-/// What a node does to a signal.
-#[derive(Debug)]
-pub(super) struct Step {
+    pub(super) kind: Kind,
+    /// Positions of the signals that it is made of; each stands before it.
+    pub(super) from: Vec<usize>,
+    /// By field.
+    pub(super) tensors: Vec<(&'static str, TensorF32)>,
     /// The node, for messages.
     pub(super) node: String,
-    pub(super) action: Action,
+    /// The file's name of it.
+    pub(super) value: String,
 }
 
-#[derive(Debug)]
-pub(super) enum Action {
-    Layer {
-        kind: LayerKind,
-        /// By field.
-        tensors: Vec<(&'static str, TensorF32)>,
-    },
-    /// `scale·x + shift`, for each channel, or for each feature of a vector.
+/// What makes a signal of others.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    Input,
+    Layer(LayerKind),
     Affine(Affine),
-    Softmax,
+    /// `min(max(x, low), high)`; either bound may be infinite.
+    Clip {
+        low: f64,
+        high: f64,
+    },
+    /// Rows above, columns to the left, rows below, columns to the right.
+    Pad {
+        padding: [usize; 4],
+        fill: Fill,
+    },
+    /// Leaves the order of the logits as it is, so it may be left out at the end.
+    Final,
+}
+
+/// What an image is padded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fill {
+    Zeros,
+    /// Minus infinity, which is never the largest.
+    Nothing,
 }
 
 /// `scale·x + shift`, for each channel or feature.
@@ -157,24 +229,36 @@ pub(super) struct Affine {
 /// All nodes' results.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
+    pub(super) version: i64,
     values: HashMap<&'a str, Value<'a>>,
+    /// How often each name will still be read.
+    left: HashMap<&'a str, usize>,
     pub(super) signals: Vec<Signal>,
-    /// Number of samples, where the file fixes it.
-    n_samples: Option<i64>,
+    /// Vectors that were made of images, by the image.
+    flat: HashMap<usize, usize>,
+    /// Values of the layers, and of constants that were computed.
+    n_weights: usize,
+    n_computed: usize,
 }
 
 /// Every node with an operator that is not read.
 pub(super) fn unsupported(graph: &Graph) -> Vec<String> {
     let is_standard = |node: &Node| node.domain.is_empty() || node.domain == "ai.onnx";
+    let constant = constant_names(graph);
+    let is_folded = |node: &Node| {
+        let names = node.input.iter().filter(|name| !name.is_empty());
+        !node.input.is_empty() && names.clone().all(|name| constant.contains(name.as_str()))
+    };
     let problem = |node: &&Node| {
-        if is_standard(node) && SUPPORTED.contains(&node.op_type.as_str()) {
+        let operator = node.op_type.as_str();
+        if is_standard(node) && (SUPPORTED.contains(&operator) || is_folded(node)) {
             return None;
         }
-        let named = UNSUPPORTED.iter().find(|(names, _)| is_standard(node) && names.contains(&node.op_type.as_str()));
+        let named = UNSUPPORTED.iter().find(|(names, _)| is_standard(node) && names.contains(&operator));
         let remedy = match named {
             Some((_, remedy)) => (*remedy).to_owned(),
-            None => format!("only {} are read", SUPPORTED.join(", ")),
+            None => format!("supported: {}", SUPPORTED.join(", ")),
         };
         let domain = if is_standard(node) { String::new() } else { format!(" of `{}`", node.domain) };
         Some(format!("{}: has no counterpart{domain}; {remedy}", label(node)))
@@ -182,119 +266,195 @@ pub(super) fn unsupported(graph: &Graph) -> Vec<String> {
     graph.nodes.iter().filter_map(problem).collect()
 }
 
-/// Follows the nodes from the input to the output; returns the walk and the output's signal.
+/// Names whose values do not depend on the input.
+fn constant_names<'a>(graph: &Graph<'a>) -> HashSet<&'a str> {
+    let mut constant: HashSet<&str> = graph.constants.keys().copied().collect();
+    for node in &graph.nodes {
+        let mut names = node.input.iter().filter(|name| !name.is_empty());
+        if names.all(|name| constant.contains(name.as_str())) {
+            constant.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    constant
+}
+
+/// Follows the nodes from the input to the output; returns the signals, and what the output is.
+///
+/// - `shape`, `view`: of the input, `[C, H, W]` or `[features]`
 ///
 /// # Errors
 /// The first node that cannot be followed.
-pub(super) fn walk<'a>(graph: &Graph<'a>, store: &'a Store) -> Result<(Walk<'a>, usize), String> {
-    let (n_samples, shape) = input_shape(graph)?;
+pub(super) fn walk<'a>(
+    graph: &Graph<'a>,
+    store: &'a Store,
+    shape: Vec<usize>,
+    view: View,
+) -> Result<(Vec<Signal>, Ref), String> {
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for name in graph.nodes.iter().flat_map(|node| &node.input) {
+        *left.entry(name).or_default() += 1;
+    }
+    *left.entry(graph.output).or_default() += 1;
+    let input = Signal {
+        shape,
+        kind: Kind::Input,
+        from: Vec::new(),
+        tensors: Vec::new(),
+        node: format!("the input `{}`", graph.input),
+        value: graph.input.to_owned(),
+    };
     let mut walk = Walk {
         store,
+        version: graph.version,
         values: graph.constants.iter().map(|(name, tensor)| (*name, Value::Tensor(tensor))).collect(),
-        signals: vec![Signal { shape, made: Made::Input }],
-        n_samples,
+        left,
+        signals: vec![input],
+        flat: HashMap::new(),
+        n_weights: 0,
+        n_computed: 0,
     };
-    walk.values.insert(graph.input, Value::Signal(0));
+    walk.values.insert(graph.input, Value::Signal(Ref { signal: 0, view }));
     for node in &graph.nodes {
-        let value = walk.value_of(node).map_err(|found| format!("{}: {found}", label(node)))?;
-        if let Some(name) = node.output.first() {
+        let values = walk.values_of(node).map_err(|found| format!("{}: {found}", label(node)))?;
+        for (name, value) in node.output.iter().zip(values) {
             walk.values.insert(name, value);
         }
+        walk.forget(node);
     }
-    match walk.values.get(graph.output) {
-        Some(&Value::Signal(signal)) => Ok((walk, signal)),
+    match walk.values.remove(graph.output) {
+        Some(Value::Signal(output)) => Ok((walk.signals, output)),
         _ => Err(format!("the output `{}` does not depend on the input", graph.output)),
     }
 }
 
-fn input_shape(graph: &Graph) -> Result<(Option<i64>, Vec<usize>), String> {
-    let text = || format!("the input `{}` has the shape {}", graph.input, dims_text(&graph.dims));
-    let Some((n_samples, dims)) = graph.dims.split_first() else {
-        return Err(format!("{}; it needs dimensions [N, C, H, W] or [N, features]", text()));
-    };
-    if dims.len() != 3 && dims.len() != 1 {
-        return Err(format!("{}; it needs dimensions [N, C, H, W] or [N, features]", text()));
-    }
-    let high = if dims.len() == 3 { MAX_SIDE } else { MAX_SIDE * MAX_SIDE };
-    let size = |dim: &Option<i64>| dim.filter(|size| (1..=high).contains(size)).map(|size| size as usize);
-    match dims.iter().map(size).collect::<Option<Vec<usize>>>() {
-        Some(shape) => Ok((*n_samples, shape)),
-        None => Err(format!("{}; export it with fixed sizes from 1 to {high} behind the first", text())),
-    }
-}
-
-fn dims_text(dims: &[Option<i64>]) -> String {
-    let sizes: Vec<String> = dims.iter().map(|dim| dim.map_or("?".to_owned(), |size| size.to_string())).collect();
-    format!("[{}]", sizes.join(", "))
-}
-
 impl<'a> Walk<'a> {
-    fn value_of(&mut self, node: &'a Node) -> Result<Value<'a>, String> {
+    fn values_of(&mut self, node: &'a Node) -> Result<Vec<Value<'a>>, String> {
         let attributes = Attributes::new(node);
-        let value = match node.op_type.as_str() {
-            "Constant" => constant(node, &attributes)?,
-            "Identity" => self.value(node, 0)?.clone(),
-            "Dropout" => self.dropout(node, &attributes)?,
-            "Shape" | "Gather" | "Unsqueeze" | "Concat" | "Cast" => self.sizes(node, &attributes)?,
-            "Squeeze" => self.squeeze(node, &attributes)?,
-            "Pad" => self.pad(node, &attributes)?,
-            "Conv" => self.conv(node, &attributes)?,
-            "Gemm" => self.gemm(node, &attributes)?,
-            "MatMul" => self.mat_mul(node)?,
-            "BatchNormalization" => self.batch_norm(node, &attributes)?,
-            "Relu" => {
-                let x = self.signal(node, 0)?;
-                self.layer(node, x, LayerKind::Relu, Vec::new(), self.signals[x].shape.clone())
+        let operator = node.op_type.as_str();
+        let values = if self.is_constant(node)? && !matches!(operator, "Identity" | "Dropout") {
+            self.folded(node, &attributes)?
+        } else {
+            let one = |value: Ref| vec![Value::Signal(value)];
+            match operator {
+                "Identity" => vec![self.value(node, 0)?.clone()],
+                "Dropout" => self.dropout(node, &attributes)?,
+                "Shape" | "Size" => vec![self.shape(node, &attributes)?],
+                "Split" => self.split(node, &attributes)?.into_iter().map(Value::Signal).collect(),
+                "Cast" | "CastLike" => one(self.cast(node, &attributes)?),
+                "Squeeze" | "Unsqueeze" | "Flatten" | "Reshape" | "Transpose" => one(self.moved(node, &attributes)?),
+                "Slice" => one(self.slice(node, &attributes)?),
+                "Gather" => one(self.gather(node, &attributes)?),
+                "Concat" => one(self.concat(node, &attributes)?),
+                "Pad" => one(self.pad(node, &attributes)?),
+                "Conv" => one(self.conv(node, &attributes)?),
+                "MaxPool" | "AveragePool" => one(self.pool(node, &attributes)?),
+                "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" | "ReduceMax" | "ReduceSum" => {
+                    one(self.reduce(node, &attributes)?)
+                }
+                "Gemm" => one(self.gemm(node, &attributes)?),
+                "MatMul" => one(self.mat_mul(node)?),
+                "BatchNormalization" => one(self.batch_norm(node, &attributes)?),
+                "Relu" | "Clip" | "LeakyRelu" | "PRelu" | "HardSigmoid" | "Abs" | "Neg" => {
+                    one(self.activation(node, &attributes)?)
+                }
+                "Softmax" | "LogSoftmax" | "Sigmoid" | "ArgMax" => one(self.last(node, &attributes)?),
+                "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Max" | "Min" => one(self.arithmetic(node)?),
+                "QuantizeLinear" | "DequantizeLinear" => {
+                    return Err(
+                        "not supported: quantised results; supported: DequantizeLinear of weights; export the \
+                                network of floats"
+                            .to_owned(),
+                    );
+                }
+                "Expand" | "ConstantOfShape" | "Floor" | "Ceil" | "Reciprocal" => {
+                    return Err(format!("not supported: {operator} of a result; supported: of constants"));
+                }
+                other => return Err(format!("`{other}` is not read")),
             }
-            "MaxPool" | "AveragePool" => self.pool(node, &attributes)?,
-            "GlobalAveragePool" => {
-                let x = self.signal(node, 0)?;
-                let [channels, ..] = self.image(x)?;
-                self.layer(node, x, LayerKind::GlobalAvgPool, Vec::new(), vec![channels, 1, 1])
-            }
-            "ReduceMean" => self.reduce_mean(node, &attributes)?,
-            "Flatten" => self.flatten(node, &attributes)?,
-            "Reshape" => self.reshape(node, &attributes)?,
-            "Softmax" | "LogSoftmax" => self.softmax(node, &attributes)?,
-            "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node)?,
-            other => return Err(format!("`{other}` is not read")),
         };
         attributes.finish()?;
-        Ok(value)
+        Ok(values)
+    }
+
+    /// Whether a node reads constants alone.
+    fn is_constant(&self, node: &'a Node) -> Result<bool, String> {
+        for at in 0..node.input.len() {
+            if optional(node, at).is_some() && matches!(self.value(node, at)?, Value::Signal(_)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets go of constants that nothing reads any more.
+    fn forget(&mut self, node: &'a Node) {
+        for name in &node.input {
+            if let Some(left) = self.left.get_mut(name.as_str()) {
+                *left -= 1;
+                if *left == 0 {
+                    self.values.remove(name.as_str());
+                }
+            }
+        }
+        for name in node.output.iter().filter(|name| !self.left.contains_key(name.as_str())) {
+            self.values.remove(name.as_str());
+        }
     }
 
     // What a node reads.
 
-    fn value(&self, node: &'a Node, at: usize) -> Result<&Value<'a>, String> {
+    pub(super) fn value(&self, node: &'a Node, at: usize) -> Result<&Value<'a>, String> {
         let name = optional(node, at).ok_or_else(|| format!("has no input {at}"))?;
-        self.values.get(name).ok_or_else(|| format!("reads `{name}`, which is not the first output of its node"))
+        self.values.get(name).ok_or_else(|| format!("reads `{name}`, an output that its node has no value for"))
     }
 
-    fn signal(&self, node: &'a Node, at: usize) -> Result<usize, String> {
+    pub(super) fn signal(&self, node: &'a Node, at: usize) -> Result<Ref, String> {
         match self.value(node, at)? {
-            Value::Signal(signal) => Ok(*signal),
+            Value::Signal(signal) => Ok(signal.clone()),
             _ => Err(format!("its input {at} is a constant")),
         }
     }
 
-    fn image(&self, signal: usize) -> Result<[usize; 3], String> {
-        let shape = &self.signals[signal].shape;
-        shape.as_slice().try_into().map_err(|_| "its input is a vector, not an image".to_owned())
-    }
-
-    /// The constant floats of an input.
-    fn floats(&self, node: &'a Node, at: usize) -> Result<Numbers<f32>, String> {
-        let name = node.input.get(at).map_or("", String::as_str);
+    pub(super) fn constant(&self, node: &'a Node, at: usize) -> Result<Constant, String> {
+        let name = optional(node, at).unwrap_or_default();
         match self.value(node, at)? {
-            Value::Tensor(tensor) => self.store.floats(tensor).map_err(|found| format!("`{name}`: {found}")),
-            Value::Floats(numbers) => Ok(numbers.clone()),
-            Value::Sizes(_) | Value::Signal(_) => {
-                Err(format!("`{name}` is computed, not constant; export a trained network"))
+            Value::Tensor(tensor) => {
+                let floats = [data_type::FLOAT, data_type::FLOAT16, data_type::BFLOAT16, data_type::DOUBLE];
+                let constant = if floats.contains(&tensor.data_type) {
+                    self.store.floats(tensor).map(Constant::Floats)
+                } else {
+                    self.store.integers(tensor).map(|Numbers { dims, values }| {
+                        Constant::Sizes(Numbers { dims, values: values.into_iter().map(Size::Known).collect() })
+                    })
+                };
+                constant.map_err(|found| format!("`{name}`: {found}"))
             }
+            Value::Constant(constant) => Ok(Constant::clone(constant)),
+            Value::Signal(_) => Err(format!("not supported: `{name}`, which is computed; supported: constants there")),
         }
     }
 
-    fn vector(&self, node: &'a Node, at: usize, n: usize) -> Result<TensorF32, String> {
+    /// The constant floats of an input; the last reader of computed ones takes them.
+    pub(super) fn floats(&mut self, node: &'a Node, at: usize) -> Result<Numbers<f32>, String> {
+        let name = node.input.get(at).map_or("", String::as_str);
+        let is_last = self.left.get(name) == Some(&1);
+        if let Value::Tensor(tensor) = self.value(node, at)? {
+            return self.store.floats(tensor).map_err(|found| format!("`{name}`: {found}"));
+        }
+        let constant = match self.value(node, at)? {
+            Value::Constant(_) if is_last => match self.values.remove(name) {
+                Some(Value::Constant(constant)) => Rc::unwrap_or_clone(constant),
+                _ => unreachable!("it was there"),
+            },
+            _ => self.constant(node, at)?,
+        };
+        match constant {
+            Constant::Floats(numbers) => Ok(numbers),
+            Constant::Sizes(_) => Err(format!("`{name}` holds whole numbers where floats are needed")),
+        }
+    }
+
+    pub(super) fn vector(&mut self, node: &'a Node, at: usize, n: usize) -> Result<TensorF32, String> {
         let Numbers { dims, values } = self.floats(node, at)?;
         if dims == [n] {
             Ok(TensorF32 { shape: dims, values })
@@ -303,633 +463,198 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn integers(&self, node: &'a Node, at: usize) -> Result<Numbers<Size>, String> {
-        let name = node.input.get(at).map_or("", String::as_str);
-        match self.value(node, at)? {
-            Value::Tensor(tensor) => {
-                let Numbers { dims, values } =
-                    self.store.integers(tensor).map_err(|found| format!("`{name}`: {found}"))?;
-                Ok(Numbers { dims, values: values.into_iter().map(Size::Known).collect() })
-            }
-            Value::Sizes(sizes) => Ok(sizes.clone()),
-            Value::Floats(_) | Value::Signal(_) => Err(format!("`{name}` is not a constant of whole numbers")),
+    pub(super) fn sizes(&self, node: &'a Node, at: usize) -> Result<Numbers<Size>, String> {
+        match self.constant(node, at)? {
+            Constant::Sizes(sizes) => Ok(sizes),
+            Constant::Floats(_) => Err(format!("`{}` is not of whole numbers", node.input[at])),
         }
     }
 
     /// Whole numbers that do not depend on the number of samples.
-    fn known(&self, node: &'a Node, at: usize) -> Result<Vec<i64>, String> {
+    pub(super) fn known(&self, node: &'a Node, at: usize) -> Result<Vec<i64>, String> {
         let known = |size| match size {
             Size::Known(size) => Ok(size),
             Size::Samples => Err(format!("`{}` depends on the number of samples", node.input[at])),
         };
-        self.integers(node, at)?.values.into_iter().map(known).collect()
+        self.sizes(node, at)?.values.into_iter().map(known).collect()
+    }
+
+    /// Whole numbers that older versions have as an attribute and newer ones as an input; `None` if there are neither.
+    pub(super) fn listed(
+        &self,
+        node: &'a Node,
+        attributes: &Attributes,
+        name: &str,
+        at: usize,
+    ) -> Result<Option<Vec<i64>>, String> {
+        match attributes.ints(name)? {
+            Some(values) => Ok(Some(values.clone())),
+            None if optional(node, at).is_some() => self.known(node, at).map(Some),
+            None => Ok(None),
+        }
     }
 
     // What a node gives.
 
-    fn layer(
+    pub(super) fn push(
         &mut self,
         node: &Node,
-        from: usize,
-        kind: LayerKind,
+        kind: Kind,
+        from: Vec<usize>,
         tensors: Vec<(&'static str, TensorF32)>,
         shape: Vec<usize>,
-    ) -> Value<'a> {
-        self.step(node, from, Action::Layer { kind, tensors }, shape)
-    }
-
-    fn step(&mut self, node: &Node, from: usize, action: Action, shape: Vec<usize>) -> Value<'a> {
-        let step = Step { node: label(node), action };
-        self.signals.push(Signal { shape, made: Made::Step { from, step } });
-        Value::Signal(self.signals.len() - 1)
-    }
-
-    fn conv(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let [c_in, height, width] = self.image(x)?;
-        let Numbers { dims, values } = self.floats(node, 1)?;
-        let [channels, of_group, kernel, across] = dims[..] else {
-            return Err(format!("its weights have the shape {dims:?}; only images are convolved"));
-        };
-        if kernel != across {
-            return Err(format!("its kernel is {kernel}×{across}; only square ones are there"));
-        }
-        if let Some(given) = attributes.ints("kernel_shape")?
-            && *given != [kernel as i64; 2]
-        {
-            return Err(format!("kernel_shape {given:?} is not that of its weights {dims:?}"));
-        }
-        let groups = attributes.int("group", 1)?;
-        let groups = usize::try_from(groups).ok().filter(|&n| n > 0 && channels.is_multiple_of(n));
-        let groups = groups.ok_or_else(|| format!("its groups do not divide its {channels} channels"))?;
-        if of_group.checked_mul(groups) != Some(c_in) {
+    ) -> Result<usize, String> {
+        let n_values = shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
+        if n_values.is_none_or(|n| n > model::Architecture::MAX_OUTPUTS) {
             return Err(format!(
-                "its weights {dims:?} are for {of_group} channels in each of {groups} groups, and its input has {c_in}"
+                "gives {shape:?} for each sample; supported: up to {} values",
+                model::Architecture::MAX_OUTPUTS
             ));
         }
-        refuse_dilation(attributes)?;
-        let stride =
-            square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
-        let padding = padding(attributes, kernel, stride)?;
-        let size = [height, width].map(|n| n_windows(n, kernel, stride, padding));
-        if kernel == 0 || size.contains(&0) {
-            return Err(format!("kernel {kernel} does not fit its {height}×{width} input with padding {padding}"));
+        self.n_weights += tensors.iter().map(|(_, tensor)| tensor.values.len()).sum::<usize>();
+        let limit = ALWAYS + MAX_SHARED.saturating_mul(self.store.n_distinct());
+        if self.n_weights > limit {
+            return Err(format!("layers share the file's weights more than {MAX_SHARED} times over; supported: fewer"));
         }
-        let bias = optional(node, 2).is_some();
-        let mut tensors = vec![("weight", TensorF32 { shape: dims, values })];
-        if bias {
-            tensors.push(("bias", self.vector(node, 2, channels)?));
-        }
-        let conv = Conv2d { channels, kernel, stride, padding, groups, bias };
-        Ok(self.layer(node, x, LayerKind::Conv2d(conv), tensors, vec![channels, size[0], size[1]]))
+        let value = node.output.first().cloned().unwrap_or_default();
+        self.signals.push(Signal { shape, kind, from, tensors, node: label(node), value });
+        Ok(self.signals.len() - 1)
     }
 
-    fn gemm(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let trans_a = attributes.int("transA", 0)?;
-        let trans_b = attributes.int("transB", 0)?;
-        let (alpha, beta) = (attributes.float("alpha", 1.0)?, attributes.float("beta", 1.0)?);
-        let biased = optional(node, 2).is_some();
-        if trans_a != 0 {
-            return Err("transA is set; samples are rows".to_owned());
-        }
-        if alpha != 1.0 || (biased && beta != 1.0) {
-            return Err(format!("alpha {alpha} and beta {beta}; multiply them into the weights"));
-        }
-        let (weights, units) = self.dense_weights(node, x, trans_b != 0)?;
-        let bias = if biased {
-            let Numbers { dims, values } = self.floats(node, 2)?;
-            broadcast(&dims, &values, &[units])
-                .ok_or_else(|| format!("its bias has the shape {dims:?} where [{units}] is needed"))?
-        } else {
-            vec![0.0; units]
+    /// A layer whose output has the shape of its input, seen as its input is.
+    pub(super) fn pointwise(
+        &mut self,
+        node: &Node,
+        x: &Ref,
+        kind: Kind,
+        tensors: Vec<(&'static str, TensorF32)>,
+    ) -> Result<Ref, String> {
+        let shape = self.signals[x.signal].shape.clone();
+        let signal = self.push(node, kind, vec![x.signal], tensors, shape)?;
+        Ok(Ref { signal, view: x.view.clone() })
+    }
+
+    /// Counts what constants take that are computed.
+    pub(super) fn computed(&mut self, constant: Constant) -> Result<Value<'a>, String> {
+        self.n_computed += match &constant {
+            Constant::Floats(numbers) => numbers.values.len(),
+            Constant::Sizes(numbers) => numbers.values.len(),
         };
-        let tensors = vec![("weight", weights), ("bias", TensorF32 { shape: vec![units], values: bias })];
-        Ok(self.layer(node, x, LayerKind::Dense { units }, tensors, vec![units]))
+        if self.n_computed > ALWAYS + MAX_COMPUTED.saturating_mul(self.store.n_distinct()) {
+            return Err(format!(
+                "constants that are computed have more than {MAX_COMPUTED} times the file's values; supported: fewer"
+            ));
+        }
+        Ok(Value::Constant(Rc::new(constant)))
     }
 
-    fn mat_mul(&mut self, node: &'a Node) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let (weights, units) = self.dense_weights(node, x, false)?;
-        // The bias is a node of its own, or there is none.
-        Ok(self.layer(node, x, LayerKind::Dense { units }, vec![("weight", weights)], vec![units]))
+    /// The signal as a vector of features.
+    pub(super) fn flat(&mut self, node: &Node, signal: usize) -> Result<usize, String> {
+        if self.signals[signal].shape.len() == 1 {
+            return Ok(signal);
+        }
+        if let Some(&flat) = self.flat.get(&signal) {
+            return Ok(flat);
+        }
+        let n = self.signals[signal].shape.iter().product();
+        let flat = self.push(node, Kind::Layer(LayerKind::Flatten), vec![signal], Vec::new(), vec![n])?;
+        self.signals[flat].value.clear();
+        self.flat.insert(signal, flat);
+        Ok(flat)
     }
 
-    /// The weights `[units, n_in]` that are a node's second input.
-    ///
-    /// - `rows_are_units`: whether they lie like that in the file, or transposed
-    fn dense_weights(&self, node: &'a Node, x: usize, rows_are_units: bool) -> Result<(TensorF32, usize), String> {
-        let [n_in] = self.signals[x].shape[..] else {
-            return Err(format!("its input is an image {:?}; put a Flatten before it", self.signals[x].shape));
+    /// The signal whose channels, rows and columns are the dimensions of what a node reads.
+    pub(super) fn image(&mut self, node: &Node, x: &Ref) -> Result<Image, String> {
+        let dims = &x.view.dims;
+        let (Some(first), true) = (dims.first(), matches!(dims.len(), 3 | 4)) else {
+            return Err(format!(
+                "not supported: an input of {} dimensions; supported: samples, channels, rows and columns, or samples, channels and \
+                 length",
+                dims.len()
+            ));
         };
-        let Numbers { dims, values } = self.floats(node, 1)?;
-        let [rows, columns] = dims[..] else {
-            return Err(format!("its weights have the shape {dims:?}; only matrices are there"));
-        };
-        let (units, inputs) = if rows_are_units { (rows, columns) } else { (columns, rows) };
-        if inputs != n_in {
-            return Err(format!("its weights {dims:?} are for {inputs} inputs, and it has {n_in}"));
+        if !is_samples(first) {
+            return Err(
+                "not supported: an input whose first dimension is not that of the samples; supported: samples first"
+                    .to_owned(),
+            );
         }
-        let values = if rows_are_units {
-            values
-        } else {
-            (0..units)
-                .flat_map(|unit| (0..n_in).map(move |input| (unit, input)))
-                .map(|(unit, input)| values[input * units + unit])
-                .collect()
-        };
-        Ok((TensorF32 { shape: vec![units, n_in], values }, units))
+        let is_line = dims.len() == 3;
+        let (channels, down, across) =
+            if is_line { (&dims[1], &Vec::new(), &dims[2]) } else { (&dims[1], &dims[2], &dims[3]) };
+        let [c, h, w] = [channels, down, across].map(|dim| length(dim));
+        let (channels, is_spatial) = (channels.clone(), *down == dim(h, w) && *across == dim(w, 1));
+        let shape = &self.signals[x.signal].shape;
+        if *shape == [c] && h * w == 1 && channels == dim(c, 1) {
+            return Ok(Image { signal: x.signal, shape: [c, 1, 1], is_vector: true, is_line });
+        }
+        if *shape != [c, h, w] || !is_spatial {
+            return Err(format!(
+                "not supported: {} of each sample seen as an image of {c}×{h}×{w}; supported: channels, rows and columns as the \
+                 layers before it give them",
+                model::architecture::shape_text(shape)
+            ));
+        }
+        let signal = self.in_order(node, x.signal, &channels)?;
+        Ok(Image { signal, shape: [c, h, w], is_vector: false, is_line })
     }
 
-    fn batch_norm(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let shape = self.signals[x].shape.clone();
-        let _momentum = attributes.float("momentum", 0.9)?;
-        let epsilon = attributes.float("epsilon", 1e-5)?;
-        if attributes.int("training_mode", 0)? != 0 {
-            return Err("is in training mode; export the network with net.eval()".to_owned());
+    /// A signal with its channels in the order of a dimension.
+    pub(super) fn in_order(
+        &mut self,
+        node: &Node,
+        signal: usize,
+        channels: &[super::view::Factor],
+    ) -> Result<usize, String> {
+        use super::view::Factor::Values;
+        let shape = self.signals[signal].shape.clone();
+        let area: usize = shape[1..].iter().product();
+        if *channels == *dim(shape[0], area) {
+            return Ok(signal);
         }
-        if attributes.int("spatial", 1)? != 1 {
-            return Err("has statistics for each pixel; only those for each channel are folded".to_owned());
-        }
-        // The number that was meant: 1e-5, not the float next to it.
-        let epsilon: f64 = epsilon.to_string().parse().expect("a float's text is a number");
-        let tensors = ["weight", "bias", "running_mean", "running_var"]
-            .into_iter()
-            .enumerate()
-            .map(|(at, field)| Ok((field, self.vector(node, at + 1, shape[0])?)))
-            .collect::<Result<_, String>>()?;
-        Ok(self.layer(node, x, LayerKind::BatchNorm { epsilon }, tensors, shape))
-    }
-
-    fn pool(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let [channels, height, width] = self.image(x)?;
-        // The order is that of indices, which nothing reads; what counts as a window's size matters with padding alone.
-        let _ = (attributes.int("storage_order", 0)?, attributes.int("count_include_pad", 0)?);
-        refuse_dilation(attributes)?;
-        let kernel =
-            square(attributes, "kernel_shape", 0)?.ok_or("its window is not square; only square ones are there")?;
-        let stride =
-            square(attributes, "strides", 1)?.ok_or("strides differ down and across; only equal ones are there")?;
-        if kernel == 0 {
-            return Err("has no kernel_shape".to_owned());
-        }
-        if padding(attributes, kernel, stride)? != 0 {
-            return Err("has padding; pools are without".to_owned());
-        }
-        let fits = |n: usize| n >= kernel && (n - kernel).is_multiple_of(stride);
-        if attributes.int("ceil_mode", 0)? != 0 && !(fits(height) && fits(width)) {
-            return Err(format!("ceil_mode lets windows stick out of its {height}×{width} input; use it without"));
-        }
-        let size = [height, width].map(|n| n_windows(n, kernel, stride, 0));
-        if size.contains(&0) {
-            return Err(format!("window {kernel} exceeds its {height}×{width} input"));
-        }
-        let window = Window { kernel, stride };
-        let kind = if node.op_type == "MaxPool" { LayerKind::MaxPool(window) } else { LayerKind::AvgPool(window) };
-        Ok(self.layer(node, x, kind, Vec::new(), vec![channels, size[0], size[1]]))
-    }
-
-    fn reduce_mean(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let [channels, ..] = self.image(x)?;
-        let _ = attributes.int("noop_with_empty_axes", 0)?;
-        let keep = attributes.int("keepdims", 1)? != 0;
-        let mut axes = match attributes.ints("axes")? {
-            Some(axes) => axes.clone(),
-            None if optional(node, 1).is_some() => self.known(node, 1)?,
-            None => Vec::new(),
-        };
-        axes = sorted(axes, 4);
-        if axes != [2, 3] {
-            return Err(format!("means over the axes {axes:?}; only means over images, [2, 3], are there"));
-        }
-        let mean = self.layer(node, x, LayerKind::GlobalAvgPool, Vec::new(), vec![channels, 1, 1]);
-        match mean {
-            Value::Signal(mean) if !keep => Ok(self.layer(node, mean, LayerKind::Flatten, Vec::new(), vec![channels])),
-            mean => Ok(mean),
-        }
-    }
-
-    fn flatten(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let rank = self.signals[x].shape.len() as i64 + 1;
-        let axis = attributes.int("axis", 1)?;
-        if positive(axis, rank) != 1 {
-            return Err(format!("flattens from axis {axis}; only from axis 1"));
-        }
-        Ok(self.flattened(node, x))
-    }
-
-    fn flattened(&mut self, node: &Node, x: usize) -> Value<'a> {
-        let shape = &self.signals[x].shape;
-        if shape.len() == 1 {
-            return Value::Signal(x);
-        }
-        let n = shape.iter().product();
-        self.layer(node, x, LayerKind::Flatten, Vec::new(), vec![n])
-    }
-
-    fn squeeze(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let axes = match attributes.ints("axes")? {
-            Some(axes) => Some(axes.clone()),
-            None if optional(node, 1).is_some() => Some(self.known(node, 1)?),
-            None => None,
-        };
-        if let Value::Sizes(sizes) = self.value(node, 0)? {
-            let [_] = sizes.values[..] else { return Err("squeezes a list of sizes".to_owned()) };
-            return Ok(Value::Sizes(Numbers { dims: Vec::new(), values: sizes.values.clone() }));
-        }
-        let x = self.signal(node, 0)?;
-        let shape = self.signals[x].shape.clone();
-        let mut axes = axes.unwrap_or_default();
-        axes = sorted(axes, shape.len() as i64 + 1);
-        let from = match (&shape[..], &axes[..], &self.signals[x].made) {
-            ([_, 1, 1], [2, 3] | [2 | 3], _) => x,
-            // The rest of what was squeezed of one axis: both together are one flatten.
-            ([_, 1], [2], Made::Step { from, .. }) => *from,
-            _ => return Err(format!("squeezes axes {axes:?} of {shape:?}; only the 1×1 of a pooled image")),
-        };
-        let left = shape[..shape.len() - axes.len()].to_vec();
-        Ok(self.layer(node, from, LayerKind::Flatten, Vec::new(), left))
-    }
-
-    /// Of no size: older exporters put one before each average pool.
-    fn pad(&self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let _ = (attributes.string("mode", "constant")?, attributes.float("value", 0.0)?);
-        let pads = match attributes.ints("pads")? {
-            Some(pads) => pads.clone(),
-            None => self.known(node, 1)?,
-        };
-        if pads.iter().any(|&pad| pad != 0) {
-            return Err(format!("pads by {pads:?}; give the padding to the convolution that follows"));
-        }
-        Ok(self.value(node, 0)?.clone())
-    }
-
-    fn reshape(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let keep_zero = attributes.int("allowzero", 0)? != 0;
-        let target = match attributes.ints("shape")? {
-            Some(shape) => shape.iter().map(|&size| Size::Known(size)).collect(),
-            None => self.integers(node, 1)?.values,
-        };
-        let shape = self.signals[x].shape.clone();
-        let refused =
-            || format!("reshapes {shape:?} of each sample to {}; only vectors are made of images", sizes_text(&target));
-        let n: usize = shape.iter().product();
-        let (first, rest) = target.split_first().ok_or_else(refused)?;
-        let samples = match *first {
-            Size::Samples | Size::Known(-1) => true,
-            Size::Known(0) => !keep_zero,
-            Size::Known(size) => self.n_samples == Some(size),
-        };
-        // A size of −1 is whatever is left, and there is one at most.
-        let open = *first == Size::Known(-1);
-        let rest: Vec<i64> = rest
-            .iter()
-            .map(|size| match size {
-                Size::Known(size) => Some(*size),
-                Size::Samples => None,
-            })
-            .collect::<Option<_>>()
-            .ok_or_else(refused)?;
-        let is_size = |size: i64| usize::try_from(size).ok().filter(|&size| size > 0);
-        let sizes: Option<Vec<usize>> = match rest[..] {
-            [-1] if !open => Some(vec![n]),
-            _ => rest.iter().map(|&size| is_size(size)).collect(),
-        };
-        let sizes =
-            sizes.filter(|sizes| samples && sizes.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)) == Some(n));
-        match sizes.as_deref() {
-            Some(sizes) if sizes == shape => Ok(Value::Signal(x)),
-            Some([_]) => Ok(self.flattened(node, x)),
-            // Pixels that come as a vector.
-            Some(&[channels, height, width]) if matches!(self.signals[x].made, Made::Input) => {
-                self.signals.push(Signal { shape: vec![channels, height, width], made: Made::Input });
-                Ok(Value::Signal(self.signals.len() - 1))
-            }
-            _ => Err(refused()),
-        }
-    }
-
-    fn softmax(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let x = self.signal(node, 0)?;
-        let shape = self.signals[x].shape.clone();
-        // Of a vector, the last axis is 1 in every version; before version 13 it was the default as well.
-        let axis = attributes.int("axis", 1)?;
-        if shape.len() != 1 || positive(axis, 2) != 1 {
-            return Err("is not over classes".to_owned());
-        }
-        Ok(self.step(node, x, Action::Softmax, shape))
-    }
-
-    fn dropout(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let _ = (attributes.float("ratio", 0.5)?, attributes.int("seed", 0)?);
-        if optional(node, 2).is_some() && self.known(node, 2)? != [0] {
-            return Err("is in training mode; export the network with net.eval()".to_owned());
-        }
-        Ok(self.value(node, 0)?.clone())
-    }
-
-    /// Sums of two signals; else a constant added or multiplied.
-    fn arithmetic(&mut self, node: &'a Node) -> Result<Value<'a>, String> {
-        let operator = node.op_type.as_str();
-        let (x, constant_at) = match (self.value(node, 0)?, self.value(node, 1)?) {
-            (&Value::Signal(a), &Value::Signal(b)) => return self.sum(node, [a, b]),
-            (&Value::Signal(x), _) => (x, 1),
-            (_, &Value::Signal(x)) => (x, 0),
-            _ => return self.of_sizes(node),
-        };
-        let shape = self.signals[x].shape.clone();
-        let Numbers { dims, values } = self.floats(node, constant_at)?;
-        let constants = broadcast(&dims, &values, &shape).ok_or_else(|| {
-            format!("its constant has the shape {dims:?}; one number, or one for each of {} channels", shape[0])
-        })?;
-        if operator == "Add"
-            && let Some(value) = self.with_bias(x, &constants)
-        {
-            return Ok(value);
-        }
-        let c: Vec<f64> = constants.into_iter().map(f64::from).collect();
-        let same = |value: f64| vec![value; c.len()];
-        let of = |f: &dyn Fn(f64) -> f64| c.iter().map(|&value| f(value)).collect();
-        let affine = match (operator, constant_at) {
-            ("Add", _) => Affine { scale: same(1.0), shift: c },
-            ("Sub", 1) => Affine { scale: same(1.0), shift: of(&|value| -value) },
-            ("Sub", _) => Affine { scale: same(-1.0), shift: c },
-            ("Mul", _) => Affine { shift: same(0.0), scale: c },
-            ("Div", 1) => Affine { scale: of(&|value| 1.0 / value), shift: same(0.0) },
-            _ => return Err("divides by what it is given; there is no layer of its kind".to_owned()),
-        };
-        Ok(self.step(node, x, Action::Affine(affine), shape))
-    }
-
-    /// Arithmetic with the sizes of a shape: `x.view(-1, c * h * w)`.
-    fn of_sizes(&self, node: &'a Node) -> Result<Value<'a>, String> {
-        let (a, b) = (self.known(node, 0)?, self.known(node, 1)?);
-        let (&[a], &[b]) = (&a[..], &b[..]) else { return Err("computes with lists of sizes".to_owned()) };
-        let size = match node.op_type.as_str() {
-            "Add" => a.checked_add(b),
-            "Sub" => a.checked_sub(b),
-            "Mul" => a.checked_mul(b),
-            _ => a.checked_div(b),
-        };
-        let size = size.ok_or_else(|| format!("computes no size out of {a} and {b}"))?;
-        Ok(Value::Sizes(Numbers { dims: Vec::new(), values: vec![Size::Known(size)] }))
-    }
-
-    fn sum(&mut self, node: &Node, of: [usize; 2]) -> Result<Value<'a>, String> {
-        if node.op_type != "Add" {
-            return Err("computes with two results; only their sum, a residual block's, is there".to_owned());
-        }
-        let shapes = of.map(|signal| self.signals[signal].shape.clone());
-        if shapes[0] != shapes[1] {
-            return Err(format!("adds {:?} and {:?} of each sample; both need the same shape", shapes[0], shapes[1]));
-        }
-        let [shape, _] = shapes;
-        self.signals.push(Signal { shape, made: Made::Sum { of, node: label(node) } });
-        Ok(Value::Signal(self.signals.len() - 1))
-    }
-
-    /// The weighted layer that gives a signal, with a bias that it has none of.
-    fn with_bias(&mut self, signal: usize, bias: &[f32]) -> Option<Value<'a>> {
-        let Signal { shape, made: Made::Step { from, step } } = &self.signals[signal] else { return None };
-        let Action::Layer { kind, tensors } = &step.action else { return None };
-        let kind = match kind {
-            LayerKind::Dense { .. } => kind.clone(),
-            LayerKind::Conv2d(conv) => LayerKind::Conv2d(Conv2d { bias: true, ..*conv }),
-            _ => return None,
-        };
-        let [("weight", weight)] = &tensors[..] else { return None };
-        let bias = TensorF32 { shape: vec![bias.len()], values: bias.to_vec() };
-        let action = Action::Layer { kind, tensors: vec![("weight", weight.clone()), ("bias", bias)] };
-        let step = Step { node: step.node.clone(), action };
-        let biased = Signal { shape: shape.clone(), made: Made::Step { from: *from, step } };
-        self.signals.push(biased);
-        Some(Value::Signal(self.signals.len() - 1))
-    }
-
-    /// Nodes that compute shapes, such as `x.view(x.size(0), -1)` leaves behind.
-    fn sizes(&mut self, node: &'a Node, attributes: &Attributes) -> Result<Value<'a>, String> {
-        let sizes = match node.op_type.as_str() {
-            "Shape" => {
-                let (start, end) = (attributes.int("start", 0)?, attributes.int("end", i64::MAX)?);
-                if start != 0 || end != i64::MAX {
-                    return Err("gives a part of a shape".to_owned());
-                }
-                let shape = &self.signals[self.signal(node, 0)?].shape;
-                let sizes = shape.iter().map(|&size| Size::Known(size as i64));
-                let samples = self.n_samples.map_or(Size::Samples, Size::Known);
-                let values: Vec<Size> = std::iter::once(samples).chain(sizes).collect();
-                Numbers { dims: vec![values.len()], values }
-            }
-            "Gather" => {
-                let from = self.integers(node, 0)?;
-                let at = self.integers(node, 1)?;
-                let n = from.values.len() as i64;
-                let pick = |index: &Size| match index {
-                    Size::Known(index) => {
-                        usize::try_from(positive(*index, n)).ok().and_then(|at| from.values.get(at).copied())
-                    }
-                    Size::Samples => None,
-                };
-                let values = at.values.iter().map(pick).collect::<Option<Vec<Size>>>();
-                if attributes.int("axis", 0)? != 0 || from.dims.len() != 1 {
-                    return Err("gathers of more than a list".to_owned());
-                }
-                Numbers { dims: at.dims, values: values.ok_or("gathers what is not there")? }
-            }
-            "Unsqueeze" => {
-                let numbers = self.integers(node, 0)?;
-                let axes = match attributes.ints("axes")? {
-                    Some(axes) => axes.clone(),
-                    None => self.known(node, 1)?,
-                };
-                if !numbers.dims.is_empty() || axes.len() != 1 || !(axes[0] == 0 || axes[0] == -1) {
-                    return Err("makes more than a list of one number".to_owned());
-                }
-                Numbers { dims: vec![1], values: numbers.values }
-            }
-            "Concat" => {
-                if attributes.int("axis", 0)? != 0 {
-                    return Err("joins results; only residual sums are there".to_owned());
-                }
-                let mut values = Vec::new();
-                for at in 0..node.input.len() {
-                    values.extend(self.integers(node, at)?.values);
-                }
-                Numbers { dims: vec![values.len()], values }
+        match *channels {
+            [Values { size: per_group, stride }, Values { size: groups, stride: far }]
+                if stride == area && far == per_group * area && groups * per_group == shape[0] =>
+            {
+                let kind = Kind::Layer(LayerKind::ChannelShuffle { groups });
+                self.push(node, kind, vec![signal], Vec::new(), shape)
             }
             _ => {
-                let to = attributes.int("to", 0)?;
-                let _ = (attributes.int("saturate", 1)?, attributes.string("round_mode", "up")?);
-                if ![data_type::INT32, data_type::INT64].map(i64::from).contains(&to) {
-                    return Err("changes the type of what it is given; export the network in one type".to_owned());
-                }
-                self.integers(node, 0)?
+                Err("not supported: channels in this order; supported: as they are, or the groups' in turn".to_owned())
             }
-        };
-        Ok(Value::Sizes(sizes))
+        }
     }
+}
+
+/// How the file sees a new image.
+///
+/// - `like`: what it was made of
+pub(super) fn seen(like: &View, [c, h, w]: [usize; 3], is_line: bool) -> View {
+    let mut dims = vec![like.dims[0].clone(), dim(c, h * w)];
+    if !is_line {
+        dims.push(dim(h, w));
+    }
+    dims.push(dim(w, 1));
+    like.with(dims)
+}
+
+/// A signal that is read as an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Image {
+    pub(super) signal: usize,
+    pub(super) shape: [usize; 3],
+    /// Whether its signal is a vector, of as many features.
+    pub(super) is_vector: bool,
+    /// Whether the file has no rows.
+    pub(super) is_line: bool,
 }
 
 /// Name of an input, if the node has it.
-fn optional(node: &Node, at: usize) -> Option<&str> {
+pub(super) fn optional(node: &Node, at: usize) -> Option<&str> {
     node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
 }
 
-fn constant<'a>(node: &'a Node, attributes: &Attributes<'a>) -> Result<Value<'a>, String> {
-    let list = |values: &[i64]| values.iter().map(|&value| Size::Known(value)).collect::<Vec<_>>();
-    if let Some(tensor) = attributes.tensor("value")? {
-        return Ok(Value::Tensor(tensor));
-    }
-    let [Attribute { name, f, i, floats, ints, .. }] = &node.attribute[..] else {
-        return Err("has no value".to_owned());
-    };
-    attributes.used.borrow_mut().push(name);
-    Ok(match name.as_str() {
-        "value_float" => Value::Floats(Numbers { dims: Vec::new(), values: vec![*f] }),
-        "value_floats" => Value::Floats(Numbers { dims: vec![floats.len()], values: floats.clone() }),
-        "value_int" => Value::Sizes(Numbers { dims: Vec::new(), values: list(&[*i]) }),
-        "value_ints" => Value::Sizes(Numbers { dims: vec![ints.len()], values: list(ints) }),
-        other => return Err(format!("has a `{other}`, which is not read")),
-    })
-}
-
-/// Constants for each channel or feature of a signal; `None` if their shape is another.
-fn broadcast(dims: &[usize], values: &[f32], shape: &[usize]) -> Option<Vec<f32>> {
-    if values.len() == 1 && dims.len() <= shape.len() + 1 {
-        return Some(vec![values[0]; shape[0]]);
-    }
-    let mut own = shape.to_vec();
-    own[1..].fill(1);
-    let with_samples = [&[1], &own[..]].concat();
-    (dims == own || dims == with_samples).then(|| values.to_vec())
-}
-
-fn sizes_text(sizes: &[Size]) -> String {
-    let sizes: Vec<String> = sizes
-        .iter()
-        .map(|size| match size {
-            Size::Samples => "N".to_owned(),
-            Size::Known(size) => size.to_string(),
-        })
-        .collect();
-    format!("[{}]", sizes.join(", "))
-}
-
-/// Axes counted from the front, in ascending order.
-fn sorted(mut axes: Vec<i64>, rank: i64) -> Vec<i64> {
-    for axis in &mut axes {
-        *axis = positive(*axis, rank);
-    }
-    axes.sort_unstable();
-    axes
-}
-
-/// An axis counted from the front.
-fn positive(axis: i64, rank: i64) -> i64 {
-    if axis < 0 { axis.saturating_add(rank) } else { axis }
-}
-
-fn refuse_dilation(attributes: &Attributes) -> Result<(), String> {
-    match attributes.ints("dilations")? {
-        Some(dilations) if dilations.iter().any(|&dilation| dilation != 1) => {
-            Err(format!("dilations {dilations:?}; kernels are without"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A size that is the same down and across; `None` if it is not.
-///
-/// - `default`: where there is no attribute
-fn square(attributes: &Attributes, name: &str, default: usize) -> Result<Option<usize>, String> {
-    let Some(sizes) = attributes.ints(name)? else { return Ok(Some(default)) };
-    if sizes.len() != 2 || !sizes.iter().all(|size| (1..=MAX_WINDOW).contains(size)) {
-        return Err(format!("{name} {sizes:?}; it needs two numbers from 1 to {MAX_WINDOW}"));
-    }
-    Ok((sizes[0] == sizes[1]).then_some(sizes[0] as usize))
-}
-
-/// Padding that is the same on all four sides.
-fn padding(attributes: &Attributes, kernel: usize, stride: usize) -> Result<usize, String> {
-    let pads = attributes.ints("pads")?;
-    match attributes.string("auto_pad", "NOTSET")?.as_str() {
-        "NOTSET" => {}
-        "VALID" => return Ok(0),
-        // As many outputs as inputs: for an odd kernel half of it on either side.
-        "SAME_UPPER" | "SAME_LOWER" if stride == 1 && kernel % 2 == 1 => return Ok(kernel / 2),
-        other => {
-            return Err(format!("auto_pad {other} pads one side more than the other; give the padding in numbers"));
-        }
-    }
-    let Some(pads) = pads else { return Ok(0) };
-    if pads.len() != 4 || !pads.iter().all(|pad| (0..=MAX_WINDOW).contains(pad)) {
-        return Err(format!("pads {pads:?}; it needs four numbers from 0 to {MAX_WINDOW}"));
-    }
-    if pads.iter().any(|pad| *pad != pads[0]) {
-        return Err(format!("pads {pads:?} differ from side to side; only equal ones are there"));
-    }
-    Ok(pads[0] as usize)
-}
-
-/// A node's attributes, each to be read by its kind.
-struct Attributes<'a> {
-    all: &'a [Attribute],
-    used: RefCell<Vec<&'a str>>,
-}
-
-impl<'a> Attributes<'a> {
-    fn new(node: &'a Node) -> Self {
-        Self { all: &node.attribute, used: RefCell::default() }
-    }
-
-    fn find(&self, name: &str, wanted: i32) -> Result<Option<&'a Attribute>, String> {
-        let Some(attribute) = self.all.iter().find(|attribute| attribute.name == name) else { return Ok(None) };
-        self.used.borrow_mut().push(&attribute.name);
-        // Writers of old leave the kind out.
-        if attribute.kind != wanted && attribute.kind != 0 {
-            return Err(format!("attribute `{name}` is of kind {} where {wanted} is needed", attribute.kind));
-        }
-        Ok(Some(attribute))
-    }
-
-    fn int(&self, name: &str, default: i64) -> Result<i64, String> {
-        Ok(self.find(name, kind::INT)?.map_or(default, |attribute| attribute.i))
-    }
-
-    fn float(&self, name: &str, default: f32) -> Result<f32, String> {
-        Ok(self.find(name, kind::FLOAT)?.map_or(default, |attribute| attribute.f))
-    }
-
-    fn ints(&self, name: &str) -> Result<Option<&'a Vec<i64>>, String> {
-        Ok(self.find(name, kind::INTS)?.map(|attribute| &attribute.ints))
-    }
-
-    fn string(&self, name: &str, default: &str) -> Result<String, String> {
-        let found = self.find(name, kind::STRING)?;
-        Ok(found.map_or(default.to_owned(), |attribute| String::from_utf8_lossy(&attribute.s).into_owned()))
-    }
-
-    fn tensor(&self, name: &str) -> Result<Option<&'a Tensor>, String> {
-        Ok(self.find(name, kind::TENSOR)?.and_then(|attribute| attribute.t.as_ref()))
-    }
-
-    /// # Errors
-    /// If an attribute was not read, or stands twice.
-    fn finish(self) -> Result<(), String> {
-        let used = self.used.into_inner();
-        for (at, attribute) in self.all.iter().enumerate() {
-            if !used.contains(&attribute.name.as_str()) {
-                return Err(format!("attribute `{}` is not understood", attribute.name));
-            }
-            if self.all[..at].iter().any(|other| other.name == attribute.name) {
-                return Err(format!("attribute `{}` stands twice", attribute.name));
-            }
-        }
-        Ok(())
-    }
+/// The number that was meant by a 32-bit float: 0.1, not the float next to it.
+pub(super) fn meant(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }

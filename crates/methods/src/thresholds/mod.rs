@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::activation::Activations;
 use crate::layer::{AnnLayer, Before};
+use crate::saturation;
 
 /// How a method chooses the thresholds of one layer, `[C]`, in units of activations and before the factor `scale`.
 type Rule = fn(&Place<'_>) -> anyhow::Result<Vec<f64>>;
@@ -63,34 +64,11 @@ impl Place<'_> {
     fn noise(&self) -> anyhow::Result<Vec<f64>> {
         (self.noise)()
     }
-
-    /// The refusal of a channel without weights.
-    fn silent_channel(&self, channel: usize) -> ThresholdError {
-        silent_channel(self.layer, channel, self.choice.method)
-    }
-}
-
-fn silent_channel(layer: &AnnLayer, channel: usize, method: Method) -> ThresholdError {
-    let which = format!("{} {channel}", if layer.n_positions() == 1 { "neuron" } else { "channel" });
-    ThresholdError::SilentChannel { layer: layer.name.clone(), which, method }
 }
 
 /// No thresholds can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ThresholdError {
-    /// All incoming weights of a channel are zero, so it has no norm to divide by.
-    #[error(
-        "layer {layer}: all weights of {which} are zero, so `{method}` gives it no threshold; remove it, \
-         or use a method that does not divide by weights (max, percentile)"
-    )]
-    SilentChannel {
-        /// Name of the layer.
-        layer: String,
-        /// `neuron 3` or, in a convolution, `channel 3`.
-        which: String,
-        /// The method.
-        method: Method,
-    },
     /// No calibration sample makes any neuron of a layer active.
     #[error(
         "layer {layer}: no calibration sample activates any neuron, so `{method}` gives no threshold; raise \
@@ -147,7 +125,8 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 ///
 /// - `layers`: the trained network
 /// - `activations`: one per layer, the logits last; needed if [`Method::needs_data`] says so
-/// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. The last
+/// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. None is above the activation at
+///   which the trained network saturates itself, and, but for `none`, none below the least activation that a channel can have. The last
 ///   layer's are 1 for a readout from potentials. A readout from spikes takes the largest that the method gives any output
 ///   neuron, for all of them: one factor on all logits, which leaves the decision as it is. `none`, `norm` and `std` do not know
 ///   how large logits become, and neurons that fire at every step cannot be told apart: there it is no less than the percentile
@@ -178,6 +157,11 @@ pub fn choose(
             noise: &|| noise(idx, &thresholds),
         };
         let mut base = rule(choice.method)(&place)?;
+        if base.iter().all(|threshold| *threshold <= 0.0) && layer.may_be_silent {
+            // What its inputs allow, since calibration samples say nothing.
+            let of = |channel: usize| saturation::bounds(layer, channel, place.before)[1];
+            base = (0..layer.n_channels()).map(of).map(|most| if most > 0.0 { most } else { 1.0 }).collect();
+        }
         if base.iter().any(|threshold| *threshold <= 0.0) {
             return Err(ThresholdError::SilentLayer { layer: layer.name.clone(), method: choice.method }.into());
         }
@@ -189,11 +173,28 @@ pub fn choose(
             base.fill(largest);
             thresholds.push(base);
         } else {
-            thresholds.push(base.iter().map(|threshold| threshold * choice.scale).collect());
+            let raised = raised(&place, &base);
+            let of = |(channel, base): (usize, &mut f64)| {
+                // What fires at every step whatever it sees is not scaled either.
+                let own = raised[channel].unwrap_or(*base * choice.scale).min(layer.ceiling);
+                *base = raised[channel].unwrap_or(*base).min(layer.ceiling);
+                own
+            };
+            thresholds.push(base.iter_mut().enumerate().map(of).collect());
             bases.push(base);
         }
     }
     Ok(thresholds)
+}
+
+/// The largest activation that the inputs of a channel allow, where a threshold that knows of weights alone is below the least; `None`
+/// where it is not, and for `none`, whose thresholds are what they are.
+fn raised(place: &Place<'_>, base: &[f64]) -> Vec<Option<f64>> {
+    let of = |(channel, base): (usize, &f64)| {
+        let [least, most] = saturation::bounds(place.layer, channel, place.before);
+        (place.choice.method != Method::None && least > *base).then_some(most)
+    };
+    base.iter().enumerate().map(of).collect()
 }
 
 #[cfg(test)]
@@ -229,7 +230,9 @@ mod tests {
             name: name.to_owned(),
             shape: [n_out, 1, 1],
             connections: vec![Connection { wiring, weights }],
-            biases,
+            biases: biases.into(),
+            ceiling: f64::INFINITY,
+            may_be_silent: false,
         }
     }
 
@@ -281,7 +284,7 @@ mod tests {
         let three = [&layers()[..], &[dense("dense 3", 2, vec![1.0], vec![0.0])]].concat();
         let geometric_mean = |values: &[f64]| (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp();
         for (p, compensate) in [(1.0, true), (2.0, true), (f64::INFINITY, true), (1.0, false)] {
-            let ratio = ratio_to_l4(&three, p, compensate).unwrap();
+            let ratio = ratio_to_l4(&three, p, compensate);
             let of = |p: f64, kappa: f64| {
                 let choice = Choice { p, kappa, compensate, ..choice(Method::Norm) };
                 choose(&three, None, &choice, &|_, _| Ok(Vec::new())).unwrap()
@@ -293,15 +296,10 @@ mod tests {
             let by_hand = [(geometric_mean(&first[0]) / geometric_mean(&of_4[0])), second / of_4[1][0]];
             assert!((ratio / geometric_mean(&by_hand) - 1.0).abs() < ROUNDING, "p = {p}: {ratio}");
         }
-        assert_eq!(ratio_to_l4(&three, 4.0, true), Ok(1.0));
-        assert_eq!(ratio_to_l4(&three[2..], 1.0, true), Ok(1.0), "no hidden layer");
+        assert_eq!(ratio_to_l4(&three, 4.0, true), 1.0);
+        assert_eq!(ratio_to_l4(&three[2..], 1.0, true), 1.0, "no hidden layer");
         let silent = [dense("dense 1", 0, vec![0.0], vec![1.0]), three[2].clone()];
-        let expected = ThresholdError::SilentChannel {
-            layer: "dense 1".to_owned(),
-            which: "neuron 0".to_owned(),
-            method: Method::Norm,
-        };
-        assert_eq!(ratio_to_l4(&silent, 2.0, true), Err(expected));
+        assert_eq!(ratio_to_l4(&silent, 2.0, true), 1.0, "no channel with weights");
     }
 
     #[test]
@@ -345,19 +343,21 @@ mod tests {
     fn a_norm_takes_the_mean_of_a_pool_as_one_input_and_all_connections_together() {
         let mut layers = layers();
         // One channel behind a window of two neurons, its weight of 6 halved by the pool, and another connection.
-        let pool = Pool { kind: PoolKind::Mean, kernel: [1, 2], stride: [1, 2] };
-        let kernel = Kernel { input: [1, 1, 1], channels: 1, size: 1, stride: 1, padding: 0, groups: 1 };
+        let pool = Pool::new(PoolKind::Mean, [1, 2], [1, 2]);
+        let kernel = Kernel::square([1, 1, 1], 1, 1, 1, 0, 1);
         let pooled = Wiring { source: snn::Source::INPUT, source_shape: [1, 1, 2], pools: vec![pool], kernel };
         let skip =
-            Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: 2, ..kernel }, ..pooled.clone() };
+            Wiring { pools: Vec::new(), kernel: Kernel { input: [1, 1, 2], size: [1, 2], ..kernel }, ..pooled.clone() };
         layers[0] = AnnLayer {
             name: "residual 1".to_owned(),
             shape: [1, 1, 1],
             connections: vec![
                 Connection { wiring: pooled, weights: vec![3.0] },
-                Connection { wiring: skip, weights: vec![1.0, 2.0, 0.0, 0.0] },
+                Connection { wiring: skip, weights: vec![1.0, 2.0] },
             ],
-            biases: vec![0.5],
+            biases: vec![0.5].into(),
+            ceiling: f64::INFINITY,
+            may_be_silent: false,
         };
         let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
         assert!((found(Method::Norm) - (1296.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
@@ -400,13 +400,38 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_neuron_is_refused_by_name_where_its_weights_are_divided_by() {
+    fn a_neuron_without_weights_sends_its_bias_and_one_that_never_fires_is_no_obstacle() {
         let mut layers = layers();
         layers[0].connections[0].weights[2..].fill(0.0);
-        for method in [Method::Norm, Method::Std] {
-            let error = choose(&layers, None, &choice(method), &|_, _| Ok(vec![1.0, 0.0])).unwrap_err().to_string();
-            assert!(error.contains("layer dense 1: all weights of neuron 1 are zero"), "{error}");
+        for (bias, lambda) in [(0.75, 0.75), (-9.0, 1.0)] {
+            layers[0].biases = vec![0.5, bias].into();
+            for method in [Method::Norm, Method::Std] {
+                let found = choose(&layers, None, &choice(method), &|_, _| Ok(vec![1.0, 0.0])).unwrap();
+                assert_eq!(found[0][1], lambda, "{method}");
+            }
         }
+    }
+
+    #[test]
+    fn a_neuron_that_would_fire_at_every_step_whatever_it_sees_gets_a_threshold_that_it_can_stay_below() {
+        let mut layers = layers();
+        layers[0].connections[0].weights[2..].copy_from_slice(&[1e-6, -3e-6]);
+        layers[0].biases = vec![0.5, 0.75].into();
+        for (method, scale) in [(Method::Norm, 1.0), (Method::Std, 1.0), (Method::Norm, 0.5)] {
+            let choice = Choice { scale, ..choice(method) };
+            let found = choose(&layers, None, &choice, &|_, _| Ok(vec![1.0, 1e-6])).unwrap();
+            assert!((found[0][1] - (0.75 + 1e-6)).abs() < ROUNDING, "{method}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn no_threshold_is_above_the_activation_at_which_the_trained_network_saturates() {
+        let mut layers = layers();
+        layers[0].ceiling = 0.5;
+        let free = choose(&self::layers(), None, &choice(Method::Norm), &|_, _| Ok(Vec::new())).unwrap();
+        let found = choose(&layers, None, &choice(Method::Norm), &|_, _| Ok(Vec::new())).unwrap();
+        assert!(free[0].iter().all(|threshold| *threshold > 0.5), "{free:?}");
+        assert_eq!(found[0], [0.5, 0.5]);
     }
 
     #[test]

@@ -7,13 +7,13 @@
 use toml::{Table, Value};
 
 use super::schema::Kind::{
-    self, Above, AboveOr, Bool, Choice, Float, Floats, FloatsOr, Integer, IntegerOr, Integers, Layers, Shape, Slug,
-    Text,
+    self, Above, AboveOr, Bool, Choice, Float, Floats, FloatsOr, Integer, IntegerOr, Integers, Layers, Positives,
+    Range, Reals, Shape, Slug, Text,
 };
 use super::schema::lookup;
 use super::{
-    Calibrate, Encoding, EngineKind, Experiment, Kappa, Method, NoiseOf, Readout, Reset, Scale, Schedule, WeightRange,
-    number,
+    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NoiseOf, Normalize,
+    Readout, Reset, Resize, Scale, Schedule, WeightRange, number,
 };
 
 /// One key.
@@ -99,11 +99,19 @@ const MOST_CONFIDENT: f64 = 0.999_999;
 /// Largest standard deviation of thresholds; one in 740 is then held at a tenth of the nominal value.
 const MOST_MISMATCH: f64 = 0.3;
 
+/// Largest magnitude of a value of a sample; larger ones would not be told apart by 32-bit floats.
+const MOST_VALUE: f64 = 1e9;
+
+/// Longest side of a picture, in pixels.
+const MAX_SIDE: i64 = 4096;
+
 const NAMES: &str = "names the experiment, so it cannot be swept; remove it";
 const OTHER_SAMPLES: &str =
     "accuracies on other samples are not compared, so it cannot be swept; run one experiment for each value";
 const OF_ALL: &str = "is of all combinations together, so it cannot be swept";
 
+const CUSTOM: Condition =
+    Condition { who: "only dataset = \"custom\" looks at it", holds: |of| of.data.dataset == DatasetName::Custom };
 const KAPPA_SEARCH: Condition =
     Condition { who: "only kappa = \"auto\" looks at it", holds: |of| of.convert.kappa == Kappa::Auto };
 const SCALE_SEARCH: Condition =
@@ -133,6 +141,9 @@ const DENSE: Condition =
 
 /// Reader of what [`super::layers`] reads beside the table.
 const READ_WITH_LAYERS: Read = |_, _| {};
+
+/// Reader of what goes into [`Normalize`], which the row of `data.normalize.mean` makes.
+const READ_WITH_MEAN: Read = |_, _| {};
 
 /// Reader of what goes into [`Schedule`], which the row of `train.sgd.schedule` makes.
 const READ_WITH_SCHEDULE: Read = |_, _| {};
@@ -175,10 +186,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "data.dataset",
-        kind: Choice(&["digits", "mnist", "fashion-mnist", "cifar10", "custom"]),
+        kind: Choice(DatasetName::WORDS),
         default: None,
-        doc: "data set; `digits` is built in, `custom` your own (`train.safetensors` and `test.safetensors` in `data.path`)",
-        read: |to, from| to.data.dataset = from.text(),
+        doc: "data set; `digits` is built in, `custom` your own: what lies in `data.path` is found out (pictures in a folder for each class, .npz, IDX, CIFAR's binary files, safetensors)",
+        read: |to, from| to.data.dataset = from.word(),
         never_swept: Some(OTHER_SAMPLES),
         ..KEY
     },
@@ -186,7 +197,7 @@ pub const KEYS: &[Key] = &[
         path: "data.path",
         kind: Text,
         default: Some(""),
-        doc: "folder with the data set's files; default `data/DATASET`",
+        doc: "folder with the data set's files, an .npz file, or what the names of IDX files begin with; default `data/DATASET`",
         read: |to, from| to.data.path = Some(from.text().into()),
         never_swept: Some(OTHER_SAMPLES),
         ..KEY
@@ -197,6 +208,86 @@ pub const KEYS: &[Key] = &[
         default: Some("0"),
         doc: "training samples set aside for validation",
         read: |to, from| to.data.validation_samples = from.count(),
+        ..KEY
+    },
+    Key {
+        path: "data.scale",
+        kind: Above(0.0, MOST_VALUE),
+        doc: "what stored values are divided by; default: 1 for floats, and for whole numbers 255 or 65535 if the largest value of the training samples is more than half of that, else that largest value",
+        read: |to, from| to.data.scale = Some(from.float()),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.range",
+        kind: Range(-MOST_VALUE, MOST_VALUE),
+        doc: "smallest and largest value, after `data.scale`, which are kept as 0 and 1; the network sees the values themselves. Default: [0, 1], or what the training samples span if they leave it",
+        read: |to, from| to.data.range = from.pair(),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.resize",
+        kind: IntegerOr(1, MAX_SIDE, "off"),
+        doc: "pictures: length that the short side is resized to, or \"off\"; default: `data.crop` · 256/224, rounded, and \"off\" where pictures have the network's size already",
+        read: |to, from| {
+            let side = |side| Resize::ShortSide(side as usize);
+            to.data.resize = Some(from.whole().map_or(Resize::Off, side));
+        },
+        matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.crop",
+        kind: Integer(1, MAX_SIDE),
+        doc: "pictures: height and width that are cut out of the middle; default: those of `model.input`",
+        read: |to, from| to.data.crop = Some(from.count()),
+        matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.interpolation",
+        kind: Choice(Interpolation::WORDS),
+        doc: "pictures: how they are resized, with the antialiasing of Pillow; default \"bilinear\"",
+        read: |to, from| to.data.interpolation = from.word(),
+        matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.first_label",
+        kind: Integer(0, 65_535),
+        doc: "label of the first class, such as 1 for the letters of EMNIST; default 0, and labels that look otherwise are refused",
+        read: |to, from| to.data.first_label = Some(from.count()),
+        matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.label_column",
+        kind: Integer(0, 65_535),
+        doc: "column of a table of labels, such as 0 for QMNIST; for CIFAR-100, 0 for its coarse classes and 1, the default, for its fine ones",
+        read: |to, from| to.data.label_column = Some(from.count()),
+        matters: Matters::Where(CUSTOM),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.normalize.mean",
+        kind: Reals(-MOST_VALUE, MOST_VALUE),
+        doc: "what is taken off each channel's values, after `data.scale`, before the network sees them; one for each channel, or one for all",
+        read: |to, from| to.data.normalize = Some(normalize(from)),
+        never_swept: Some(OTHER_SAMPLES),
+        ..KEY
+    },
+    Key {
+        path: "data.normalize.deviation",
+        kind: Positives(0.0, MOST_VALUE),
+        doc: "what each channel's values are divided by when their mean is taken off; one for each channel, or one for all",
+        read: READ_WITH_MEAN,
+        never_swept: Some(OTHER_SAMPLES),
         ..KEY
     },
     Key {
@@ -659,6 +750,13 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+fn normalize(mean: &Given<'_>) -> Normalize {
+    let deviation = Given::of(mean.table, "data.normalize.deviation");
+    // Without a deviation it is refused as a contradiction.
+    let deviation = deviation.and_then(|deviation| deviation.numbers()).unwrap_or_default();
+    Normalize { mean: mean.numbers().expect("a checked list"), deviation }
+}
+
 fn schedule(from: &Given<'_>) -> Schedule {
     match from.text().as_str() {
         "constant" => Schedule::Constant,
@@ -736,6 +834,11 @@ impl<'a> Given<'a> {
     /// `None` for the word that may stand in a list's place.
     fn numbers(&self) -> Option<Vec<f64>> {
         Some(self.value.as_array()?.iter().filter_map(number).collect())
+    }
+
+    /// The two numbers of a list of two.
+    fn pair(&self) -> Option<[f64; 2]> {
+        self.numbers()?.try_into().ok()
     }
 
     fn integers(&self) -> Vec<u64> {

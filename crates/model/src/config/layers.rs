@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::Problem;
 use super::schema::brief;
-use crate::architecture::{Architecture, Conv2d, LayerKind, Window};
+use crate::architecture::{Architecture, Conv2d, Entry, LayerKind, Window};
 
 /// Most units of a dense layer that a configuration may ask for.
 const MAX_UNITS: i64 = 1 << 20;
@@ -14,38 +14,48 @@ const MAX_CHANNELS: i64 = 1 << 16;
 const MAX_KERNEL: i64 = 1 << 10;
 
 /// Kinds that other frameworks have and that cannot be converted, with what to do instead.
-const UNSUPPORTED: [(&[&str], &str); 6] = [
+const UNSUPPORTED: [(&[&str], &str); 9] = [
     (
         &["softmax", "log-softmax"],
         "leave it out: the loss applies it in training, and the largest logit is the largest probability",
     ),
     (
-        &["sigmoid", "tanh", "leaky-relu", "gelu", "silu", "elu", "prelu", "hard-swish"],
-        "integrate-and-fire neurons stand for `relu` alone; train with `relu`",
+        &["sigmoid", "tanh", "gelu", "silu", "elu", "hard-swish", "softplus", "mish"],
+        "it is curved, and neurons stand for what is straight piece by piece: `relu`, `clip`, `leaky-relu`, `prelu`, `abs`; train with \
+         one of them",
     ),
+    (&["relu6"], "give `clip` with high = 6"),
+    (&["hard-tanh"], "give `clip` with low = -1 and high = 1"),
+    (&["hard-sigmoid"], "give `scale` and then `clip` with high = 1"),
     (
         &["layer-norm", "group-norm", "instance-norm"],
         "it depends on the sample, so it cannot be folded; use `batch-norm`",
     ),
     (
         &["conv1d"],
-        "only `conv2d` is there; give a signal of one dimension as an image of height 1, and a conv2d with an odd kernel k \
-         and padding = (k - 1)/2, of which only the middle row meets the signal",
+        "use `conv2d`: a signal of one dimension is an image of one row, so model.input is [C, 1, length], the kernel [1, k] \
+         and the padding [0, p]",
     ),
     (&["conv3d", "conv-transpose2d"], "only `conv2d` is there; use it instead"),
     (&["lstm", "gru", "attention", "embedding"], "there is no spiking counterpart; use `conv2d` and `dense` layers"),
 ];
 
 /// The checked network; `None` if a problem was added.
-pub(super) fn architecture(model: &Table, problems: &mut Vec<Problem>) -> Option<Architecture> {
+///
+/// - `normalize`: what `data.normalize` asks for, a [`LayerKind::Normalize`]
+pub(super) fn architecture(
+    model: &Table,
+    normalize: Option<LayerKind>,
+    problems: &mut Vec<Problem>,
+) -> Option<Architecture> {
     let before = problems.len();
-    let kinds = kinds("model.layers", model.get("layers")?, problems);
+    let entries = entries("model.layers", model.get("layers")?, problems);
     let sizes: Vec<usize> =
         model.get("input")?.as_array()?.iter().filter_map(|size| size.as_integer().map(|size| size as usize)).collect();
     if problems.len() > before {
         return None;
     }
-    match Architecture::new(sizes.try_into().ok()?, &kinds) {
+    match Architecture::of_entries(sizes.try_into().ok()?, normalize, &entries) {
         Ok(architecture) => Some(architecture),
         Err(found) => {
             problems.extend(found.into_iter().map(|problem| match problem.path {
@@ -63,16 +73,15 @@ pub struct ModelSection {
     /// Shape `[C, H, W]` of one sample.
     pub input: [usize; 3],
     /// The layers, first to last.
-    pub layers: Vec<LayerKind>,
+    pub layers: Vec<Entry>,
 }
 
 impl ModelSection {
     /// Reads the section out of a resolved configuration, such as an artefact holds; `None` if it has none that is valid.
     pub fn of_config(config: &str) -> Option<Self> {
         let table: Table = config.parse().ok()?;
-        let architecture = architecture(table.get("model")?.as_table()?, &mut Vec::new())?;
-        let layers = architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-        Some(Self { input: architecture.input(), layers })
+        let architecture = architecture(table.get("model")?.as_table()?, None, &mut Vec::new())?;
+        Some(Self { input: architecture.input(), layers: architecture.entries().to_vec() })
     }
 
     /// Fills in what a raw configuration leaves out of its `[model]`.
@@ -83,7 +92,7 @@ impl ModelSection {
             model
                 .entry("input")
                 .or_insert_with(|| self.input.iter().map(|&size| count(size)).collect::<Vec<_>>().into());
-            model.entry("layers").or_insert_with(|| layer_tables(&self.layers));
+            model.entry("layers").or_insert_with(|| entry_tables(&self.layers));
         }
     }
 }
@@ -99,24 +108,55 @@ fn count(n: usize) -> Value {
     Value::Integer(n as i64)
 }
 
+/// Equal sizes as one number.
+fn sizes<const N: usize>(sizes: [usize; N]) -> Value {
+    let equal = sizes.iter().all(|size| *size == sizes[0]);
+    if equal { count(sizes[0]) } else { sizes.map(count).to_vec().into() }
+}
+
+/// What is not usual is written, so that files of usual networks stay what they were.
+fn window(window: Window, is_mean: bool) -> Vec<(&'static str, Value)> {
+    let Window { kernel, stride, padding, ceil, counts_padding } = window;
+    let mut keys = vec![("kernel", sizes(kernel)), ("stride", sizes(stride))];
+    keys.extend((padding != [0; 4]).then(|| ("padding", sizes(padding))));
+    keys.extend(ceil.then_some(("ceil", Value::Boolean(true))));
+    keys.extend((is_mean && !counts_padding).then_some(("count-padding", Value::Boolean(false))));
+    keys
+}
+
 /// The inverse of [`kinds`].
 fn layer_tables(kinds: &[LayerKind]) -> Value {
-    let window = |Window { kernel, stride }: Window| vec![("kernel", count(kernel)), ("stride", count(stride))];
     let table = |kind: &LayerKind| {
         let keys = match kind {
-            LayerKind::Flatten | LayerKind::Relu | LayerKind::GlobalAvgPool | LayerKind::Add => Vec::new(),
+            LayerKind::Flatten
+            | LayerKind::Relu
+            | LayerKind::PRelu
+            | LayerKind::Abs
+            | LayerKind::Scale
+            | LayerKind::GlobalAvgPool
+            | LayerKind::Normalize { .. }
+            | LayerKind::Add
+            | LayerKind::Concat => Vec::new(),
+            LayerKind::Clip { low, high } => vec![("low", Value::Float(*low)), ("high", Value::Float(*high))],
+            LayerKind::LeakyRelu { slope } => vec![("slope", Value::Float(*slope))],
+            LayerKind::Slice { start, end } => vec![("start", count(*start)), ("end", count(*end))],
+            LayerKind::ChannelShuffle { groups } => vec![("groups", count(*groups))],
             LayerKind::Dense { units } => vec![("units", count(*units))],
             LayerKind::Conv2d(conv) => vec![
                 ("channels", count(conv.channels)),
-                ("kernel", count(conv.kernel)),
-                ("stride", count(conv.stride)),
-                ("padding", count(conv.padding)),
+                ("kernel", sizes(conv.kernel)),
+                ("stride", sizes(conv.stride)),
+                ("padding", sizes(conv.padding)),
                 ("groups", count(conv.groups)),
                 ("bias", Value::Boolean(conv.bias)),
-            ],
+            ]
+            .into_iter()
+            .chain((conv.dilation != [1; 2]).then(|| ("dilation", sizes(conv.dilation))))
+            .collect(),
             LayerKind::BatchNorm { epsilon } => vec![("epsilon", Value::Float(*epsilon))],
             LayerKind::Dropout { rate } => vec![("rate", Value::Float(*rate))],
-            LayerKind::AvgPool(pool) | LayerKind::MaxPool(pool) => window(*pool),
+            LayerKind::AvgPool(pool) => window(*pool, true),
+            LayerKind::MaxPool(pool) => window(*pool, false),
             LayerKind::Residual { body, shortcut } => {
                 vec![("body", layer_tables(body)), ("shortcut", layer_tables(shortcut))]
             }
@@ -125,6 +165,73 @@ fn layer_tables(kinds: &[LayerKind]) -> Value {
         Value::Table(std::iter::once(name).chain(keys).map(|(key, value)| (key.to_owned(), value)).collect())
     };
     Value::Array(kinds.iter().map(table).collect())
+}
+
+/// The inverse of [`entries`].
+fn entry_tables(entries: &[Entry]) -> Value {
+    let table = |Entry { kind, name, from }: &Entry| {
+        let Value::Array(mut tables) = layer_tables(std::slice::from_ref(kind)) else { unreachable!("a list") };
+        let mut table = tables.pop().expect("one table for one layer");
+        let keys = table.as_table_mut().expect("a table for each layer");
+        if let Some(name) = name {
+            keys.insert("name".to_owned(), Value::String(name.clone()));
+        }
+        match &from[..] {
+            [] => {}
+            [one] => _ = keys.insert("from".to_owned(), Value::String(one.clone())),
+            all => _ = keys.insert("from".to_owned(), all.to_vec().into()),
+        }
+        table
+    };
+    Value::Array(entries.iter().map(table).collect())
+}
+
+/// Layers of a network, with the names that they give themselves and that they read; one with a problem is left out.
+fn entries(place: &str, list: &Value, problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let Some(layers) = list.as_array().filter(|layers| layers.iter().all(Value::is_table)) else {
+        problems.push(Problem::new(place, format!("found {}; give a list of layers", brief(list))));
+        return Vec::new();
+    };
+    let entry = |(idx, layer): (usize, &Value)| {
+        let place = format!("{place}.{idx}");
+        let mut table = layer.as_table()?.clone();
+        let name = table.remove("name").and_then(|name| layer_name(&place, &name, problems));
+        let from = table.remove("from").map_or_else(Vec::new, |from| sources(&place, &from, problems));
+        let kind = kind(&place, &Value::Table(table), problems)?;
+        Some(Entry { kind, name, from })
+    };
+    layers.iter().enumerate().filter_map(entry).collect()
+}
+
+fn layer_name(place: &str, value: &Value, problems: &mut Vec<Problem>) -> Option<String> {
+    let is_good = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    let name = value.as_str().filter(is_good);
+    if name.is_none() {
+        let message = format!(
+            "name: found {}; give a text of letters, digits, `_`, `-` and `.` that starts with a letter",
+            brief(value)
+        );
+        problems.push(Problem::new(place, message));
+    }
+    name.map(str::to_owned)
+}
+
+/// Names of what a layer reads: a text, or a list of texts.
+fn sources(place: &str, value: &Value, problems: &mut Vec<Problem>) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let names = match value {
+        Value::Array(names) if !names.is_empty() => names.iter().map(text).collect(),
+        _ => text(value).map(|name| vec![name]),
+    };
+    if names.is_none() {
+        let message =
+            format!("from: found {}; give the name of a layer, `input`, or a list of such names", brief(value));
+        problems.push(Problem::new(place, message));
+    }
+    names.unwrap_or_default()
 }
 
 /// Layers of a list; a layer with a problem is left out.
@@ -161,6 +268,20 @@ fn kind(place: &str, layer: &Value, problems: &mut Vec<Problem>) -> Option<Layer
     let kind = match name {
         "flatten" => LayerKind::Flatten,
         "relu" => LayerKind::Relu,
+        "prelu" => LayerKind::PRelu,
+        "abs" => LayerKind::Abs,
+        "scale" => LayerKind::Scale,
+        "add" => LayerKind::Add,
+        "concat" => LayerKind::Concat,
+        "clip" => read.clip(),
+        "leaky-relu" => LayerKind::LeakyRelu {
+            slope: read.number("slope", Some(0.01), |slope| slope.is_finite() && slope.abs() <= 1e3, "a number"),
+        },
+        "slice" => LayerKind::Slice {
+            start: read.count("start", None, 0, MAX_UNITS),
+            end: read.count("end", None, 1, MAX_UNITS),
+        },
+        "channel-shuffle" => LayerKind::ChannelShuffle { groups: read.count("groups", None, 1, MAX_CHANNELS) },
         "global-avg-pool" => LayerKind::GlobalAvgPool,
         "dense" => LayerKind::Dense { units: read.count("units", None, 1, MAX_UNITS) },
         "dropout" => LayerKind::Dropout {
@@ -171,14 +292,15 @@ fn kind(place: &str, layer: &Value, problems: &mut Vec<Problem>) -> Option<Layer
         },
         "conv2d" => LayerKind::Conv2d(Conv2d {
             channels: read.count("channels", None, 1, MAX_CHANNELS),
-            kernel: read.count("kernel", None, 1, MAX_KERNEL),
-            stride: read.count("stride", Some(1), 1, MAX_KERNEL),
-            padding: read.count("padding", Some(0), 0, MAX_KERNEL),
+            kernel: read.sizes("kernel", None, 1),
+            stride: read.sizes("stride", Some([1; 2]), 1),
+            padding: read.padding(),
+            dilation: read.sizes("dilation", Some([1; 2]), 1),
             groups: read.count("groups", Some(1), 1, MAX_CHANNELS),
             bias: read.bool("bias", true),
         }),
-        "avg-pool" => LayerKind::AvgPool(read.window()),
-        "max-pool" => LayerKind::MaxPool(read.window()),
+        "avg-pool" => LayerKind::AvgPool(read.window(true)),
+        "max-pool" => LayerKind::MaxPool(read.window(false)),
         "residual" => LayerKind::Residual { body: read.layers("body", true), shortcut: read.layers("shortcut", false) },
         other => unreachable!("kind `{other}` is in LayerKind::KINDS but is not read here"),
     };
@@ -195,6 +317,15 @@ fn remedy_for_unknown(name: &str, known: &str) -> String {
     match nearest.filter(|kind| distance(kind) <= 2) {
         Some(kind) => format!("did you mean `{kind}`?"),
         None => format!("use one of {known}"),
+    }
+}
+
+/// One whole number, or a list of them; `None` if it is anything else or out of range.
+fn numbers(value: &Value, low: i64) -> Option<Vec<usize>> {
+    let number = |value: &Value| value.as_integer().filter(|n| (low..=MAX_KERNEL).contains(n)).map(|n| n as usize);
+    match value {
+        Value::Array(values) => values.iter().map(number).collect(),
+        _ => number(value).map(|all| vec![all]),
     }
 }
 
@@ -230,6 +361,16 @@ impl LayerReader<'_> {
         found.unwrap_or_default()
     }
 
+    fn clip(&mut self) -> LayerKind {
+        let is_bound = |bound: f64| bound.is_finite() && bound.abs() <= 1e6;
+        let low = self.number("low", Some(0.0), is_bound, "a number up to a million");
+        let high = self.number("high", None, is_bound, "a number up to a million");
+        if low >= high && self.table.contains_key("high") {
+            self.refuse("high", &format!("a number above low = {low}"));
+        }
+        LayerKind::Clip { low, high }
+    }
+
     fn bool(&mut self, key: &str, default: bool) -> bool {
         let found = self.table.get(key).map_or(Some(default), Value::as_bool);
         if found.is_none() {
@@ -238,9 +379,58 @@ impl LayerReader<'_> {
         found.unwrap_or_default()
     }
 
-    fn window(&mut self) -> Window {
-        let kernel = self.count("kernel", None, 1, MAX_KERNEL);
-        Window { kernel, stride: self.count("stride", Some(kernel as i64), 1, MAX_KERNEL) }
+    /// Sizes down and across: one number for both, or a list of two.
+    ///
+    /// - `default`: `None` if the key must be given
+    fn sizes(&mut self, key: &str, default: Option<[usize; 2]>, low: i64) -> [usize; 2] {
+        let Some(value) = self.table.get(key) else {
+            if default.is_none() {
+                self.refuse(
+                    key,
+                    &format!("a whole number from {low} to {MAX_KERNEL}, or two of them: down and across"),
+                );
+            }
+            return default.unwrap_or([1; 2]);
+        };
+        match numbers(value, low).as_deref() {
+            Some([all]) => [*all; 2],
+            Some(&[down, across]) => [down, across],
+            _ => {
+                self.refuse(
+                    key,
+                    &format!("a whole number from {low} to {MAX_KERNEL}, or two of them: down and across"),
+                );
+                [1; 2]
+            }
+        }
+    }
+
+    /// Zeros on four sides: one number for all, two for rows and columns, or four: top, left, bottom, right.
+    fn padding(&mut self) -> [usize; 4] {
+        let Some(value) = self.table.get("padding") else { return [0; 4] };
+        match numbers(value, 0).as_deref() {
+            Some([all]) => [*all; 4],
+            Some(&[rows, columns]) => [rows, columns, rows, columns],
+            Some(&[top, left, bottom, right]) => [top, left, bottom, right],
+            _ => {
+                let wanted = format!(
+                    "a whole number from 0 to {MAX_KERNEL}, two of them (rows, columns) or four (top, left, bottom, right)"
+                );
+                self.refuse("padding", &wanted);
+                [0; 4]
+            }
+        }
+    }
+
+    fn window(&mut self, is_mean: bool) -> Window {
+        let kernel = self.sizes("kernel", None, 1);
+        Window {
+            kernel,
+            stride: self.sizes("stride", Some(kernel), 1),
+            padding: self.padding(),
+            ceil: self.bool("ceil", false),
+            counts_padding: !is_mean || self.bool("count-padding", true),
+        }
     }
 
     fn layers(&mut self, key: &str, required: bool) -> Vec<LayerKind> {

@@ -4,6 +4,7 @@
 //! keys ([`schema::KEYS`]) and turned into types that cannot be invalid. Every problem is reported at once, with
 //! file, key and remedy. The resolved table, with all defaults filled in, goes into every artefact.
 
+mod data;
 mod faults;
 mod keys;
 mod layers;
@@ -21,16 +22,20 @@ use toml::{Table, Value};
 
 use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
+pub use data::{DataConfig, DatasetName, Interpolation, Normalize, Resize, Scaling};
 pub use faults::{FaultsConfig, NO_FAULTS};
 pub use layers::ModelSection;
 pub use method::{Measures, Method, MethodFacts};
 use schema::{KEYS, Key};
 pub use sections::{
-    Augment, ConvertConfig, DEFAULT_KAPPAS, DataConfig, Kappa, ReportConfig, Scale, Schedule, SimulateConfig,
-    TrainConfig,
+    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, ReportConfig, Scale, Schedule, SimulateConfig, TrainConfig,
 };
 pub use sweep::{Axis, Cell, folder_name};
 pub use words::{Calibrate, Encoding, EngineKind, NoiseOf, Readout, Reset, WeightRange};
+
+/// Keys that the data fill in where a file leaves them open.
+const SCALE: &str = "data.scale";
+const RANGE: &str = "data.range";
 
 /// A configuration that cannot be used, with everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -95,14 +100,12 @@ pub struct Experiment {
 }
 
 /// What is known of an experiment before its `[model]` is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outline {
     /// Name of the experiment.
     pub name: String,
-    /// Name of its data set, not yet checked.
-    pub dataset: String,
-    /// Folder with the data set's files, if the file gives it.
-    pub path: Option<PathBuf>,
+    /// Its data set, with what the file rightly says of it.
+    pub data: DataConfig,
     /// Shape of the input, if the file gives it.
     pub input: Option<[usize; 3]>,
 }
@@ -116,7 +119,18 @@ impl Outline {
             let sizes: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(size.as_integer()?).ok()).collect();
             sizes.try_into().ok()
         });
-        Some(Self { name, dataset: text("data.dataset")?, path: text("data.path").map(PathBuf::from), input })
+        let count = |path: &str| {
+            schema::lookup(raw, path).and_then(Value::as_integer).and_then(|count| usize::try_from(count).ok())
+        };
+        let data = DataConfig {
+            dataset: text("data.dataset")?.parse().ok()?,
+            path: text("data.path").map(PathBuf::from),
+            crop: count("data.crop"),
+            first_label: count("data.first_label"),
+            label_column: count("data.label_column"),
+            ..DataConfig::default()
+        };
+        Some(Self { name, data, input })
     }
 }
 
@@ -362,6 +376,68 @@ impl Experiment {
         toml::to_string(&self.resolved).expect("a table of TOML values")
     }
 
+    /// The experiment with what its data tell put in place of what its file leaves open: `data.scale` and `data.range` are in
+    /// [`Self::resolved`] and [`Self::to_toml`] then.
+    ///
+    /// Published data sets are known by their names, so only what differs from theirs is put in.
+    ///
+    /// - `usual`: what the data set's name tells, if it does
+    #[must_use]
+    pub fn with_scaling(&self, scaling: Scaling, usual: Option<Scaling>) -> Self {
+        let mut experiment = self.clone();
+        if usual == Some(scaling) {
+            return experiment;
+        }
+        let Scaling { scale, range } = scaling;
+        (experiment.data.scale, experiment.data.range) = (Some(scale), Some(range));
+        schema::insert(&mut experiment.resolved, SCALE, scale.into());
+        schema::insert(&mut experiment.resolved, RANGE, range.to_vec().into());
+        experiment.see_values();
+        experiment
+    }
+
+    /// Lets the network see the values that samples stand for ([`DataConfig::affine`]).
+    fn see_values(&mut self) {
+        let channels = self.architecture.input()[0];
+        if self.data.normalize.as_ref().is_some_and(|normalize| !normalize.fits(channels)) {
+            // Refused with what else contradicts itself.
+            return;
+        }
+        let affine: Vec<[f64; 2]> = (0..channels).map(|channel| self.data.affine(channel)).collect();
+        self.architecture =
+            self.architecture.seeing(&affine).expect("a network stays one where each channel of its input is scaled");
+    }
+
+    /// What an artefact's resolved configuration says of the scaling of its data; `None` if it does not.
+    pub fn scaling_of_config(config: &str) -> Option<Scaling> {
+        let table: Table = config.parse().ok()?;
+        let scale = number(schema::lookup(&table, SCALE)?)?;
+        let range: Vec<f64> = schema::lookup(&table, RANGE)?.as_array()?.iter().filter_map(number).collect();
+        Some(Scaling { scale, range: range.try_into().ok()? })
+    }
+
+    /// The experiment with the scaling of an artefact's resolved configuration in place of what its own file leaves open.
+    #[must_use]
+    pub fn with_scaling_of(&self, config: &str) -> Self {
+        let Some(Scaling { scale, range }) = Self::scaling_of_config(config) else { return self.clone() };
+        let scaling = Scaling { scale: self.data.scale.unwrap_or(scale), range: self.data.range.unwrap_or(range) };
+        self.with_scaling(scaling, None)
+    }
+
+    /// Whether an artefact's resolved configuration is that of this experiment, but for what the experiment leaves to its data.
+    pub fn is_config(&self, config: &str) -> bool {
+        let Ok(mut table) = config.parse::<Table>() else { return false };
+        for path in [SCALE, RANGE] {
+            let (_, name) = path.rsplit_once('.').expect("a key of a section");
+            if let Some(data) = table.get_mut("data").and_then(Value::as_table_mut)
+                && schema::lookup(&self.resolved, path).is_none()
+            {
+                data.remove(name);
+            }
+        }
+        table == self.resolved
+    }
+
     /// The resolved configuration of some keys or sections, for an artefact's recipe.
     pub fn excerpt(&self, paths: &[&str]) -> serde_json::Value {
         let mut excerpt = Table::new();
@@ -378,7 +454,7 @@ impl Experiment {
     /// # Errors
     /// What does not fit, with the remedy.
     pub fn check_fits(&self, shape: [usize; 3], n_classes: usize) -> Result<(), String> {
-        let dataset = &self.data.dataset;
+        let dataset = self.data.dataset;
         let input = self.architecture.input();
         if input != shape {
             let (found, wanted) = (shape_text(&input), shape_text(&shape));
@@ -388,7 +464,8 @@ impl Experiment {
         }
         if self.architecture.n_classes() != n_classes {
             // Without names, the largest label counts.
-            let names = if dataset == "custom" { ", or name all classes in the files' metadata" } else { "" };
+            let names =
+                if dataset == DatasetName::Custom { ", or name all classes in the files' metadata" } else { "" };
             return Err(format!(
                 "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}{names}",
                 self.architecture.n_classes()
@@ -431,11 +508,12 @@ fn experiment(raw: &Table, problems: &mut Vec<Problem>) -> Option<Experiment> {
     let before = problems.len();
     let resolved = schema::check(raw, problems);
     let architecture =
-        resolved.get("model").and_then(Value::as_table).and_then(|model| layers::architecture(model, problems));
+        resolved.get("model").and_then(Value::as_table).and_then(|model| layers::architecture(model, None, problems));
     if problems.len() > before {
         return None;
     }
-    let experiment = Experiment::of_checked(resolved, architecture?);
+    let mut experiment = Experiment::of_checked(resolved, architecture?);
+    experiment.see_values();
     contradictions(&experiment, problems);
     (problems.len() == before).then_some(experiment)
 }
@@ -456,6 +534,7 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned(),
         );
     }
+    normalization(experiment, &mut refuse);
     if simulate.seeds.is_empty() {
         refuse("simulate.seeds", "found none; give at least one".to_owned());
     }
@@ -511,6 +590,29 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "convert.scale",
             "\"auto\" beside kappa = \"auto\" searches the thresholds twice; give a number for one of them".to_owned(),
         );
+    }
+}
+
+/// Means and deviations that do not belong together, or not to the network's input.
+fn normalization(experiment: &Experiment, refuse: &mut impl FnMut(&str, String)) {
+    let has = |path| schema::lookup(&experiment.resolved, path).is_some();
+    let keys = ["data.normalize.mean", "data.normalize.deviation"];
+    match keys.map(has) {
+        [true, false] => return refuse(keys[0], format!("has no effect without a deviation; give {}", keys[1])),
+        [false, true] => {
+            return refuse(keys[1], format!("has no effect without a mean; give {}, 0 for none", keys[0]));
+        }
+        _ => {}
+    }
+    let Some(Normalize { mean, deviation }) = &experiment.data.normalize else { return };
+    let n_channels = experiment.architecture.input()[0];
+    for (key, values) in keys.into_iter().zip([mean, deviation]) {
+        if values.len() != 1 && values.len() != n_channels {
+            refuse(
+                key,
+                format!("found {} numbers for {n_channels} channels; give one for each, or one for all", values.len()),
+            );
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
-use super::Problem;
 pub use super::keys::{Condition, KEYS, Key, Matters};
+use super::{Problem, number};
 use crate::Backend;
 
 /// What a key's value must be.
@@ -37,6 +37,12 @@ pub enum Kind {
     Floats(f64, f64),
     /// The same, or this word.
     FloatsOr(f64, f64, &'static str),
+    /// A list of numbers between two bounds, both included.
+    Reals(f64, f64),
+    /// A list of numbers above the first bound up to the second.
+    Positives(f64, f64),
+    /// Two numbers between two bounds, the first below the second.
+    Range(f64, f64),
     /// Image shape `[C, H, W]`.
     Shape,
     /// The list of layers; checked beside the table.
@@ -78,7 +84,9 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
 
 /// Whether a key of a resolved file has its default.
 pub(super) fn is_default(resolved: &Table, key: &Key) -> bool {
-    let default = key.default.map(|text| parse_value(text).expect("defaults are valid TOML"));
+    // Of keys that are left out where they are not given.
+    let default = key.default.filter(|text| !text.is_empty());
+    let default = default.map(|text| parse_value(text).expect("defaults are valid TOML"));
     lookup(resolved, key.path) == default.as_ref()
 }
 
@@ -217,6 +225,11 @@ impl Kind {
             Self::FloatsOr(low, high, word) => {
                 value.as_str() == Some(word) || Self::Floats(low, high).check(value).is_ok()
             }
+            Self::Reals(low, high) => list_of(value, Self::Float(low, high)).is_some(),
+            Self::Positives(low, high) => list_of(value, Self::Above(low, high)).is_some(),
+            Self::Range(low, high) => {
+                matches!(list_of(value, Self::Float(low, high)).as_deref(), Some([from, to]) if from < to)
+            }
             Self::Shape => value.as_array().is_some_and(|list| {
                 list.len() == 3
                     && list.iter().all(|item| item.as_integer().is_some_and(|size| (1..=4096).contains(&size)))
@@ -243,12 +256,23 @@ impl Kind {
             Self::Integers(low, high) => format!("a list of different whole numbers from {low} to {}", high_text(high)),
             Self::Floats(low, high) => format!("a list of different numbers above {low} and up to {high}"),
             Self::FloatsOr(low, high, word) => format!("{}, or \"{word}\"", Self::Floats(low, high).wanted()),
+            Self::Reals(low, high) => format!("a list of numbers from {low} to {high}"),
+            Self::Positives(low, high) => format!("a list of numbers above {low} and up to {high}"),
+            Self::Range(low, high) => {
+                format!("two numbers [LOW, HIGH] from {low} to {high}, the first below the second")
+            }
             Self::Shape => "three whole numbers [C, H, W] from 1 to 4096".to_owned(),
             Self::Layers => {
                 "a list of tables, such as [{ kind = \"flatten\" }, { kind = \"dense\", units = 10 }]".to_owned()
             }
         }
     }
+}
+
+/// The numbers of a list that is not empty and holds nothing else.
+fn list_of(value: &Value, item: Kind) -> Option<Vec<f64>> {
+    let list = value.as_array().filter(|list| !list.is_empty())?;
+    list.iter().map(|value| item.check(value).ok().and_then(|()| number(value))).collect()
 }
 
 /// The reference of every key, for `--keys`.

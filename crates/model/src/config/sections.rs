@@ -4,20 +4,8 @@
 //! these rows to fill in.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use super::{Calibrate, Encoding, EngineKind, FaultsConfig, Method, Readout, Reset};
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DataConfig {
-    /// Name of the data set.
-    pub dataset: String,
-    /// Folder with its files; `None` is the data set's own default.
-    pub path: Option<PathBuf>,
-    /// Training samples set aside for validation.
-    pub validation_samples: usize,
-}
 
 /// `[train]`
 #[derive(Debug, Clone, PartialEq, Default)]

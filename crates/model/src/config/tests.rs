@@ -1,5 +1,5 @@
 use super::*;
-use crate::architecture::{Conv2d, LayerKind, Window};
+use crate::architecture::{Conv2d, Entry, LayerKind, Window};
 
 const MINIMAL: &str = r#"
 name = "tiny"
@@ -103,6 +103,9 @@ fn every_key_that_is_given_reaches_the_typed_experiment() {
     use schema::Kind;
     // Every other key as its default has it, or so that this one matters.
     let context = |path: &str| match path {
+        "data.normalize.mean" | "data.normalize.deviation" => {
+            vec!["data.normalize.mean=[2]", "data.normalize.deviation=[2]"]
+        }
         "train.patience" => vec!["data.validation_samples=9"],
         "train.sgd.step_epochs" | "train.sgd.step_factor" => vec!["train.sgd.schedule=step"],
         "convert.kappa_grid" => vec!["convert.kappa=auto"],
@@ -116,9 +119,10 @@ fn every_key_that_is_given_reaches_the_typed_experiment() {
             Kind::Float(..) | Kind::Above(..) => "0.25".to_owned(),
             Kind::AboveOr(..) => "0.75".to_owned(),
             Kind::Integers(..) => "[5]".to_owned(),
-            Kind::Floats(..) | Kind::FloatsOr(..) => "[0.25]".to_owned(),
+            Kind::Floats(..) | Kind::FloatsOr(..) | Kind::Reals(..) | Kind::Positives(..) => "[0.25]".to_owned(),
+            Kind::Range(..) => "[-1, 0.5]".to_owned(),
             Kind::Choice(words) => {
-                let default = key.default.unwrap_or("digits").trim_matches('"');
+                let default = key.default.filter(|text| !text.is_empty()).unwrap_or(words[0]).trim_matches('"');
                 words.iter().find(|word| **word != default).unwrap().to_string()
             }
             Kind::Shape => "[3, 8, 8]".to_owned(),
@@ -135,6 +139,42 @@ fn every_key_that_is_given_reaches_the_typed_experiment() {
         overrides.push(&given);
         assert_ne!(typed(&overrides), before, "{given} is read into no field");
     }
+}
+
+#[test]
+fn a_normalisation_has_a_mean_and_a_deviation_for_each_channel_or_one_for_all() {
+    let of = |overrides: &[&str]| parse(MINIMAL, overrides).map(|file| file.base.data.normalize);
+    let both = of(&["data.normalize.mean=[0.3]", "data.normalize.deviation=[0.35]"]).unwrap();
+    assert_eq!(both, Some(Normalize { mean: vec![0.3], deviation: vec![0.35] }));
+    assert_eq!(of(&[]).unwrap(), None);
+    let refused = |overrides: &[&str]| of(overrides).unwrap_err().to_string();
+    let lone = refused(&["data.normalize.mean=[0.3]"]);
+    assert!(lone.contains("has no effect without a deviation; give data.normalize.deviation"), "{lone}");
+    let lone = refused(&["data.normalize.deviation=[0.3]"]);
+    assert!(lone.contains("has no effect without a mean; give data.normalize.mean, 0 for none"), "{lone}");
+    let three = refused(&["data.normalize.mean=[1, 2, 3]", "data.normalize.deviation=[1]"]);
+    assert!(three.contains("found 3 numbers for 1 channels; give one for each, or one for all"), "{three}");
+    let zero = refused(&["data.normalize.mean=[1]", "data.normalize.deviation=[0]"]);
+    assert!(zero.contains("a list of numbers above 0 and up to 1000000000"), "{zero}");
+    let backwards = refused(&["data.range=[1, 1]"]);
+    assert!(backwards.contains("two numbers [LOW, HIGH]") && backwards.contains("the first below"), "{backwards}");
+}
+
+#[test]
+fn what_the_data_tell_is_resolved_and_is_no_other_configuration() {
+    let open = parse(MINIMAL, &["data.dataset=custom"]).unwrap().base;
+    let scaling = Scaling { scale: 16.0, range: [-1.0, 2.5] };
+    let resolved = open.with_scaling(scaling, None);
+    assert_eq!((resolved.data.scale, resolved.data.range), (Some(16.0), Some([-1.0, 2.5])));
+    assert_eq!(Experiment::scaling_of_config(&resolved.to_toml()), Some(scaling));
+    assert_eq!(parse(&resolved.to_toml(), &[]).unwrap().base, resolved);
+    assert!(open.is_config(&resolved.to_toml()) && open.is_config(&open.to_toml()));
+    assert!(!resolved.is_config(&open.to_toml()));
+    let given = parse(MINIMAL, &["data.dataset=custom", "data.scale=17"]).unwrap().base;
+    assert!(!given.is_config(&resolved.to_toml()));
+    // What the name of a data set tells is not written down.
+    assert_eq!(open.with_scaling(scaling, Some(scaling)), open);
+    assert_eq!(Experiment::scaling_of_config(&open.to_toml()), None);
 }
 
 fn raw(text: &str, overrides: &[&str]) -> Table {
@@ -266,7 +306,7 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
     assert!(with("{ kind = \"dropout\", rate = 1.0 }").contains("dropout: found 1.0; give a number from 0 to below 1"));
     assert!(with("{ kind = \"Softmax\" }").contains("unknown kind `Softmax`; leave it out: the loss applies it"));
     assert!(with("{ kind = \"maxout\" }").contains("use one of `flatten`"));
-    assert!(with("{ kind = \"conv1d\" }").contains("an image of height 1, and a conv2d with an odd kernel k"));
+    assert!(with("{ kind = \"conv1d\" }").contains("the kernel [1, k] and the padding [0, p]"));
     assert!(
         with("{ kind = \"conv2d\", channels = 0 }").contains("[model.layers.0] kernel: conv2d: missing; give a whole")
     );
@@ -274,13 +314,22 @@ fn misplaced_and_unknown_layers_are_refused_with_a_remedy() {
         "{ kind = \"residual\", body = [{ kind = \"conv2d\", channels = 3, kernel = \"a\" }, { kind = \"gelu\" }] }";
     assert!(with(residual).contains("[model.layers.0.body.0] kernel: conv2d: found \"a\"; give a whole number"));
     assert!(
-        with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; integrate-and-fire neurons stand for")
+        with(residual).contains("[model.layers.0.body] 1: unknown kind `gelu`; it is curved, and neurons stand for")
     );
     assert!(
         with("{ kind = \"residual\", body = 3 }").contains("[model.layers.0] body: found 3; give a list of layers")
     );
-    let misplaced = with("{ kind = \"residual\", body = [{ kind = \"batch-norm\" }] }");
-    assert!(misplaced.contains("[model.layers.0.body] 0: batch-norm: does not follow a weighted layer"), "{misplaced}");
+    let misplaced = with("{ kind = \"residual\", body = [{ kind = \"max-pool\", kernel = 2 }] }");
+    assert!(
+        misplaced.contains("[model.layers.0.body] 0: max-pool: stands before the first weighted layer"),
+        "{misplaced}"
+    );
+    assert!(with("{ kind = \"add\", from = 3 }").contains("[model.layers] 0: from: found 3; give the name of a layer"));
+    assert!(
+        with("{ kind = \"relu\", name = \"3\" }")
+            .contains("[model.layers] 0: name: found \"3\"; give a text of letters")
+    );
+    assert!(with("{ kind = \"clip\", low = 2, high = 1 }").contains("clip: found 1; give a number above low = 2"));
 }
 
 #[test]
@@ -293,13 +342,13 @@ fn layers_with_all_their_keys_are_read() {
     let experiment = parse(&MINIMAL.replace("{ kind = \"flatten\" }", layers), &[]).unwrap().base;
     let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
     let conv = |kernel, stride, padding, bias| {
-        LayerKind::Conv2d(Conv2d { channels: 8, kernel, stride, padding, groups: 1, bias })
+        LayerKind::Conv2d(Conv2d { bias, ..Conv2d::square(8, kernel, stride, padding) })
     };
     assert_eq!(kinds[0], conv(3, 2, 1, false));
     assert_eq!(kinds[1], LayerKind::BatchNorm { epsilon: 1e-3 });
-    assert_eq!(kinds[3], LayerKind::MaxPool(Window { kernel: 2, stride: 2 }));
+    assert_eq!(kinds[3], LayerKind::MaxPool(Window::square(2, 2)));
     assert_eq!(kinds[4], LayerKind::Residual { body: vec![conv(1, 1, 0, true)], shortcut: Vec::new() });
-    assert_eq!(kinds[6], LayerKind::AvgPool(Window { kernel: 2, stride: 1 }));
+    assert_eq!(kinds[6], LayerKind::AvgPool(Window::square(2, 1)));
 }
 
 /// [`MINIMAL`] without its `[model]`.
@@ -309,31 +358,31 @@ fn without_model() -> String {
 
 #[test]
 fn a_model_from_elsewhere_becomes_part_of_the_configuration() {
-    let body =
-        vec![LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 2, bias: false })];
+    let body = vec![LayerKind::Conv2d(Conv2d { groups: 2, bias: false, ..Conv2d::square(4, 3, 1, 1) })];
     let section = ModelSection {
         input: [1, 8, 8],
-        layers: vec![
-            LayerKind::Conv2d(Conv2d { channels: 4, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true }),
+        layers: [
+            LayerKind::Conv2d(Conv2d::square(4, 3, 1, 1)),
             LayerKind::BatchNorm { epsilon: 1e-3 },
             LayerKind::Relu,
             LayerKind::Residual { body, shortcut: Vec::new() },
             LayerKind::Relu,
-            LayerKind::MaxPool(Window { kernel: 2, stride: 1 }),
+            LayerKind::MaxPool(Window::square(2, 1)),
             LayerKind::Dropout { rate: 0.25 },
-            LayerKind::AvgPool(Window { kernel: 2, stride: 2 }),
+            LayerKind::AvgPool(Window::square(2, 2)),
             LayerKind::GlobalAvgPool,
             LayerKind::Flatten,
             LayerKind::Dense { units: 10 },
-        ],
+        ]
+        .map(Entry::from)
+        .to_vec(),
     };
     let find = |outline: &Outline| {
-        assert_eq!((outline.name.as_str(), outline.dataset.as_str(), outline.input), ("tiny", "digits", None));
+        assert_eq!((outline.name.as_str(), outline.data.dataset, outline.input), ("tiny", DatasetName::Digits, None));
         Ok(Some(section.clone()))
     };
     let experiment = Experiment::parse_or_find(&without_model(), Path::new("x.toml"), &[], find).unwrap();
-    let kinds: Vec<_> = experiment.architecture.layers().iter().map(|layer| layer.kind.clone()).collect();
-    assert_eq!(kinds, section.layers);
+    assert_eq!(experiment.architecture.entries(), section.layers);
     assert_eq!(ModelSection::of_config(&experiment.to_toml()), Some(section));
 }
 
@@ -346,9 +395,9 @@ fn a_model_is_looked_for_elsewhere_only_where_the_file_has_none() {
     assert_eq!(error, "x.toml: model: net.onnx: no");
     let error = parse(Ok(None)).unwrap_err().to_string();
     assert!(error.contains("[model] layers: missing") && error.contains("convert --weights FILE.onnx"), "{error}");
-    let bad = ModelSection { input: [1, 8, 8], layers: vec![LayerKind::Relu] };
+    let bad = ModelSection { input: [1, 8, 8], layers: vec![LayerKind::MaxPool(Window::square(2, 2)).into()] };
     let error = parse(Ok(Some(bad))).unwrap_err().to_string();
-    assert!(error.contains("[model.layers] 0: relu: does not follow"), "{error}");
+    assert!(error.contains("[model.layers] 0: max-pool: stands before the first weighted layer"), "{error}");
     for text in ["{\"name\": 3}", "name = \"x\"", "not = = toml"] {
         assert_eq!(ModelSection::of_config(text), None);
     }

@@ -12,7 +12,7 @@ use crate::method::{Method, checkpoints, kinds};
 use crate::number::{accuracy_decimals, count, count_summary, percent, percent_summary, some_of};
 use crate::palette::Ink;
 use crate::panel::{Group, panels};
-use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table};
+use crate::table::{Column, Table, accuracy_table, checkpoint_table, difference_table, interval_table, top_five_table};
 use results::record::ExperimentRecord;
 use results::statistic::summarise;
 
@@ -49,6 +49,7 @@ pub(super) fn against_steps(record: &ExperimentRecord, methods: &[Method<'_>]) -
                 (table(&accuracy_table(record)))
                 @if let Some(differences) = difference_table(record) { (table(&differences)) }
             }
+            @if let Some(top_five) = top_five_table(record) { (table(&top_five)) }
             @if let Some(intervals) = interval_table(record) {
                 details { summary { "Confidence intervals" } (table(&intervals)) }
             }

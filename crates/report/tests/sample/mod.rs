@@ -171,6 +171,7 @@ fn network(seed: u64, noise: &mut Noise) -> AnnRecord {
         architecture: "784-512-512-10".to_owned(),
         n_parameters: 669_706,
         macs_per_sample: MACS,
+        test_top5: None,
         test_accuracy: round_to_samples(0.8795 + 0.0015 * noise.normal()),
         epochs,
     }
@@ -244,6 +245,7 @@ fn seed_record(shape: &Shape, ann: &AnnRecord, seed: u64, noise: &mut Noise) -> 
     SeedRecord {
         seed,
         loss: losses(ann.test_accuracy, &accuracy),
+        top5: Vec::new(),
         agreement: accuracy.iter().map(|a| (a / ann.test_accuracy * 0.985).min(1.0)).collect(),
         accuracy,
         synaptic_operations: (1..=STEPS)
