@@ -232,6 +232,7 @@ pub fn run_imported(
         let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
         return Ok(Outcome { path, checksum, conversion, notes, reused: true });
     }
+    import_notes.extend(composition_note(experiment));
     let device = ann::device(experiment.backend)?;
     let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
     let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
@@ -384,6 +385,17 @@ impl Files<'_> {
 /// Draws samples; where there are not more than that, all of them are both drawn and left.
 fn draw(samples: &Samples, n: usize, seed: u64) -> Result<(Samples, Samples), DatasetError> {
     if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
+}
+
+/// What it costs that layers without an activation between them are multiplied out, where it costs something.
+fn composition_note(experiment: &Experiment) -> Option<String> {
+    let [before, after] = experiment.architecture.n_weights();
+    (after > before).then(|| {
+        format!(
+            "layers without an activation between them are multiplied out, exactly: to {after} weights, from {before}; an \
+             activation between them would save synaptic operations"
+        )
+    })
 }
 
 /// Adds the same number to all logits where spikes could not show them; returns what the user should know.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::graph::{Builder, Graph, Operand};
 use crate::kernel::{Kernel, Pool};
-use crate::population::{self, PoolKind, Population};
+use crate::population::{self, PoolKind, Population, Weights};
 
 /// What one layer does, as in the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -416,6 +416,18 @@ impl Architecture {
         &self.populations
     }
 
+    /// Numbers of weights: of its layers, and of the connections of the spiking network, to which layers without an activation between
+    /// them are multiplied out. Skip connections without weights do not count.
+    pub fn n_weights(&self) -> [u64; 2] {
+        let product = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
+        let of_layers =
+            self.tensors().iter().filter(|(_, shape)| shape.len() > 1).map(|(_, shape)| product(shape)).sum();
+        let connections = self.populations.iter().flat_map(|population| &population.connections);
+        let weighted =
+            connections.filter(|connection| !matches!(connection.weights, Weights::Identity | Weights::Uniform(_)));
+        [of_layers, weighted.map(|connection| product(&connection.kernel.weight_shape())).sum()]
+    }
+
     /// Number of outputs, one logit per class.
     pub fn n_classes(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.output.iter().product())
@@ -717,6 +729,8 @@ mod tests {
         let kinds = [conv(4, 1, 1, 0), depthwise, NORM, conv(6, 1, 1, 0), Relu, GlobalAvgPool, Dense { units: 3 }];
         let network = Architecture::new([2, 8, 8], &kinds).unwrap();
         assert_eq!(sources(&network), [vec![0], vec![1]]);
+        // 4·2 + 4·9 + 6·4 + 3·6, and 6·2·9 + 3·6.
+        assert_eq!(network.n_weights(), [86, 126]);
         let kernel = network.populations()[0].connections[0].kernel;
         assert_eq!(kernel, crate::kernel::Kernel::square([2, 8, 8], 6, 3, 2, 1, 1));
     }
