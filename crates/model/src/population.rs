@@ -919,7 +919,7 @@ fn max(mut signal: Signal, pool: Pool) -> Result<Signal, String> {
         };
         if !part.is_spikes {
             return Err(
-                "stands between a layer and its activation; put the `relu` before it (the network computes the same)"
+                "stands between a layer and its activation; put the `relu` before it (the network computes the same if it follows directly)"
                     .to_owned(),
             );
         }
