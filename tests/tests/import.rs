@@ -72,7 +72,7 @@ fn an_onnx_file_is_all_that_an_experiment_needs_to_know_of_its_network() {
         ("cnn.onnx", "1×8×8-6c3-mp2-8c3-ap2-10"),
         ("cnn-norms.onnx", "1×8×8-6c3-mp2-8c3-ap2-10"),
         ("resnet-legacy.onnx", "1×8×8-6c3-6c3-6c3-add-8c3s2-8c3-8c1s2-add-gap-10"),
-        ("functional.onnx", "64-12-10"),
+        ("functional.onnx", "1×8×8-12-10"),
     ] {
         let (experiment, converted, simulated) = run(WITHOUT_MODEL, &fixture(file));
         assert_eq!(experiment.architecture.to_string(), short);
