@@ -39,7 +39,11 @@ fn trained() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn convert(overrides: &[&str], weights: &Path, folder: &Path) -> anyhow::Result<convert::Outcome> {
-    convert::run(&experiment(overrides), weights, folder, convert::Options::default())
+    let experiment = experiment(overrides);
+    let imported = import::weights(weights, &experiment.architecture, None)?;
+    // Some of them are spoilt on purpose.
+    let expected = convert::check::Expectation { accuracy: None, chance: true };
+    convert::run_imported(&experiment, imported, folder, convert::Options::default(), expected)
 }
 
 fn simulate(overrides: &[&str], folder: &Path) -> anyhow::Result<simulate::Outcome> {
@@ -262,7 +266,6 @@ fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written()
         let error = convert(overrides, &path, folder.path()).unwrap_err().to_string();
         assert!(error.contains(expected), "`{expected}` is not in `{error}`");
     };
-    refused(&|t| values(t, "1.weight")[64..128].fill(0.0), &[], "layer dense 1: all weights of neuron 1 are zero");
     refused(&|t| values(t, "1.weight")[3] = f32::NAN, &[], "`1.weight`: value NaN at position 3");
     refused(&|t| values(t, "3.bias")[2] = f32::INFINITY, &[], "`3.bias`: value inf at position 2");
     refused(&|t| _ = t.remove("3.weight"), &[], "  nothing like it      missing");
@@ -289,6 +292,20 @@ fn weights_that_cannot_be_converted_are_refused_by_name_and_nothing_is_written()
     let missing = format!("{:#}", convert(&[], &folder.path().join("nothing.safetensors"), folder.path()).unwrap_err());
     assert!(missing.contains("nothing.safetensors") && missing.contains("run `train`"), "{missing}");
     assert_eq!(missing.matches("os error").count(), 1, "{missing}");
+}
+
+#[test]
+fn an_imported_network_at_chance_is_refused_with_the_likely_causes_in_order() {
+    let (folder, weights) = trained();
+    let spoilt = foreign(&weights, |t| values(t, "3.weight").fill(0.0));
+    let error =
+        convert::run(&experiment(&[]), &spoilt, folder.path(), convert::Options::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("no more than chance (") && error.contains("likely causes, in order: its samples"),
+        "{error}"
+    );
+    assert!(error.contains("--accept-chance") && !folder.path().join("snn.safetensors").exists(), "{error}");
+    convert(&[], &spoilt, folder.path()).unwrap();
 }
 
 #[test]
