@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use model::Architecture;
 use model::artefact::TensorF32;
-use model::graph::Graph;
 use model::population::{self, Factors, Population, Weights};
 use snn::{Biases, Connection, Kernel, Source, Wiring};
 
@@ -70,10 +69,7 @@ impl AnnLayer {
 ///
 /// - `tensors`: as [`model::ann::AnnArtefact::read`] has checked them
 pub fn ann_layers(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> Vec<AnnLayer> {
-    layers_of(architecture.graph(), architecture.populations(), tensors)
-}
-
-fn layers_of(graph: &Graph, populations: &[Population], tensors: &BTreeMap<String, TensorF32>) -> Vec<AnnLayer> {
+    let graph = architecture.graph();
     let tensors = Tensors(tensors);
     let rests = rest::of_nodes(graph, tensors);
     let layer = |population: &Population| AnnLayer {
@@ -84,7 +80,7 @@ fn layers_of(graph: &Graph, populations: &[Population], tensors: &BTreeMap<Strin
         ceiling: population.ceiling(),
         may_be_silent: population.stands_for.sign < 0.0 || population.stands_for.channels.is_some(),
     };
-    populations.iter().map(layer).collect()
+    architecture.populations().iter().map(layer).collect()
 }
 
 /// The trained network's tensors.

@@ -340,8 +340,7 @@ impl Part {
         let [_, height, width] = self.shape;
         let terms = self.terms.iter().map(|term| {
             // A subset of channels that each read one is a kernel that reads all, with zeros.
-            let groups = if term.kernel.groups > 1 { 1 } else { term.kernel.groups };
-            let kernel = Kernel { channels: rows.len(), groups, ..term.kernel };
+            let kernel = Kernel { channels: rows.len(), groups: 1, ..term.kernel };
             let of = Box::new(term.weights.clone());
             let weights = Weights::Rows { kernel: term.kernel, of, rows: rows.to_vec() };
             Connection { kernel, weights, ..term.clone() }
@@ -471,13 +470,9 @@ impl Signal {
         let n = self.channels.len();
         let mut terms = Vec::new();
         for (part, members) in self.parts.iter().zip(&members) {
-            let used: Vec<(usize, usize)> =
-                members.iter().enumerate().flat_map(|(channel, at)| at.iter().map(move |&at| (channel, at))).collect();
-            let rows: Vec<usize> = used.iter().map(|(channel, _)| *channel).collect();
-            let to: Vec<usize> = used.iter().map(|(_, at)| *at).collect();
+            let (rows, to) = uses(members);
             for term in part.rows(&rows).terms {
-                let groups = if term.kernel.groups > 1 { 1 } else { term.kernel.groups };
-                let kernel = Kernel { channels: n, groups, ..term.kernel };
+                let kernel = Kernel { channels: n, groups: 1, ..term.kernel };
                 let weights = Weights::Spread { kernel: term.kernel, of: Box::new(term.weights), rows: to.clone() };
                 terms.push(Connection { kernel, weights, ..term });
             }
@@ -515,8 +510,16 @@ impl Signal {
     }
 }
 
+/// Channels in the order of a channel shuffle.
+///
+/// - `n`: number of channels, a multiple of `groups`
+pub fn shuffled(n: usize, groups: usize) -> impl Iterator<Item = usize> {
+    let per_group = n / groups;
+    (0..per_group).flat_map(move |at| (0..groups).map(move |group| group * per_group + at))
+}
+
 /// `[C, H, W]` of an image, or `[n, 1, 1]` of a vector.
-fn image_of(shape: &[usize]) -> [usize; 3] {
+pub fn image_of(shape: &[usize]) -> [usize; 3] {
     if let [c, h, w] = shape[..] { [c, h, w] } else { [shape.iter().product(), 1, 1] }
 }
 
@@ -615,11 +618,8 @@ impl Lowering<'_> {
             }
             LayerKind::ChannelShuffle { groups } => {
                 let mut signal = if node.output.len() == 1 { signal.flat()? } else { signal };
-                let per_group = signal.channels.len() / groups;
-                signal.channels = (0..per_group)
-                    .flat_map(|at| (0..*groups).map(move |group| group * per_group + at))
-                    .map(|at| signal.channels[at])
-                    .collect();
+                let order = shuffled(signal.channels.len(), *groups);
+                signal.channels = order.map(|at| signal.channels[at]).collect();
                 Ok(signal)
             }
             LayerKind::Residual { .. } => unreachable!("a residual block is several nodes"),
@@ -835,14 +835,16 @@ fn feature(signal: &Signal, channel: usize) -> usize {
     signal.channels[..channel].iter().map(span).sum()
 }
 
+/// Each use of a part's channels: the channel, and the one of the whole that it is.
+fn uses(members: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
+    members.iter().enumerate().flat_map(|(own, whole)| whole.iter().map(move |&whole| (own, whole))).unzip()
+}
+
 fn depthwise(signal: &Signal, by: &'static str, kernel: Kernel, weights: &Weights) -> Result<Signal, String> {
     let mut parts = Vec::with_capacity(signal.parts.len());
     let mut channels = vec![(0, 0); signal.channels.len()];
     for (at, (part, members)) in signal.parts.iter().zip(signal.members()).enumerate() {
-        // One row for each use of a channel.
-        let uses: Vec<(usize, usize)> =
-            members.iter().enumerate().flat_map(|(own, whole)| whole.iter().map(move |&whole| (own, whole))).collect();
-        let (own, whole): (Vec<usize>, Vec<usize>) = uses.into_iter().unzip();
+        let (own, whole) = uses(&members);
         whole.iter().enumerate().for_each(|(place, &whole)| channels[whole] = (at, place));
         let rows = part.rows(&own);
         let n = own.len();
@@ -862,9 +864,7 @@ fn scaled(signal: &Signal, shape: &[usize], by: &Factors) -> Result<Signal, Stri
     let mut parts = Vec::with_capacity(signal.parts.len());
     let mut channels = vec![(0, 0); signal.channels.len()];
     for (at, (part, members)) in signal.parts.iter().zip(signal.members()).enumerate() {
-        let uses: Vec<(usize, usize)> =
-            members.iter().enumerate().flat_map(|(own, whole)| whole.iter().map(move |&whole| (own, whole))).collect();
-        let (own, whole): (Vec<usize>, Vec<usize>) = uses.into_iter().unzip();
+        let (own, whole) = uses(&members);
         whole.iter().enumerate().for_each(|(place, &whole)| channels[whole] = (at, place));
         parts.push(part.rows(&own).scaled(by, &whole));
     }

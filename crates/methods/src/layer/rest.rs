@@ -6,7 +6,7 @@
 use model::architecture::LayerKind;
 use model::graph::{Graph, Node, Operand};
 use model::kernel::{Kernel, Pool};
-use model::population::{PoolKind, Population};
+use model::population::{PoolKind, Population, image_of, shuffled};
 use snn::Biases;
 
 use super::{Tensors, batch_norm_factors};
@@ -90,11 +90,6 @@ impl Rest {
     fn reshaped(&self, shape: [usize; 3]) -> Self {
         if shape == self.shape { self.clone() } else { Self::of_each(shape, self.each()) }
     }
-}
-
-/// `[C, H, W]` of an image, or `[n, 1, 1]` of a vector.
-fn image_of(shape: &[usize]) -> [usize; 3] {
-    if let [c, h, w] = shape[..] { [c, h, w] } else { [shape.iter().product(), 1, 1] }
 }
 
 /// The values of all nodes.
@@ -181,11 +176,7 @@ fn of_node(node: &Node, inputs: &[&Rest], tensors: Tensors<'_>) -> Rest {
         LayerKind::Add => inputs[1..].iter().fold(x.clone(), |sum, more| plus(&sum, more)),
         LayerKind::Concat => side_by_side(inputs, output),
         LayerKind::Slice { start, end } => x.channels(&(*start..*end).collect::<Vec<_>>()),
-        LayerKind::ChannelShuffle { groups } => {
-            let per_group = x.shape[0] / groups;
-            let order = (0..per_group).flat_map(|at| (0..*groups).map(move |group| group * per_group + at));
-            x.channels(&order.collect::<Vec<_>>())
-        }
+        LayerKind::ChannelShuffle { groups } => x.channels(&shuffled(x.shape[0], *groups).collect::<Vec<_>>()),
         LayerKind::Residual { .. } => unreachable!("a residual block is several nodes"),
     }
 }
