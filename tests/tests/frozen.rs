@@ -55,7 +55,7 @@ mod record;
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use model::Backend;
-use model::config::{Encoding, FaultsConfig, NoiseOf, Readout, Reset, WeightRange};
+use model::config::{Encoding, FaultsConfig, NeuronConfig, NoiseOf, Readout, Reset, WeightRange};
 use networks::{Numbers, Pixels, images};
 use rayon::prelude::*;
 use record::Hash;
@@ -128,7 +128,7 @@ impl Run {
             pixels,
             n_times: 1,
             first: 3,
-            settings: RunSettings { encoding, reset, readout, n_steps, seed: SEED },
+            settings: RunSettings { encoding, neuron: NeuronConfig::default(), reset, readout, n_steps, seed: SEED },
             confidence: None,
         }
     }

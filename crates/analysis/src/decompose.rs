@@ -138,7 +138,7 @@ fn first_largest(values: &[f64]) -> usize {
 #[cfg(test)]
 mod tests {
     use engine_event::EventEngine;
-    use model::config::{Readout, Reset};
+    use model::config::{NeuronConfig, Readout, Reset};
     use snn::network::ExactLayer;
     use snn::{Connection, SpikingLayer, Wiring};
 
@@ -167,7 +167,14 @@ mod tests {
     }
 
     fn settings(encoding: Encoding) -> RunSettings {
-        RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Potential, n_steps: N_STEPS, seed: 3 }
+        RunSettings {
+            encoding,
+            neuron: NeuronConfig::default(),
+            reset: Reset::Subtract,
+            readout: Readout::Potential,
+            n_steps: N_STEPS,
+            seed: 3,
+        }
     }
 
     fn taken_apart(encoding: Encoding, pixels: &[f32], label: usize, checkpoints: &[usize]) -> Vec<LossRecord> {

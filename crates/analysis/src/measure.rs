@@ -102,6 +102,8 @@ pub struct LayerProbe {
 #[derive(Debug)]
 pub struct RateProbes {
     n_samples: usize,
+    /// Quanta in a threshold.
+    levels: u32,
     /// Samples added so far.
     n_added: usize,
     layers: Vec<LayerSums>,
@@ -132,9 +134,10 @@ impl RateProbes {
     /// No samples yet.
     ///
     /// - `n_samples`: how many there will be
-    pub fn new(network: &SpikingNetwork, n_samples: usize) -> Self {
+    /// - `levels`: quanta in a threshold
+    pub fn new(network: &SpikingNetwork, n_samples: usize, levels: u32) -> Self {
         let layers = network.layers().iter().map(|_| LayerSums::default()).collect();
-        Self { n_samples, n_added: 0, layers }
+        Self { n_samples, levels, n_added: 0, layers }
     }
 
     /// Adds the next samples.
@@ -151,7 +154,7 @@ impl RateProbes {
                 let scaled = activations.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
                 let first = (self.n_added + sample) * n_neurons;
                 for (neuron, (a, count)) in scaled.zip(train.counts()).enumerate() {
-                    let pair = [a, f64::from(count) / train.n_steps() as f64];
+                    let pair = [a, f64::from(count) / (train.n_steps() * self.levels as usize) as f64];
                     sums.pairs.add(pair);
                     if (first + neuron).is_multiple_of(every) {
                         sums.kept.push(pair);

@@ -166,7 +166,7 @@ impl RateLayer {
 
 #[cfg(test)]
 mod tests {
-    use model::config::Reset;
+    use model::config::{NeuronConfig, Reset};
     use model::population::{Pool, PoolKind};
     use proptest::prelude::*;
 
@@ -249,7 +249,7 @@ mod tests {
             let network = dense(n_in, n_hidden, start, n_steps, seed);
             let pixels: Vec<f32> = (0..n_in).map(|i| (i as f32 * 0.37).fract()).collect();
             let settings = RunSettings {
-                encoding: Encoding::Constant, reset: Reset::Subtract, readout: Readout::Potential, n_steps, seed: 0,
+                encoding: Encoding::Constant, neuron: NeuronConfig::default(), reset: Reset::Subtract, readout: Readout::Potential, n_steps, seed: 0,
             };
             let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &pixels }], &settings).unwrap();
             let model = RateModel::new(&network, Readout::Potential);
@@ -279,7 +279,7 @@ mod tests {
             ];
             let network = SpikingNetwork::new([5, 1, 1], layers).unwrap();
             let settings = RunSettings {
-                encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Potential, n_steps: 1, seed,
+                encoding: Encoding::Poisson, neuron: NeuronConfig::default(), reset: Reset::Subtract, readout: Readout::Potential, n_steps: 1, seed,
             };
             let trace = &EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[0.5; 5] }], &settings).unwrap()[0];
             let counts: Vec<f64> = trace.spikes[Source::INPUT.index()].counts().into_iter().map(f64::from).collect();

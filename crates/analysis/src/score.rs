@@ -1,6 +1,7 @@
 //! Accuracy, agreement, cost and activity of many samples, from their traces.
 
-use results::record::{EarlyExitRecord, LayerActivity, SeedRecord, TOP_FIVE_ABOVE};
+use model::config::NeuronConfig;
+use results::record::{EarlyExitRecord, GradedRecord, LayerActivity, SeedRecord, TOP_FIVE_ABOVE};
 use snn::{EarlyDecision, SampleTrace, SpikeTrain, SpikingNetwork};
 
 /// Classes that are looked at beside the first one.
@@ -138,7 +139,18 @@ impl EarlyScore {
 pub struct Activity {
     n_samples: usize,
     n_steps: usize,
+    neuron: NeuronConfig,
     layers: Vec<LayerSums>,
+    grades: GradeSums,
+}
+
+/// What the spikes of all layers carry.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct GradeSums {
+    spikes: u64,
+    negative: u64,
+    multiple: u64,
+    largest: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -148,14 +160,14 @@ struct LayerSums {
     operations: u64,
     /// A spike of each neuron that fired for any sample, in one step.
     fired: SpikeTrain,
-    /// (sample, neuron) pairs that fired at every step.
+    /// (sample, neuron) pairs whose quanta are as many as there can be.
     saturated: u64,
 }
 
 impl Activity {
     /// No samples yet.
-    pub fn new(n_steps: usize) -> Self {
-        Self { n_samples: 0, n_steps, layers: Vec::new() }
+    pub fn new(n_steps: usize, neuron: NeuronConfig) -> Self {
+        Self { n_samples: 0, n_steps, neuron, layers: Vec::new(), grades: GradeSums::default() }
     }
 
     /// Adds a sample.
@@ -170,10 +182,30 @@ impl Activity {
             let sums = &mut self.layers[idx];
             sums.operations += operations[idx].iter().sum::<u64>();
             sums.spikes += (0..self.n_steps).map(|step| train.n_spikes(step) as u64).sum::<u64>();
-            sums.saturated += train.at_every_step().n_spikes(0) as u64;
             sums.fired.unite(&train.at_any_step());
+            if self.neuron.is_binary() || idx == 0 {
+                sums.saturated += train.at_every_step().n_spikes(0) as u64;
+            } else {
+                let most = self.n_steps as i64 * i64::from(self.neuron.levels);
+                sums.saturated += train.counts().into_iter().filter(|&count| i64::from(count) >= most).count() as u64;
+                self.grades.add(train, self.n_steps);
+            }
         }
         self.n_samples += 1;
+    }
+
+    /// What spikes carry, where it is not 0 or 1.
+    pub fn graded(&self) -> Option<GradedRecord> {
+        let GradeSums { spikes, negative, multiple, largest } = self.grades;
+        let share = |n: u64| n as f64 / spikes.max(1) as f64;
+        (!self.neuron.is_binary()).then(|| GradedRecord {
+            neuron: self.neuron.kind.to_string(),
+            levels: self.neuron.levels,
+            rate_cap: self.neuron.rate_cap.to_string(),
+            bits_per_spike: 1 + u32::BITS - largest.leading_zeros(),
+            negative_share: share(negative),
+            multiple_share: share(multiple),
+        })
     }
 
     /// One entry for the input and each layer; correlations and residual potentials are left to the probes.
@@ -202,6 +234,27 @@ impl Activity {
                 }
             })
             .collect()
+    }
+}
+
+impl GradeSums {
+    fn add(&mut self, train: &SpikeTrain, n_steps: usize) {
+        for step in 0..n_steps {
+            self.spikes += train.n_spikes(step) as u64;
+            for is_negative in [false, true] {
+                let width = train.magnitude_width(step, is_negative);
+                for word in 0..if width > 0 { train.words_per_step() } else { 0 } {
+                    let bits: Vec<u64> =
+                        (0..width).map(|plane| train.magnitude_bits(step, word, plane, is_negative)).collect();
+                    let any = bits.iter().fold(0, |any, plane| any | plane);
+                    let higher = bits.iter().skip(1).fold(0, |any, plane| any | plane);
+                    self.negative += u64::from(is_negative) * u64::from(any.count_ones());
+                    self.multiple += u64::from(higher.count_ones());
+                }
+                // The bits are what is asked for, so that the largest number of a width will do.
+                self.largest = self.largest.max((1 << width) - 1);
+            }
+        }
     }
 }
 
@@ -238,6 +291,7 @@ mod tests {
         let network = SpikingNetwork::new([2, 1, 1], layers).unwrap();
         let settings = RunSettings {
             encoding: Encoding::Regular,
+            neuron: NeuronConfig::default(),
             reset: Reset::Subtract,
             readout: Readout::Potential,
             n_steps: 4,
@@ -305,7 +359,7 @@ mod tests {
     #[test]
     fn activity_is_the_one_counted_by_hand() {
         let (network, trace) = traced();
-        let mut activity = Activity::new(4);
+        let mut activity = Activity::new(4, NeuronConfig::default());
         activity.add(&trace, &SynapticOperations::new(&network).of(&trace));
         let layers = activity.record(&network);
         let of = |l: &LayerActivity| {

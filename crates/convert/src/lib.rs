@@ -35,8 +35,8 @@ use import::Imported;
 use model::Experiment;
 use model::architecture::shape_text;
 use model::config::{
-    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, ModelSection, Outline, Readout,
-    Scale,
+    Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, ModelSection, NeuronConfig,
+    Outline, Readout, Scale,
 };
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
@@ -314,6 +314,13 @@ fn recipe(experiment: &Experiment, ann_checksum: &str, own_data: Option<&str>) -
         // It is younger than the others, and written only where it has an effect: files stay what they were before it.
         convert.shift_remove("scale_grid");
     }
+    // Younger than the others, too.
+    let neuron = experiment.simulate.neuron;
+    if !neuron.is_binary() {
+        recipe["simulate"]["neuron"] = json!(neuron.kind);
+        recipe["simulate"]["levels"] = json!(neuron.levels);
+        recipe["simulate"]["rate_cap"] = json!(neuron.rate_cap);
+    }
     if let Some(checksum) = own_data {
         recipe["data"][CHECKSUM] = json!(checksum);
     }
@@ -556,14 +563,16 @@ impl Converter<'_> {
             percentile: config.percentile,
             percentile_zeros: config.percentile_zeros,
             scale,
-            target_steps: config.target_steps,
+            // Levels of an activation.
+            target_steps: config.target_steps * self.experiment.simulate.neuron.levels as usize,
             initial_potential: config.initial_potential,
             compensate: config.compensate,
             readout: self.experiment.simulate.readout,
         };
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
-        let n_steps = self.experiment.simulate.steps.max(config.target_steps);
+        let simulate = &self.experiment.simulate;
+        let n_steps = simulate.steps_to_round_for(simulate.steps.max(config.target_steps));
         let precision = Precision { n_steps, sum_bits: config.sum_bits, weight_bits: config.weight_bits };
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {
@@ -600,7 +609,12 @@ impl Converter<'_> {
     fn noise(&self, idx: usize, before: &[Vec<f64>]) -> Result<Vec<f64>> {
         let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
         self.check_rates(calibration)?;
-        let settings = RunSettings { readout: Readout::Spikes, ..self.settings(self.experiment.simulate.steps) };
+        // The noise of spikes of 0 and 1.
+        let settings = RunSettings {
+            readout: Readout::Spikes,
+            neuron: NeuronConfig::default(),
+            ..self.settings(self.experiment.simulate.steps)
+        };
         let images: Vec<Vec<f32>> = (0..calibration.len()).map(|sample| calibration.image(sample)).collect();
         let samples = Sample::consecutive(0, &images);
         let inputs: Vec<Vec<SpikeTrain>> = if idx == 0 {

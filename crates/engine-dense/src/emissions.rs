@@ -1,41 +1,32 @@
-//! Runs with neurons of any model that this engine has, told step by step.
+//! Runs told step by step, with neurons of any model.
 
 use ann::network::values;
 use burn::tensor::Tensor;
 use snn::engine::{check_sizes, neurons_of};
-use snn::neurons::Neuron;
 use snn::wiring::Source;
 use snn::{Emissions, EngineError, RunSettings, Sample};
 
 use crate::DenseEngine;
-use crate::neurons::{NAMES, Update, update};
+use crate::neurons::{Update, update};
 
 impl DenseEngine {
-    /// Runs samples independently of each other with neurons of a model in every layer that fires
-    /// ([`snn::neurons::by_name`]), step by step on any backend.
+    /// Runs samples independently of each other, step by step on any backend.
     ///
-    /// - returns what happened in each sample, in order: bit for bit that of [`snn::ReferenceEngine::emissions`]
+    /// - returns what happened in each sample, in order: bit for bit that of [`snn::ReferenceEngine::emissions`] with the neurons of the
+    ///   settings
     ///
     /// # Errors
-    /// [`EngineError::NoSuchNeuron`] if the engine does not have it; [`EngineError::WrongSize`] if a sample does not fit the network;
-    /// [`EngineError::TooLarge`] if sums would not be exact; [`EngineError::Inexact`] if the backend cannot run it exactly.
-    pub fn emissions(
-        &self,
-        samples: &[Sample<'_>],
-        settings: &RunSettings,
-        neuron: &dyn Neuron,
-    ) -> Result<Vec<Emissions>, EngineError> {
-        let update = update(neuron).ok_or_else(|| EngineError::NoSuchNeuron {
-            engine: "dense",
-            neuron: neuron.name(),
-            known: NAMES.map(|name| format!("`{name}`")).join(" and "),
-        })?;
+    /// [`EngineError::WrongSize`] if a sample does not fit the network; [`EngineError::TooLarge`] if sums would not be exact;
+    /// [`EngineError::Inexact`] if the backend cannot run it exactly.
+    pub fn emissions(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<Emissions>, EngineError> {
+        let (neuron, update) = (snn::neurons::of_run(settings), update(settings));
+        let levels = neuron.levels() as f32;
         check_sizes(&self.network, samples)?;
         if samples.is_empty() {
             return Ok(Vec::new());
         }
         self.exact.get_or_init(|| self.check(samples, settings)).clone()?;
-        let neurons = neurons_of(&self.network, settings, neuron)?;
+        let neurons = neurons_of(&self.network, settings, &*neuron)?;
         let plain = self.without_kernels();
         let whole = |quanta: f32| quanta as i32;
         let mut all = Vec::with_capacity(samples.len());
@@ -43,9 +34,12 @@ impl DenseEngine {
             let mut emissions = vec![self.no_emissions(); batch.len()];
             let input = plain.input(batch, settings);
             let mut states = plain.initial_states(batch, settings, &neurons);
+            for state in &mut states {
+                state.current = state.current.clone().mul_scalar(levels);
+            }
             for first in (0..settings.n_steps).step_by(steps_per_chunk) {
                 let steps = first..settings.n_steps.min(first + steps_per_chunk);
-                let of_input = plain.input_tensor(&input, steps.clone());
+                let of_input = plain.input_tensor(&input, steps.clone()).map(|spikes| spikes.mul_scalar(levels));
                 let silent = || Tensor::zeros([steps.len() * batch.len(), self.network.n_in()], &self.device);
                 read(of_input.clone().unwrap_or_else(silent), &mut emissions, whole, |one| {
                     &mut one.quanta[Source::INPUT.index()]
@@ -55,7 +49,7 @@ impl DenseEngine {
                     let currents = plain.currents(idx, state, &outputs, steps.len(), batch.len());
                     let fires: Option<&dyn Update> = neurons[idx].fires.map(|_| &*update);
                     let shape = [steps.len() * batch.len(), self.network.layers()[idx].n_out()];
-                    let (quanta, potentials) = state.step_by_step(&currents, fires, true);
+                    let (quanta, potentials) = state.step_by_step(&currents, fires, true, first);
                     let potentials = potentials.expect("asked for");
                     let quanta = quanta.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
                     let quanta = plain.arriving(quanta, Source::of_layer(idx), batch, &steps);

@@ -19,7 +19,7 @@ use ann::network::values;
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData};
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use rayon::prelude::*;
 
@@ -199,7 +199,9 @@ impl DenseEngine {
     /// Compares the first samples' first steps with the event-driven engine.
     fn check(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<(), EngineError> {
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
-        let settings = RunSettings { n_steps: settings.n_steps.min(CHECKED_STEPS), ..*settings };
+        // Sums are what a backend may round; they are the same for all neurons.
+        let n_steps = settings.n_steps.min(CHECKED_STEPS);
+        let settings = RunSettings { n_steps, neuron: NeuronConfig::default(), ..*settings };
         let expected = EventEngine::new(&self.network).run(samples, &settings)?;
         let found = self.run_unchecked(samples, &settings);
         let layers = self.network.layers();
@@ -676,7 +678,7 @@ impl LayerState {
         }
         let neuron = fires.map(|reset| IntegrateAndFire { reset });
         let neuron = neuron.as_ref().map(|neuron| neuron as &dyn Update);
-        let (quanta, potentials) = self.step_by_step(&currents, neuron, neuron.is_none());
+        let (quanta, potentials) = self.step_by_step(&currents, neuron, neuron.is_none(), 0);
         quanta.or(potentials).expect("one of them")
     }
 
@@ -685,12 +687,14 @@ impl LayerState {
     /// - `currents`: from spikes, `[T, N, n_out]`
     /// - `neuron`: `None` if the neurons only integrate
     /// - `tells_potentials`: whether they are asked for
+    /// - `first_step`: of the run, from 0
     /// - returns quanta, if they fire, and potentials after each step, if asked for, `[T·N, n_out]` each
     fn step_by_step(
         &mut self,
         currents: &Tensor<3>,
         neuron: Option<&dyn Update>,
         tells_potentials: bool,
+        first_step: usize,
     ) -> (Option<Tensor<2>>, Option<Tensor<2>>) {
         let [n_steps, n_samples, n_out] = currents.dims();
         let (mut fired, mut potentials) = (Vec::new(), Vec::new());
@@ -701,7 +705,8 @@ impl LayerState {
             let after = match neuron {
                 None => u,
                 Some(neuron) => {
-                    let Fired { quanta, potential } = neuron.fire(u, thresholds.clone(), &mut self.emitted);
+                    let Fired { quanta, potential } =
+                        neuron.fire(u, thresholds.clone(), &mut self.emitted, first_step + step);
                     fired.push(quanta);
                     potential
                 }
@@ -722,6 +727,10 @@ impl Engine for DenseEngine {
         check_sizes(&self.network, samples)?;
         if samples.is_empty() {
             return Ok(Vec::new());
+        }
+        if !settings.neuron.is_binary() {
+            let emissions = self.emissions(samples, settings)?;
+            return Ok(emissions.iter().map(|emissions| emissions.trace(&self.network, settings)).collect());
         }
         self.exact.get_or_init(|| self.check(samples, settings)).clone()?;
         Ok(self.run_unchecked(samples, settings))

@@ -7,18 +7,16 @@
 use std::fmt::Debug;
 
 use burn::tensor::{Bool, Tensor};
-use model::config::Reset;
-use snn::neurons::Neuron;
+use model::config::{NeuronKind, Reset};
+use snn::RunSettings;
+use snn::neurons::Counting;
 
-/// Names of the neurons that there are.
-pub(crate) const NAMES: [&str; 2] = ["if", "ternary"];
-
-/// The update of a neuron; `None` if there is none for it here.
-pub(crate) fn update(neuron: &dyn Neuron) -> Option<Box<dyn Update>> {
-    match (neuron.description().integrates_and_fires, neuron.name()) {
-        (Some(reset), _) => Some(Box::new(IntegrateAndFire { reset })),
-        (None, "ternary") => Some(Box::new(Ternary)),
-        (None, _) => None,
+/// The update of the neurons of a run.
+pub(crate) fn update(settings: &RunSettings) -> Box<dyn Update> {
+    match settings.neuron.kind {
+        NeuronKind::IntegrateAndFire => Box::new(IntegrateAndFire { reset: settings.reset }),
+        NeuronKind::Ternary => Box::new(Ternary),
+        NeuronKind::Counting => Box::new(Counting::new(settings.neuron, settings.n_steps)),
     }
 }
 
@@ -29,7 +27,8 @@ pub(crate) trait Update: Debug {
     /// - `u`: potentials with the current, `[N, n]`
     /// - `thresholds`: `[N, n]`; `None` where all are 1
     /// - `emitted`: what each has put out so far, `[N, n]`, for those that remember it; `None` before the first step
-    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, emitted: &mut Option<Tensor<2>>) -> Fired;
+    /// - `step`: of the run, from 0
+    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, emitted: &mut Option<Tensor<2>>, step: usize) -> Fired;
 }
 
 /// After a step.
@@ -63,7 +62,7 @@ pub(crate) struct IntegrateAndFire {
 }
 
 impl Update for IntegrateAndFire {
-    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, _: &mut Option<Tensor<2>>) -> Fired {
+    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, _: &mut Option<Tensor<2>>, _: usize) -> Fired {
         let fired = reaches(u.clone(), thresholds.clone());
         let quanta = fired.clone().float();
         let potential = match self.reset {
@@ -79,7 +78,7 @@ impl Update for IntegrateAndFire {
 pub(crate) struct Ternary;
 
 impl Update for Ternary {
-    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, emitted: &mut Option<Tensor<2>>) -> Fired {
+    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, emitted: &mut Option<Tensor<2>>, _: usize) -> Fired {
         let so_far = emitted.take().unwrap_or_else(|| u.zeros_like());
         // A threshold is above 0: no neuron does both.
         let taken_back = u.clone().lower_elem(0.0).float() * so_far.clone().greater_elem(0.0).float();
@@ -88,4 +87,28 @@ impl Update for Ternary {
         let potential = u - charge(quanta.clone(), thresholds);
         Fired { quanta, potential }
     }
+}
+
+impl Update for Counting {
+    fn fire(&self, u: Tensor<2>, thresholds: Option<Tensor<2>>, emitted: &mut Option<Tensor<2>>, step: usize) -> Fired {
+        let so_far = emitted.take().unwrap_or_else(|| u.zeros_like());
+        let whole = whole(u.clone(), thresholds.clone());
+        let left = so_far.clone().neg().add_scalar(self.cap(step));
+        let quanta = whole.max_pair(so_far.clone().neg()).min_pair(left);
+        *emitted = Some(so_far + quanta.clone());
+        let potential = u - charge(quanta.clone(), thresholds);
+        Fired { quanta, potential }
+    }
+}
+
+/// Whole thresholds in potentials, rounded down.
+///
+/// The quotient of 32-bit floats may be rounded up to a whole number that it is below; what is left then says so.
+fn whole(u: Tensor<2>, thresholds: Option<Tensor<2>>) -> Tensor<2> {
+    let Some(thresholds) = thresholds else { return u.floor() };
+    let near = (u.clone() / thresholds.clone()).floor();
+    let left = u - near.clone() * thresholds.clone();
+    let too_many = left.clone().lower_elem(0.0).float();
+    let too_few = left.greater_equal(thresholds).float();
+    near - too_many + too_few
 }

@@ -13,9 +13,11 @@ use snn::philox::philox;
 use snn::places::by_place;
 use snn::{EarlyDecision, EarlyExit, ReferenceEngine, SpikingNetwork};
 use specimens::{
-    BYTES, Conv, FLOATS, INTEGERS, all_faults, all_settings, any_conv, conv_network, convs, images, network, samples,
-    uneven_convs,
+    BYTES, Conv, FLOATS, INTEGERS, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
+    graded_settings, images, network, samples, uneven_convs,
 };
+
+use model::config::NeuronKind;
 
 use super::*;
 
@@ -179,29 +181,30 @@ fn devices_with_faults_do_the_same_on_every_engine() {
     }
 }
 
-/// Every model of neuron that the engine has does what its definition says, as the reference engine runs it.
+/// What the neurons of the settings put out is what their definition says, as the reference engine runs it.
 fn emissions_agree(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSettings) {
-    for name in neurons::NAMES {
-        let neuron = snn::neurons::by_name(name, settings).unwrap();
-        let expected = ReferenceEngine::new(network).emissions(&samples(images), settings, &*neuron).unwrap();
-        for (backend, device) in devices_without_gpu() {
-            for kernels in ways(&device) {
-                // A batch and a part of one.
-                let engine = DenseEngine::with_kernels(network, &device, 2, kernels);
-                let found = engine.emissions(&samples(images), settings, &*neuron).unwrap();
-                assert!(found == expected, "{name}, {settings:?}, {backend} with {kernels:?}");
-            }
+    let neuron = snn::neurons::of_run(settings);
+    let expected = ReferenceEngine::new(network).emissions(&samples(images), settings, &*neuron).unwrap();
+    let traces: Vec<SampleTrace> = expected.iter().map(|emissions| emissions.trace(network, settings)).collect();
+    for (backend, device) in devices_without_gpu() {
+        for kernels in ways(&device) {
+            // A batch and a part of one.
+            let engine = DenseEngine::with_kernels(network, &device, 2, kernels);
+            let found = engine.emissions(&samples(images), settings).unwrap();
+            assert!(found == expected, "{settings:?}, {backend} with {kernels:?}");
+            assert!(engine.run(&samples(images), settings).unwrap() == traces, "{settings:?}, {backend}");
         }
     }
 }
 
 #[test]
 fn neurons_of_every_model_do_what_the_reference_engine_says() {
-    let mut networks = vec![network(&[40, 35, 30, 10], 5, 0.5, FLOATS)];
+    let precision = graded_precision(9, FLOATS);
+    let mut networks = vec![network(&[40, 35, 30, 10], 5, 0.5, precision)];
     let convs = [&convs()[..7], &uneven_convs()[..]].concat();
-    networks.extend(convs.into_iter().map(|conv| conv_network([8, 7], conv, 9, FLOATS)));
+    networks.extend(convs.into_iter().map(|conv| conv_network([8, 7], conv, 9, precision)));
     for network in networks {
-        for settings in all_settings(9) {
+        for settings in all_settings(9).into_iter().chain(graded_settings(9)) {
             emissions_agree(&network, &images(3, network.n_in(), 1000), &settings);
         }
     }
@@ -209,12 +212,13 @@ fn neurons_of_every_model_do_what_the_reference_engine_says() {
 
 #[test]
 fn neurons_of_every_model_on_devices_with_faults_do_what_the_reference_engine_says() {
-    let mut networks = vec![network(&[40, 35, 30, 10], 5, 0.5, FLOATS)];
-    networks.extend(convs()[..3].iter().map(|&conv| conv_network([8, 7], conv, 9, FLOATS)));
+    let precision = Precision { sum_bits: 12, ..graded_precision(16, FLOATS) };
+    let mut networks = vec![network(&[40, 35, 30, 10], 5, 0.5, precision)];
+    networks.extend(convs()[..3].iter().map(|&conv| conv_network([8, 7], conv, 9, precision)));
     for faults in all_faults() {
         for network in &networks {
-            let faulty = device(network, &faults, 3, FLOATS).unwrap();
-            for settings in &all_settings(12)[..4] {
+            let faulty = device(network, &faults, 3, precision).unwrap();
+            for settings in all_settings(12)[..4].iter().chain(&graded_settings(4)) {
                 emissions_agree(&faulty, &images(3, network.n_in(), 1000), settings);
             }
         }
@@ -226,53 +230,17 @@ fn ternary_neurons_take_spikes_back_where_the_tests_look_for_it() {
     let network = conv_network([8, 7], convs()[1], 9, FLOATS);
     let settings = all_settings(9)[0];
     let images = images(3, network.n_in(), 1000);
-    let neuron = snn::neurons::by_name("ternary", &settings).unwrap();
-    let emissions = DenseEngine::new(&network, &devices()[0].1, 2).emissions(&samples(&images), &settings, &*neuron);
+    let settings = of_ternary(settings);
+    let emissions = DenseEngine::new(&network, &devices()[0].1, 2).emissions(&samples(&images), &settings);
     let taken_back = |quanta: &Vec<Vec<i32>>| quanta.iter().flatten().filter(|quanta| **quanta < 0).count();
     for emissions in emissions.unwrap() {
         assert!(emissions.quanta[1..3].iter().all(|quanta| taken_back(quanta) > 0));
     }
 }
 
-/// A model that no fast engine has.
-#[derive(Debug)]
-struct Silent;
-
-impl snn::neurons::Neuron for Silent {
-    fn name(&self) -> &'static str {
-        "silent"
-    }
-
-    fn step(&self, state: &mut snn::neurons::State, current: f64, _: f64) -> i32 {
-        state.potential += current;
-        0
-    }
-
-    fn range(&self) -> [i32; 2] {
-        [0, 1]
-    }
-
-    fn largest_potential(&self, before: f64, _: f64) -> f64 {
-        before
-    }
-
-    fn description(&self) -> snn::neurons::Description {
-        snn::neurons::Description { update: "v = v + I", integrates_and_fires: None }
-    }
-}
-
-#[test]
-fn a_neuron_that_the_engine_does_not_have_is_refused_with_those_that_it_has() {
-    let network = network(&[4, 3, 2], 1, 0.0, 2);
-    let settings = all_settings(2)[0];
-    let images = images(1, 4, 1000);
-    let error = DenseEngine::new(&network, &devices()[0].1, 1).emissions(&samples(&images), &settings, &Silent);
-    let message = error.unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "the dense engine has no neurons `silent`; it has `if` and `ternary`, and the reference engine has every one"
-    );
-    assert!(ReferenceEngine::new(&network).emissions(&samples(&images), &settings, &Silent).is_ok());
+/// The same run with ternary neurons.
+fn of_ternary(settings: RunSettings) -> RunSettings {
+    RunSettings { neuron: NeuronConfig { kind: NeuronKind::Ternary, ..NeuronConfig::default() }, ..settings }
 }
 
 #[test]
@@ -296,22 +264,24 @@ fn spikes_that_carry_more_saturate_earlier_and_the_same_on_every_engine() {
     let network = SpikingNetwork::new([1, 1, 1], layers).unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Potential,
         n_steps: 400,
         seed: 0,
     };
-    let [binary, ternary] = ["if", "ternary"].map(|name| snn::neurons::by_name(name, &settings).unwrap());
-    let limit =
-        |neuron: &dyn snn::neurons::Neuron| network.layers()[1].potential_limits_of(neuron, 400).unwrap().unwrap()[0];
+    let [binary, ternary] = [settings, of_ternary(settings)].map(|settings| snn::neurons::of_run(&settings));
+    let limit = |neuron: &dyn snn::neurons::Neuron| {
+        network.layers()[1].potential_limits_of(neuron, 400, false).unwrap().unwrap()[0]
+    };
     assert_eq!(Some(vec![limit(&*binary)]), network.layers()[1].potential_limits(400));
     assert!(limit(&*ternary) < limit(&*binary));
     let images = [vec![1.0]];
-    for neuron in [binary, ternary] {
+    for (neuron, settings) in [(binary, settings), (ternary, of_ternary(settings))] {
         let emissions = ReferenceEngine::new(&network).emissions(&samples(&images), &settings, &*neuron).unwrap();
         assert_eq!(emissions[0].potentials[1][399], [f64::from(limit(&*neuron))]);
+        emissions_agree(&network, &images, &settings);
     }
-    emissions_agree(&network, &images, &settings);
 }
 
 #[test]
@@ -328,14 +298,15 @@ fn weights_too_large_for_what_spikes_carry_are_refused_with_the_layer() {
         [exact(Source::INPUT, vec![1.0, 1.0], [1, 1, 1], 2), exact(Source::of_layer(0), weights, [2, 1, 1], 1)];
     let layers = layers.iter().map(|layer| SpikingLayer::round(layer, 1).unwrap()).collect();
     let network = SpikingNetwork::new([1, 1, 1], layers).unwrap();
-    let settings = all_settings(1)[0];
-    let neuron = snn::neurons::by_name("ternary", &settings).unwrap();
+    let binary = all_settings(1)[0];
+    let settings = of_ternary(binary);
+    let neuron = snn::neurons::of_run(&settings);
     let sample = [Sample { index: 0, pixels: &[1.0] }];
     let expected = EngineError::TooLarge { layer: "dense 2".to_owned(), channel: 0, neuron: "ternary" };
     assert_eq!(ReferenceEngine::new(&network).emissions(&sample, &settings, &*neuron), Err(expected.clone()));
     let dense = DenseEngine::new(&network, &devices()[0].1, 1);
-    assert_eq!(dense.emissions(&sample, &settings, &*neuron), Err(expected));
-    assert!(dense.run(&sample, &settings).is_ok());
+    assert_eq!(dense.emissions(&sample, &settings), Err(expected));
+    assert!(dense.run(&sample, &binary).is_ok());
 }
 
 /// - `batches`: sizes of the dense engine's batches, and threads
@@ -456,6 +427,7 @@ fn saturates(precision: Precision) {
     .unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Potential,
         n_steps: 2000,

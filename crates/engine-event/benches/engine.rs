@@ -11,7 +11,7 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use engine_event::EventEngine;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use pulp::{Arch, Simd, WithSimd};
 use snn::encoder::encode;
@@ -56,7 +56,14 @@ const NETWORKS: [(&str, Make); 4] = [
 ];
 
 fn settings(encoding: Encoding) -> RunSettings {
-    RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Spikes, n_steps: STEPS, seed: 0 }
+    RunSettings {
+        encoding,
+        neuron: NeuronConfig::default(),
+        reset: Reset::Subtract,
+        readout: Readout::Spikes,
+        n_steps: STEPS,
+        seed: 0,
+    }
 }
 
 /// Neurons whose sums stay in registers, as in the engine.

@@ -10,6 +10,7 @@ use snn::spikes::SpikeTrain;
 
 use crate::events::{Lists, PoolStates, Scratch};
 use crate::firing::{Firing, with_room};
+use crate::graded::Arriving;
 use crate::kernels::{Synapses, pack};
 
 /// Is given the places ([`snn::places`]) of a few neurons and their currents in thresholds, `[T, W]`, with that `W`.
@@ -46,7 +47,13 @@ impl LayerCurrents {
     /// The same at a SIMD level.
     pub(crate) fn at_level(&self, arch: Arch, spikes: &[SpikeTrain], n_steps: usize, receive: &mut Receive<'_>) {
         let (mut lists, mut potentials) = ([Lists::default()], self.zeros.clone());
-        self.synapses.list(arch, spikes, &mut PoolStates::default(), &mut Scratch::default(), &mut lists[0]);
+        self.synapses.list(
+            arch,
+            Arriving::binary(spikes),
+            &mut PoolStates::default(),
+            &mut Scratch::default(),
+            &mut lists[0],
+        );
         let mut firing = Firing::handing_on(receive, &self.zeros, &mut potentials, n_steps);
         self.synapses.visit(arch, &lists, n_steps, &mut firing);
     }

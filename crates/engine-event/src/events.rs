@@ -13,11 +13,11 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::gather::Sites;
+use crate::graded::Arriving;
 use crate::patterns::Rows;
 use crate::planes::{Centred, Planes, SumPools};
 use crate::rows::{Counts, Factors, Layout, Place, Run, SegmentLists, Segments, VALUE_DIGITS, Window};
 use snn::pool::{MaxPoolState, Windows, max_pooled, max_pools};
-use snn::spikes::SpikeTrain;
 use snn::wiring::{Kernel, Wiring};
 
 /// What one connection reads, and how its inputs are listed.
@@ -288,18 +288,20 @@ impl Input {
     fn list<S: Simd>(
         &self,
         simd: S,
-        spikes: &[SpikeTrain],
+        arriving: Arriving<'_>,
         pools: &mut Vec<MaxPoolState>,
         scratch: &mut Scratch,
         lists: &mut Vec<Counts>,
     ) {
         lists.resize_with(self.layouts.len(), Counts::default);
-        let source = &spikes[self.source];
+        let source = &arriving.spikes[self.source];
         if source.is_silent() {
             return self.layouts.iter().zip(lists).for_each(|(layout, counts)| layout.clear(counts));
         }
         let passed = max_pooled(&self.max_pools, pools, source);
         let train = passed.as_ref().unwrap_or(source);
+        let expanded = arriving.expanded(self.source, train);
+        let train = expanded.as_ref().unwrap_or(train);
         let Scratch { counts, other, centred, listed } = scratch;
         match &self.sums {
             None => counts.copy(train),
@@ -349,8 +351,7 @@ pub(super) fn greatest_factor(wiring: &Wiring) -> usize {
 /// Lists the inputs of a layer.
 pub(super) struct Listing<'a> {
     pub(super) inputs: &'a [Input],
-    /// Of the input and of the layers so far.
-    pub(super) spikes: &'a [SpikeTrain],
+    pub(super) arriving: Arriving<'a>,
     pub(super) pools: &'a mut PoolStates,
     pub(super) scratch: &'a mut Scratch,
     pub(super) lists: &'a mut Lists,
@@ -371,7 +372,7 @@ impl WithSimd for Listing<'_> {
         self.lists.counts.resize_with(n, Vec::new);
         self.pools.0.resize_with(n, Vec::new);
         for ((input, pools), lists) in self.inputs.iter().zip(&mut self.pools.0).zip(&mut self.lists.counts) {
-            input.list(simd, self.spikes, pools, self.scratch, lists);
+            input.list(simd, self.arriving, pools, self.scratch, lists);
         }
     }
 }

@@ -9,14 +9,16 @@
 
 use std::ops::Range;
 
-use model::config::Reset;
+use model::config::{NeuronConfig, NeuronKind, Reset};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::currents::Receive;
 use crate::gather::{Consumer, Scale, SumsOf, WIDE, Weight};
+use crate::graded::Rows;
 use crate::simd::{Aligned, LANES, Potential, SHORT};
 use snn::engine::Neurons;
 use snn::network::SpikingLayer;
+use snn::neurons::Counting;
 use snn::places::by_place;
 use snn::spikes::{SpikeTrain, add_bits};
 
@@ -29,7 +31,39 @@ pub(super) struct LayerRun<'a> {
     pub(super) start: Option<&'a [f32]>,
     /// Of the last step so far, by place.
     pub(super) potentials: &'a mut [f32],
+    /// Quanta put out so far, by place; none where spikes are 0 or 1.
+    pub(super) emitted: &'a mut [i32],
     pub(super) output: Output,
+}
+
+/// What neurons do whose spikes stand for several quanta, or take some back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Graded<'a> {
+    /// That the steps became.
+    pub(super) rows: &'a Rows,
+    /// The neurons.
+    pub(super) neuron: NeuronConfig,
+    /// Steps of the whole run, T, and of those before these.
+    pub(super) n_steps: usize,
+    pub(super) first_step: usize,
+}
+
+impl Graded<'_> {
+    /// The most that a neuron may have put out after one of these steps.
+    fn cap(&self, step: usize) -> i32 {
+        match self.neuron.kind {
+            NeuronKind::Counting => Counting::new(self.neuron, self.n_steps).cap(self.first_step + step),
+            _ => i32::MAX,
+        }
+    }
+
+    /// The least and the most that a neuron puts out at a step.
+    fn range(&self) -> [i32; 2] {
+        match self.neuron.kind {
+            NeuronKind::Counting => [i32::MIN, i32::MAX],
+            _ => [-1, 1],
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,13 +90,21 @@ pub(super) struct Firing<'a> {
     /// By place.
     limits: Option<Vec<f32>>,
     fires: Option<Reset>,
+    graded: Option<Graded<'a>>,
     n_out: usize,
     /// What each site's currents are handed to instead, and those of the site so far, `[T, W]`.
     receiver: Option<(&'a mut Receive<'a>, Vec<f32>)>,
 }
 
 impl<'a> Firing<'a> {
-    pub(super) fn new(layer: &SpikingLayer, neurons: &Neurons, runs: Vec<LayerRun<'a>>, n_steps: usize) -> Self {
+    /// - `graded`: where spikes are not 0 or 1
+    pub(super) fn new(
+        layer: &SpikingLayer,
+        neurons: &Neurons,
+        runs: Vec<LayerRun<'a>>,
+        n_steps: usize,
+        graded: Option<Graded<'a>>,
+    ) -> Self {
         let of = |values: &Option<Vec<f32>>, behind: f32| {
             values.as_ref().map(|values| with_room(by_place(layer.shape(), values), behind))
         };
@@ -72,6 +114,7 @@ impl<'a> Firing<'a> {
             thresholds: of(&neurons.thresholds, 1.0),
             limits: of(&neurons.limits, f32::INFINITY),
             fires: neurons.fires,
+            graded,
             n_out: layer.n_out(),
             receiver: None,
         }
@@ -86,13 +129,15 @@ impl<'a> Firing<'a> {
         potentials: &'a mut [f32],
         n_steps: usize,
     ) -> Self {
-        let run = LayerRun { currents: zeros, start: Some(zeros), potentials, output: Output::Nothing };
+        let run =
+            LayerRun { currents: zeros, start: Some(zeros), potentials, emitted: &mut [], output: Output::Nothing };
         Self {
             runs: vec![run],
             n_steps,
             thresholds: None,
             limits: None,
             fires: None,
+            graded: None,
             n_out: zeros.len() - WIDE,
             receiver: Some((receive, Vec::new())),
         }
@@ -114,6 +159,10 @@ impl<'a> Firing<'a> {
             potentials: Aligned([N::Potential::ZERO; W]),
             thresholds: Aligned([N::Potential::ZERO; W]),
             limits: Aligned([N::Potential::ZERO; W]),
+            steady: [N::Potential::ZERO; W],
+            emitted: [0; W],
+            negative: Vec::new(),
+            beyond_one: Vec::new(),
             silent: Silent {
                 start: [N::Potential::ZERO; W],
                 currents: [N::ZERO; W],
@@ -134,8 +183,15 @@ struct Site<'a, 'b, N: Weight, const W: usize> {
     thresholds: Aligned<[N::Potential; W]>,
     /// Mean nothing where there are none.
     limits: Aligned<[N::Potential; W]>,
+    /// Of graded neurons, what is added at every step, and quanta put out so far.
+    steady: [N::Potential; W],
+    emitted: [i32; W],
     /// Bit k for neuron k, of each step.
     spikes: Vec<u64>,
+    /// The same for graded spikes that take back.
+    negative: Vec<u64>,
+    /// Step, bit of the magnitude less one, and bit k for neuron k where it is set.
+    beyond_one: Vec<(usize, usize, u64)>,
     /// Currents of steps that are still to be run.
     waiting: Vec<Aligned<[N; W]>>,
     /// The last one at which nothing arrived.
@@ -282,6 +338,139 @@ impl<N: Weight, const W: usize> WithSimd for StepByStep<'_, '_, '_, N, W> {
     }
 }
 
+/// Bit k is 1 where value k is at least its bound.
+#[inline(always)]
+fn bits_at_least<S: Simd, const W: usize>(simd: S, values: &[i32; W], bound: i32) -> u64 {
+    let mut bits = 0;
+    for (k, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
+        bits |= u64::from(i32::at_least(simd, values, &[bound; LANES])) << (LANES * k);
+    }
+    bits
+}
+
+/// Takes neurons with graded spikes through all steps, whose rows wait for them.
+struct GradedSteps<'a, 'b, 'c, N: Weight, const W: usize> {
+    site: &'a mut Site<'b, 'c, N, W>,
+    scale: &'a Scale<W>,
+    graded: Graded<'a>,
+}
+
+impl<N: Weight, const W: usize> WithSimd for GradedSteps<'_, '_, '_, N, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { site, scale, graded } = self;
+        let waiting = std::mem::take(&mut site.waiting);
+        let (mut u, mut emitted) = (site.potentials.0, site.emitted);
+        for lane in 0..W {
+            u[lane] = u[lane] + site.steady[lane];
+        }
+        site.negative.clear();
+        site.beyond_one.clear();
+        let mut step = 0;
+        for (sums, row) in waiting.iter().zip(graded.rows.iter()) {
+            match (row.is_negative, row.bit) {
+                (false, 0) => {
+                    let lanes = u.as_chunks_mut::<LANES>().0.iter_mut().zip(sums.0.as_chunks::<LANES>().0);
+                    lanes.for_each(|(u, sums)| N::add_to(simd, u, sums));
+                }
+                (true, 0) => {
+                    for lane in 0..W {
+                        u[lane] = u[lane] - sums.0[lane].widened();
+                    }
+                }
+                (is_negative, bit) => {
+                    let weight = if is_negative { -(1 << bit) } else { 1 << bit };
+                    for lane in 0..W {
+                        u[lane] = u[lane] + sums.0[lane].widened().times(weight);
+                    }
+                }
+            }
+            if row.is_last {
+                site.step_graded(simd, step, &mut u, &mut emitted, scale, graded);
+                step += 1;
+                for lane in 0..W {
+                    u[lane] = u[lane] + site.steady[lane];
+                }
+            }
+        }
+        for lane in 0..W {
+            u[lane] = u[lane] - site.steady[lane];
+        }
+        (site.potentials.0, site.emitted, site.waiting) = (u, emitted, waiting);
+    }
+}
+
+impl<N: Weight, const W: usize> Site<'_, '_, N, W> {
+    /// What neurons with graded spikes do once the current of a step is added.
+    #[inline(always)]
+    fn step_graded<S: Simd>(
+        &mut self,
+        simd: S,
+        step: usize,
+        u: &mut [N::Potential; W],
+        emitted: &mut [i32; W],
+        scale: &Scale<W>,
+        graded: Graded<'_>,
+    ) {
+        if self.firing.fires.is_some() {
+            let mut quanta = N::Potential::whole(u, &self.thresholds.0, self.firing.thresholds.is_none());
+            let ([least, most], cap) = (graded.range(), graded.cap(step));
+            let mut magnitudes = [0; W];
+            for lane in 0..W {
+                let out = quanta[lane].clamp(least, most).max(-emitted[lane]).min(cap - emitted[lane]);
+                (quanta[lane], magnitudes[lane]) = (out, out.abs());
+                emitted[lane] += out;
+                u[lane] = u[lane] - self.thresholds.0[lane].times(out);
+            }
+            let spikes = bits_at_least(simd, &magnitudes, 1);
+            self.spikes[step] = spikes;
+            self.negative.push(spikes & !bits_at_least(simd, &quanta, 0));
+            if bits_at_least(simd, &magnitudes, 2) != 0 {
+                let largest = magnitudes.iter().copied().fold(0, i32::max) - 1;
+                for bit in 0..i32::BITS - largest.leading_zeros() {
+                    let mut of_bit = [0; W];
+                    for lane in 0..W {
+                        of_bit[lane] = (magnitudes[lane] - 1).max(0) >> bit & 1;
+                    }
+                    self.beyond_one.push((step, bit as usize, bits_at_least(simd, &of_bit, 1)));
+                }
+            }
+        }
+        if self.firing.limits.is_some() {
+            for lane in 0..W {
+                u[lane] = u[lane].within(self.limits.0[lane]);
+            }
+        }
+        let (first, n) = (self.places.start, self.places.len());
+        if let Output::Potentials(steps) = &mut self.firing.runs[self.sample].output {
+            let levels = graded.neuron.levels as f32;
+            let to = steps[step * self.firing.n_out + first..][..n].iter_mut();
+            for ((to, potential), step) in to.zip(*u).zip(scale.steps) {
+                *to = potential.in_thresholds(step) / levels;
+            }
+        }
+    }
+
+    /// Writes what a site of neurons with graded spikes has put out.
+    fn end_graded(&mut self) {
+        let n = self.places.len();
+        let run = &mut self.firing.runs[self.sample];
+        run.emitted[self.places.clone()].copy_from_slice(&self.emitted[..n]);
+        let Output::Spikes(train) = &mut run.output else { return };
+        let there = u64::MAX >> (64 - n);
+        for (step, bits) in self.negative.iter().map(|bits| bits & there).enumerate().filter(|(_, bits)| *bits != 0) {
+            train.add_negative_bits(step, self.places.start, bits);
+        }
+        for &(step, bit, bits) in &self.beyond_one {
+            if bits & there != 0 {
+                train.add_beyond_one(step, bit, self.places.start, bits & there);
+            }
+        }
+    }
+}
+
 impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
     #[inline(always)]
     fn begin(&mut self, sample: usize, places: Range<usize>, scale: &Scale<W>) -> [N; W] {
@@ -303,12 +492,26 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
         for lane in 0..W {
             currents[lane] = N::of_thresholds(steady[lane], scale.units[lane]);
         }
+        if let Some(graded) = &self.firing.graded {
+            // Not once a row.
+            for lane in 0..W {
+                self.steady[lane] = currents[lane].widened().times(graded.neuron.levels as i32);
+            }
+            self.emitted.copy_from_slice(&run.emitted[first..][..W]);
+            currents = [N::ZERO; W];
+        }
         (self.sample, self.places) = (sample, places);
         currents
     }
 
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, n_steps: usize, scale: &Scale<W>, sums: &impl SumsOf<N, W>) {
+        if let Some(graded) = self.firing.graded {
+            self.waiting.clear();
+            self.waiting.extend((0..n_steps).map(|row| Aligned(sums.at(simd, row))));
+            simd.vectorize(GradedSteps { site: self, scale, graded });
+            return;
+        }
         let Firing { fires, limits, .. } = self.firing;
         let is_plain = *fires == Some(Reset::Subtract) && limits.is_none();
         // In registers throughout.
@@ -350,8 +553,12 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
 
     #[inline(always)]
     fn recall(&mut self, currents: &[N; W]) -> bool {
-        // Thresholds and limits may differ from site to site, and potentials are written step by step.
-        if self.firing.thresholds.is_some() || self.firing.limits.is_some() || self.firing.fires.is_none() {
+        // Thresholds and limits may differ from site to site, potentials are written step by step, and quanta are counted.
+        if self.firing.graded.is_some()
+            || self.firing.thresholds.is_some()
+            || self.firing.limits.is_some()
+            || self.firing.fires.is_none()
+        {
             return false;
         }
         let Silent { start, currents: before, thresholds, end, spikes } = &mut self.silent;
@@ -390,6 +597,9 @@ impl<N: Weight, const W: usize> Consumer<N, W> for Site<'_, '_, N, W> {
             for (words, bits) in words.chunks_exact_mut(pitch).zip(&self.spikes) {
                 add_bits(words, first, bits & there);
             }
+        }
+        if self.firing.graded.is_some() {
+            self.end_graded();
         }
         if let Some((receive, of_site)) = &mut self.firing.receiver {
             receive(self.places.clone(), of_site, W);

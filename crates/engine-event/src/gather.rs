@@ -22,11 +22,11 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};
 use crate::firing::Firing;
+use crate::graded::Arriving;
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses, thousands};
 use crate::rows::{Slice, Stored, Table};
 use crate::simd::{Addend, LANES, Potential, add_widened, fire_short, fires_short, integer};
 use snn::Connection;
-use snn::spikes::SpikeTrain;
 
 /// Neurons of a site: four AVX-512 registers of 32-bit floats.
 pub(crate) const WIDE: usize = 64;
@@ -387,12 +387,12 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> Synapses for Gat
     fn list(
         &self,
         arch: Arch,
-        spikes: &[SpikeTrain],
+        arriving: Arriving<'_>,
         pools: &mut PoolStates,
         scratch: &mut Scratch,
         lists: &mut Lists,
     ) {
-        Listing { inputs: &self.inputs, spikes, pools, scratch, lists }.run(arch);
+        Listing { inputs: &self.inputs, arriving, pools, scratch, lists }.run(arch);
     }
 
     fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>) {

@@ -8,11 +8,11 @@ use std::fmt::Debug;
 
 use pulp::Arch;
 use snn::network::SpikingLayer;
-use snn::spikes::SpikeTrain;
 
 use crate::events::{Lists, PoolStates, Scratch, greatest_factor};
 use crate::firing::Firing;
 use crate::gather::{Gather, NARROW, TWIN, WIDE};
+use crate::graded::Arriving;
 use crate::patterns::Tables;
 use crate::slide::Slide;
 
@@ -48,12 +48,19 @@ pub(crate) trait Synapses: Debug + Send + Sync {
     fn has_one_position(&self) -> bool;
     /// Lists what arrives in a sample.
     ///
-    /// - `spikes`: of the input and of the layers so far
     /// - `pools`: what the max pools have seen before
-    fn list(&self, arch: Arch, spikes: &[SpikeTrain], pools: &mut PoolStates, scratch: &mut Scratch, lists: &mut Lists);
+    fn list(
+        &self,
+        arch: Arch,
+        arriving: Arriving<'_>,
+        pools: &mut PoolStates,
+        scratch: &mut Scratch,
+        lists: &mut Lists,
+    );
     /// Hands the sums of all steps to the neurons, site by site, sample by sample.
     ///
     /// - `samples`: listed by the same synapses
+    /// - `n_steps`: of spikes of 0 and 1: the rows of graded ones
     fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>);
 }
 

@@ -17,6 +17,7 @@ mod events;
 mod explain;
 mod firing;
 mod gather;
+mod graded;
 mod kernels;
 mod patterns;
 mod pixels;
@@ -33,7 +34,7 @@ use model::config::Encoding;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use snn::engine::{Neurons, check_sizes, cumulative_counts, neurons};
+use snn::engine::{Neurons, check_sizes, cumulative_counts, neurons_of};
 use snn::exit::{EarlyDecision, EarlyExit, Watch};
 use snn::network::{SpikingLayer, SpikingNetwork};
 use snn::places::{Potentials, by_neuron, by_place};
@@ -42,8 +43,9 @@ use snn::{Engine, EngineError, RunSettings, Sample, SampleTrace};
 
 use drive::Drive;
 use events::{Lists, PoolStates, Scratch};
-use firing::{Firing, LayerRun, Output, with_room};
+use firing::{Firing, Graded, LayerRun, Output, with_room};
 use gather::WIDE;
+use graded::{Arriving, Rows};
 use kernels::{Synapses, pack};
 
 pub use currents::{LayerCurrents, Receive};
@@ -59,6 +61,9 @@ const CONVOLVED: usize = 8;
 
 /// Steps that a sample is run on before it is asked whether it is settled: as many as one call of the random numbers serves.
 const PIECE: usize = 4;
+
+/// Steps that graded spikes are run for at a time: as rows they may be many times as many.
+const GRADED_PIECE: usize = 256;
 
 /// Runs a network event by event on the CPU.
 #[derive(Debug)]
@@ -115,6 +120,8 @@ struct LayerState {
     drive: Option<Vec<f32>>,
     /// By place; none before the first step.
     potentials: Vec<f32>,
+    /// Quanta put out so far, by place; none where spikes are 0 or 1.
+    emitted: Vec<i32>,
     pools: PoolStates,
 }
 
@@ -143,7 +150,12 @@ impl EventEngine {
             let mut drives = drive.map(|drive| drive.currents(&pixels, WIDE).into_iter());
             for run in &mut runs {
                 let drive = drives.as_mut().and_then(Iterator::next);
-                run.layers.push(LayerState { drive, potentials: Vec::new(), pools: PoolStates::default() });
+                run.layers.push(LayerState {
+                    drive,
+                    potentials: Vec::new(),
+                    emitted: Vec::new(),
+                    pools: PoolStates::default(),
+                });
             }
         }
         runs
@@ -154,6 +166,7 @@ impl EventEngine {
     /// - `neurons`: one entry per layer
     fn advance(&self, runs: &mut [Run<'_>], settings: &RunSettings, neurons: &[Neurons], steps: Range<usize>) {
         let n_steps = steps.len();
+        let is_binary = settings.neuron.is_binary();
         let loss = self.network.spike_loss();
         let arrive = |mut train: SpikeTrain, source: snn::Source, sample: &Sample<'_>| {
             if let Some(loss) = loss {
@@ -175,19 +188,32 @@ impl EventEngine {
             let at_once = if packed.synapses.has_one_position() { BATCH } else { 1 };
             for (runs, spikes) in runs.chunks_mut(at_once).zip(spikes.chunks_mut(at_once)) {
                 let lists = &mut lists[..runs.len()];
+                let sources = layer.connections().iter().map(|connection| connection.wiring.source);
+                let trains = sources.flat_map(|source| spikes.iter().map(move |of| (source, &of[source.index()])));
+                let rows = (!is_binary).then(|| Rows::of(trains, n_steps, settings.neuron.levels));
                 for ((run, spikes), lists) in runs.iter_mut().zip(&*spikes).zip(&mut *lists) {
-                    packed.synapses.list(self.arch, spikes, &mut run.layers[idx].pools, scratch, lists);
+                    let arriving = Arriving { spikes, rows: rows.as_ref() };
+                    packed.synapses.list(self.arch, arriving, &mut run.layers[idx].pools, scratch, lists);
                 }
+                let graded = rows.as_ref().map(|rows| Graded {
+                    rows,
+                    neuron: settings.neuron,
+                    n_steps: settings.n_steps,
+                    first_step: steps.start,
+                });
                 let outputs = runs
                     .iter_mut()
-                    .map(|run| layer_run(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx]))
+                    .map(|run| layer_run(layer, packed, &mut run.layers[idx], n_steps, &neurons[idx], is_binary))
                     .collect();
-                let mut firing = Firing::new(layer, &neurons[idx], outputs, n_steps);
-                packed.synapses.visit(self.arch, lists, n_steps, &mut firing);
+                let mut firing = Firing::new(layer, &neurons[idx], outputs, n_steps, graded);
+                let n_rows = rows.as_ref().map_or(n_steps, Rows::len);
+                packed.synapses.visit(self.arch, lists, n_rows, &mut firing);
                 let outputs = firing.into_outputs();
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
                     match output {
-                        Output::Spikes(train) => spikes.push(arrive(train, snn::Source::of_layer(idx), &run.sample)),
+                        Output::Spikes(train) => {
+                            spikes.push(arrive(train.normalized(), snn::Source::of_layer(idx), &run.sample));
+                        }
                         Output::Potentials(steps) => {
                             let by_place = steps.chunks_exact(layer.n_out());
                             run.potentials.extend(by_place.flat_map(|values| by_neuron(layer.shape(), values)));
@@ -221,10 +247,18 @@ impl EventEngine {
     }
 
     /// What came of a run.
-    fn trace(&self, run: Run<'_>) -> SampleTrace {
+    ///
+    /// - `levels`: quanta in a threshold
+    fn trace(&self, run: Run<'_>, levels: u32) -> SampleTrace {
         let readout = run.readout().into_owned();
         let layers = self.network.layers().iter().zip(run.layers);
-        let residual = layers.map(|(layer, state)| Potentials::of_places(layer.shape(), state.potentials)).collect();
+        let residual = layers.map(|(layer, mut state)| {
+            if levels > 1 {
+                state.potentials.iter_mut().for_each(|potential| *potential /= levels as f32);
+            }
+            Potentials::of_places(layer.shape(), state.potentials)
+        });
+        let residual = residual.collect();
         SampleTrace { spikes: run.spikes, readout, residual, n_classes: self.network.n_classes() }
     }
 
@@ -282,11 +316,14 @@ fn batch_size(n_samples: usize, largest: usize) -> usize {
 impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
-        let neurons = neurons(&self.network, settings);
+        let neurons = neurons_of(&self.network, settings, &*snn::neurons::of_run(settings))?;
+        let at_once = if settings.neuron.is_binary() { settings.n_steps.max(1) } else { GRADED_PIECE };
         Ok(self.by_batch(samples, |samples| {
             let mut runs = self.start(samples, settings.encoding);
-            self.advance(&mut runs, settings, &neurons, 0..settings.n_steps);
-            runs.into_iter().map(|run| self.trace(run)).collect()
+            for first in (0..settings.n_steps).step_by(at_once) {
+                self.advance(&mut runs, settings, &neurons, first..settings.n_steps.min(first + at_once));
+            }
+            runs.into_iter().map(|run| self.trace(run, settings.neuron.levels)).collect()
         }))
     }
 
@@ -298,7 +335,7 @@ impl Engine for EventEngine {
         exit: &EarlyExit,
     ) -> Result<Vec<EarlyDecision>, EngineError> {
         check_sizes(&self.network, samples)?;
-        let neurons = neurons(&self.network, settings);
+        let neurons = neurons_of(&self.network, settings, &*snn::neurons::of_run(settings))?;
         Ok(self.by_batch(samples, |samples| self.advance_until(samples, settings, &neurons, exit)))
     }
 }
@@ -310,6 +347,7 @@ fn layer_run<'a>(
     state: &'a mut LayerState,
     n_steps: usize,
     neurons: &Neurons,
+    is_binary: bool,
 ) -> LayerRun<'a> {
     let output = match neurons.fires {
         Some(_) => Output::Spikes(SpikeTrain::silent(layer.shape(), n_steps)),
@@ -317,10 +355,14 @@ fn layer_run<'a>(
     };
     let start = state.potentials.is_empty().then_some(packed.initial_potentials.as_slice());
     state.potentials.resize(packed.initial_potentials.len(), 0.0);
+    if !is_binary {
+        state.emitted.resize(packed.initial_potentials.len(), 0);
+    }
     LayerRun {
         currents: state.drive.as_ref().unwrap_or(&packed.biases),
         start,
         potentials: &mut state.potentials,
+        emitted: &mut state.emitted,
         output,
     }
 }

@@ -12,10 +12,11 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::events::{Lists, PoolStates, Scratch};
 use crate::firing::Firing;
 use crate::gather::{Consumer, Scale, Sites, SumsOf, WIDE};
+use crate::graded::Arriving;
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
 use crate::simd::{Addend, Aligned};
 use model::graph::sides_text;
-use snn::spikes::{SpikeTrain, word_from};
+use snn::spikes::word_from;
 use snn::wiring::Kernel;
 
 /// Neurons that a combination has a row of weights for.
@@ -149,10 +150,11 @@ impl Patterns {
         }
     }
 
-    /// - `spikes`: of the input and of the layers so far
-    fn read(&self, spikes: &[SpikeTrain], rows: &mut Rows) {
+    fn read(&self, arriving: Arriving<'_>, rows: &mut Rows) {
         let Kernel { input: [n_inputs, height, width], padding, .. } = self.kernel;
-        let spikes = &spikes[self.source];
+        let source = &arriving.spikes[self.source];
+        let expanded = arriving.expanded(self.source, source);
+        let spikes = expanded.as_ref().unwrap_or(source);
         rows.words.clear();
         rows.is_silent = spikes.is_silent();
         for step in 0..spikes.n_steps() {
@@ -178,8 +180,8 @@ impl Synapses for Patterns {
         self.sites.n_sites() == 1
     }
 
-    fn list(&self, _: Arch, spikes: &[SpikeTrain], _: &mut PoolStates, _: &mut Scratch, lists: &mut Lists) {
-        self.read(spikes, &mut lists.rows);
+    fn list(&self, _: Arch, arriving: Arriving<'_>, _: &mut PoolStates, _: &mut Scratch, lists: &mut Lists) {
+        self.read(arriving, &mut lists.rows);
     }
 
     fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>) {

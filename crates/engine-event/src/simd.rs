@@ -200,6 +200,13 @@ pub(crate) trait Potential:
     fn within(self, limit: Self) -> Self;
     /// Bit k is 1 where value k is at least its bound; not where either is NaN.
     fn at_least<S: Simd>(simd: S, values: &[Self; LANES], bounds: &[Self; LANES]) -> u16;
+    /// Whole thresholds in each value, rounded down.
+    ///
+    /// - `thresholds`: each above zero
+    /// - `are_nominal`: whether each is that of its scale, a power of two
+    fn whole<const W: usize>(values: &[Self; W], thresholds: &[Self; W], are_nominal: bool) -> [i32; W];
+    /// So many times the value.
+    fn times(self, n: i32) -> Self;
     /// The same; what is at least its bound is lowered by it.
     fn lower<S: Simd>(simd: S, values: &mut [Self; LANES], bounds: &[Self; LANES]) -> u16;
 }
@@ -254,7 +261,33 @@ impl Potential for f32 {
     fn within(self, limit: Self) -> Self {
         self.min(limit).max(-limit)
     }
+    #[inline(always)]
+    fn whole<const W: usize>(values: &[Self; W], thresholds: &[Self; W], are_nominal: bool) -> [i32; W] {
+        let mut whole = [0; W];
+        if are_nominal {
+            for lane in 0..W {
+                whole[lane] = integer(values[lane].floor());
+            }
+        } else {
+            for lane in 0..W {
+                whole[lane] = whole_quotient(f64::from(values[lane]), f64::from(thresholds[lane]));
+            }
+        }
+        whole
+    }
+    #[inline(always)]
+    fn times(self, n: i32) -> Self {
+        self * n as Self
+    }
     at_least!(f32, pulp::f32x8, cmp_ge_f32x16, _mm512_mask_sub_ps, cmp_ge_f32x8);
+}
+
+/// A quotient of whole multiples of one step below 2²⁴ of it, rounded down: the nearest 64-bit float to it is not above a whole number
+/// that it is below.
+#[inline(always)]
+fn whole_quotient(value: f64, threshold: f64) -> i32 {
+    // What lies behind a site's neurons may have no threshold; a quotient without a value is then nothing.
+    (value / threshold).floor() as i32
 }
 
 /// The integer that a float is, if it is one of at most 2³⁰ in magnitude.
@@ -280,6 +313,24 @@ impl Potential for i32 {
     #[inline(always)]
     fn within(self, limit: Self) -> Self {
         self.min(limit).max(-limit)
+    }
+    #[inline(always)]
+    fn whole<const W: usize>(values: &[Self; W], thresholds: &[Self; W], are_nominal: bool) -> [i32; W] {
+        let mut whole = [0; W];
+        if are_nominal {
+            for lane in 0..W {
+                whole[lane] = values[lane] >> thresholds[lane].trailing_zeros();
+            }
+        } else {
+            for lane in 0..W {
+                whole[lane] = whole_quotient(f64::from(values[lane]), f64::from(thresholds[lane]));
+            }
+        }
+        whole
+    }
+    #[inline(always)]
+    fn times(self, n: i32) -> Self {
+        self * n
     }
     at_least!(i32, pulp::i32x8, cmp_ge_i32x16, _mm512_mask_sub_epi32, cmp_ge_i32x8);
 }

@@ -13,12 +13,12 @@ use std::marker::PhantomData;
 
 use model::graph::sides_text;
 use pulp::{Arch, Simd, WithSimd};
-use snn::spikes::SpikeTrain;
 use snn::wiring::Kernel;
 
 use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};
 use crate::firing::Firing;
 use crate::gather::{Consumer, MANY_STEPS, Number, Scale, Sites, SumsOf, TWIN, WIDE};
+use crate::graded::Arriving;
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses};
 use crate::rows::{Slice, Table};
 use crate::simd::{Addend, Aligned};
@@ -160,12 +160,12 @@ impl<N: Number<Sum = i16>, const K: usize, const L: usize> Synapses for Sliding<
     fn list(
         &self,
         arch: Arch,
-        spikes: &[SpikeTrain],
+        arriving: Arriving<'_>,
         pools: &mut PoolStates,
         scratch: &mut Scratch,
         lists: &mut Lists,
     ) {
-        Listing { inputs: std::slice::from_ref(&self.input), spikes, pools, scratch, lists }.run(arch);
+        Listing { inputs: std::slice::from_ref(&self.input), arriving, pools, scratch, lists }.run(arch);
     }
 
     fn visit(&self, arch: Arch, samples: &[Lists], n_steps: usize, firing: &mut Firing<'_>) {

@@ -1,5 +1,5 @@
 use model::config::Encoding;
-use model::config::{Readout, Reset};
+use model::config::{NeuronConfig, Readout, Reset};
 use proptest::prelude::*;
 use proptest::sample::select;
 use snn::faults::device;
@@ -10,8 +10,8 @@ use snn::{
     Connection, EarlyDecision, EarlyExit, EngineError, Kernel, Potentials, ReferenceEngine, SpikingNetwork, Wiring,
 };
 use specimens::{
-    BYTES, FLOATS, INTEGERS, SMALL, all_faults, all_settings, any_conv, conv_network, convs, images, images_of_bytes,
-    network, samples, uneven_convs, uniform,
+    BYTES, FLOATS, INTEGERS, SMALL, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
+    graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
 };
 
 use super::*;
@@ -126,6 +126,46 @@ fn agree_on_networks(precision: Precision) {
     for conv in uneven_convs() {
         agree_everywhere(&conv_network([8, 9], conv, 9, precision), 2);
     }
+}
+
+/// What comes of neurons whose spikes carry more than 0 or 1 is what the definition says, at every level.
+fn graded_neurons_agree(network: &SpikingNetwork, n_steps: usize, n_images: usize) {
+    let images = images(n_images, network.n_in(), 300);
+    let engines = every_simd_level(network);
+    for settings in graded_settings(n_steps) {
+        let expected = ReferenceEngine::new(network).run(&samples(&images), &settings).unwrap();
+        for engine in &engines {
+            assert!(engine.run(&samples(&images), &settings).unwrap() == expected, "{settings:?} {:?}", engine.arch);
+        }
+    }
+}
+
+#[test]
+fn neurons_that_count_or_take_back_do_what_the_definition_says() {
+    const N_STEPS: usize = 6;
+    for precision in [FLOATS, INTEGERS, BYTES].map(|of| graded_precision(N_STEPS, of)) {
+        graded_neurons_agree(&network(&[70, 65, 130, 10], 5, 0.5, precision), N_STEPS, 20);
+        for conv in convs().into_iter().chain(uneven_convs()) {
+            graded_neurons_agree(&conv_network([8, 9], conv, 9, precision), N_STEPS, 2);
+        }
+    }
+}
+
+#[test]
+fn runs_of_neurons_that_count_are_the_same_in_pieces_of_time() {
+    let network = network(&[30, 21, 17, 5], 3, 0.5, graded_precision(12, INTEGERS));
+    let exit = EarlyExit::new(&network, 0.9);
+    let images = images(20, 30, 90);
+    for settings in graded_settings(12) {
+        let engine = EventEngine::new(&network);
+        let traces = engine.run(&samples(&images), &settings).unwrap();
+        let expected: Vec<EarlyDecision> = traces.iter().map(|trace| exit.decide(trace, &settings)).collect();
+        assert_eq!(engine.run_until(&samples(&images), &settings, &exit).unwrap(), expected, "{settings:?}");
+    }
+    // More steps than are run at a time.
+    let settings = graded_settings(2 * GRADED_PIECE + 3).remove(0);
+    let network = specimens::network(&[30, 21, 17, 5], 3, 0.5, graded_precision(settings.n_steps, BYTES));
+    compare_with_the_definition(&network, &images[..2], &settings);
 }
 
 #[test]
@@ -290,6 +330,18 @@ proptest! {
 }
 
 #[test]
+fn devices_with_faults_do_what_the_definition_says_of_neurons_that_count() {
+    // What is lost is missing from the totals that bound sums, so that single steps have to be.
+    let precision = Precision { sum_bits: 12, ..graded_precision(16, INTEGERS) };
+    let networks = [network(&[40, 65, 30, 10], 5, 0.5, precision), conv_network([8, 7], convs()[2], 9, precision)];
+    for faults in all_faults() {
+        for network in &networks {
+            graded_neurons_agree(&device(network, &faults, 3, precision).unwrap(), 4, 1);
+        }
+    }
+}
+
+#[test]
 fn devices_with_faults_do_what_the_definition_says() {
     // One network that is added up in integers.
     let mut networks = vec![(INTEGERS, network(&[40, 65, 30, 10], 5, 0.5, INTEGERS))];
@@ -345,7 +397,7 @@ proptest! {
         let layer = SpikingLayer::round(&layer, n_steps).unwrap();
         let network = SpikingNetwork::new([1, 1, 1], vec![layer.clone()]).unwrap();
         let settings = RunSettings {
-            encoding: Encoding::Poisson, reset: Reset::Subtract, readout: Readout::Spikes, n_steps, seed: 1,
+            encoding: Encoding::Poisson, neuron: NeuronConfig::default(), reset: Reset::Subtract, readout: Readout::Spikes, n_steps, seed: 1,
         };
         let trace = EventEngine::new(&network).run(&[Sample { index: 0, pixels: &[1.0] }], &settings).unwrap().remove(0);
         let in_all = 0.5 + n_steps as f32 * layer.connections()[0].weights[0];
@@ -443,6 +495,7 @@ fn saturates(precision: Precision) {
     .unwrap();
     let settings = RunSettings {
         encoding: Encoding::Regular,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Potential,
         n_steps: 2000,
@@ -467,6 +520,7 @@ fn rates_under_constant_input_approach_the_relu_within_one_spike() {
     let images = images(3, 20, 77);
     let settings = RunSettings {
         encoding: Encoding::Constant,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Spikes,
         n_steps,

@@ -7,13 +7,13 @@
 //!
 //! ```no_run
 //! use export::nir::{Deviation, Graph};
-//! use model::config::{Encoding, Readout, Reset};
+//! use model::config::{Encoding, NeuronConfig, Readout, Reset};
 //! use serde_json::Value;
 //!
 //! let converted = snn::artefact::read::<Value, Value>("runs/quickstart/snn.safetensors".as_ref())?;
 //! let run = snn::RunSettings {
 //!     encoding: Encoding::Poisson,
-//!     reset: Reset::Subtract,
+//!     neuron: NeuronConfig::default(), reset: Reset::Subtract,
 //!     readout: Readout::Potential,
 //!     n_steps: 32,
 //!     seed: 0,

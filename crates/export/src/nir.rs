@@ -32,7 +32,7 @@ use model::artefact::{ArtefactError, write_atomically};
 use model::config::{Encoding, Readout, Reset};
 use model::kernel::Axis;
 use model::population::{Pool, PoolKind};
-use snn::neurons::{Description, IntegrateAndFire, Neuron};
+use snn::neurons::{Description, Neuron};
 use snn::pool::padding_that_is_seen;
 use snn::{Biases, Connection, Kernel, RunSettings, Source, SpikingLayer, SpikingNetwork};
 use thiserror::Error;
@@ -202,7 +202,7 @@ impl Graph {
         allowed: &[Deviation],
         provenance: &Provenance,
     ) -> Result<Self, NirError> {
-        Self::of_neurons(network, &IntegrateAndFire { reset: run.reset }, run, allowed, provenance)
+        Self::of_neurons(network, &*snn::neurons::of_run(run), run, allowed, provenance)
     }
 
     /// The graph of a network of neurons of a model ([`snn::neurons`]).

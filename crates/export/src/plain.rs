@@ -206,6 +206,12 @@ pub struct Convolution {
 
 fn write_exportable(folder: &Path, exportable: &Exportable<'_>) -> Result<Exported, ExportError> {
     let &Exportable { network, run, provenance, .. } = exportable;
+    if !run.neuron.is_binary() {
+        let kind = run.neuron.kind;
+        let why =
+            format!("the description has no neurons `{kind}`, whose spikes carry more than 0 or 1; use neurons `if`");
+        return Err(ExportError::Refused { path: folder.join(FILE_NAME), why: why.into() });
+    }
     let path = write(folder, network, run, provenance)?;
     Ok(Exported { path, what: format!("description of {TENSORS_FILE_NAME}"), notes: Vec::new() })
 }

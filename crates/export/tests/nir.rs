@@ -8,14 +8,21 @@ use engine_event::EventEngine;
 use export::Provenance;
 use export::hdf5::{self, Dataset, Group, Item, Values};
 use export::nir::{Deviation, Graph, NirError};
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, NeuronKind, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use networks::{N_STEPS, network, uneven_network, uniform, windows};
 use snn::network::ExactLayer;
 use snn::{Connection, Engine as _, RunSettings, Sample, SpikingLayer, SpikingNetwork, Wiring};
 
 fn run(reset: Reset) -> RunSettings {
-    RunSettings { encoding: Encoding::Poisson, reset, readout: Readout::Potential, n_steps: N_STEPS, seed: 5 }
+    RunSettings {
+        encoding: Encoding::Poisson,
+        neuron: NeuronConfig::default(),
+        reset,
+        readout: Readout::Potential,
+        n_steps: N_STEPS,
+        seed: 5,
+    }
 }
 
 fn provenance() -> Provenance {
@@ -281,14 +288,14 @@ fn a_run_so_long_that_potentials_saturate_is_one_of_the_things_to_be_allowed() {
 #[test]
 fn neurons_that_nir_does_not_know_are_refused_with_what_they_do() {
     let network = network(PoolKind::Mean, 0.0);
-    for model in snn::neurons::ALL {
-        let neuron = model.neuron(&run(Reset::Zero));
-        let graph = Graph::of_neurons(&network, &*neuron, &run(Reset::Zero), &[], &provenance());
-        if model.name == "if" {
-            assert_eq!(graph, Graph::new(&network, &run(Reset::Zero), &[], &provenance()));
-        } else {
+    for &kind in NeuronKind::ALL {
+        let run = RunSettings { neuron: NeuronConfig { kind, ..NeuronConfig::default() }, ..run(Reset::Subtract) };
+        let graph = Graph::new(&network, &run, &[], &provenance());
+        if kind != NeuronKind::IntegrateAndFire {
             let message = graph.unwrap_err().to_string();
-            assert!(message.contains(&format!("neurons `{}` (u = v + I", model.name)), "{message}");
+            assert!(message.contains(&format!("neurons `{kind}` (")) && message.contains("u = v + I"), "{message}");
+        } else {
+            assert!(graph.is_ok());
         }
     }
 }

@@ -10,7 +10,7 @@ use engine_event::EventEngine;
 use export::Provenance;
 use export::plain::{self, Description, Layer, Synapses};
 use model::artefact::{self, TensorF32};
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use networks::{N_STEPS, network, uneven_network, uniform, windows};
 use serde_json::{Value, json};
@@ -171,7 +171,17 @@ fn the_two_files_alone_give_the_engines_spikes_and_potentials() {
         for encoding in [Encoding::Poisson, Encoding::Constant, Encoding::Regular] {
             for reset in [Reset::Subtract, Reset::Zero] {
                 for readout in [Readout::Potential, Readout::Spikes] {
-                    compare(&network(kind, 0.5), &RunSettings { encoding, reset, readout, n_steps: N_STEPS, seed: 5 });
+                    compare(
+                        &network(kind, 0.5),
+                        &RunSettings {
+                            encoding,
+                            neuron: NeuronConfig::default(),
+                            reset,
+                            readout,
+                            n_steps: N_STEPS,
+                            seed: 5,
+                        },
+                    );
                 }
             }
         }
@@ -190,7 +200,10 @@ fn kernels_and_pools_of_any_geometry_and_biases_of_neurons_are_in_the_two_files(
         for encoding in [Encoding::Poisson, Encoding::Constant] {
             let network = uneven_network([2, 1, 1, 0], pool, true);
             let (reset, readout) = (Reset::Subtract, Readout::Potential);
-            compare(&network, &RunSettings { encoding, reset, readout, n_steps: N_STEPS, seed: 5 });
+            compare(
+                &network,
+                &RunSettings { encoding, neuron: NeuronConfig::default(), reset, readout, n_steps: N_STEPS, seed: 5 },
+            );
         }
     }
 }
@@ -201,7 +214,7 @@ fn what_is_usual_is_described_as_it_always_was() {
         let folder = tempfile::tempdir().unwrap();
         let provenance = Provenance { quartic_version: "0.1.0".to_owned(), parent: "abc".to_owned() };
         let (encoding, reset, readout) = (Encoding::Poisson, Reset::Subtract, Readout::Potential);
-        let run = RunSettings { encoding, reset, readout, n_steps: N_STEPS, seed: 0 };
+        let run = RunSettings { encoding, neuron: NeuronConfig::default(), reset, readout, n_steps: N_STEPS, seed: 0 };
         let text = std::fs::read(plain::write(folder.path(), network, &run, &provenance).unwrap()).unwrap();
         serde_json::from_slice::<Value>(&text).unwrap()["layers"].clone()
     };
@@ -229,6 +242,7 @@ fn limits_of_potentials_are_given_only_where_a_run_needs_them() {
     for (n_steps, expected) in [(N_STEPS, false), (1_000_000_000, true)] {
         let run = RunSettings {
             encoding: Encoding::Poisson,
+            neuron: NeuronConfig::default(),
             reset: Reset::Subtract,
             readout: Readout::Potential,
             n_steps,

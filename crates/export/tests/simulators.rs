@@ -10,7 +10,7 @@ use export::Provenance;
 use export::hdf5::{self, Dataset, Group, Item, Values};
 use export::nir::{Deviation, Graph};
 use model::artefact::sha256_hex;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use serde::Deserialize;
 use serde_json::Value;
 use snn::artefact::SnnArtefact;
@@ -55,6 +55,7 @@ fn fixture(name: &str) -> (Fixture, SnnArtefact<Value, Value>, RunSettings) {
     let fixture: Fixture = serde_json::from_str(&text).unwrap();
     let run = RunSettings {
         encoding: fixture.encoding,
+        neuron: NeuronConfig::default(),
         reset: fixture.reset,
         readout: fixture.readout,
         n_steps: fixture.steps,
@@ -79,7 +80,7 @@ fn every_neuron_spikes_as_often_as_in_spikingjelly_and_norse() {
                 |step| (0..input.n_neurons()).map(|pixel| if input.get(step, pixel) { '1' } else { '0' }).collect();
             let input: Vec<String> = (0..fixture.steps).map(of_step).collect();
             assert_eq!(input, fixture.input_spikes[sample], "{name}, sample {sample}: what went into the simulators");
-            let counts: Vec<Vec<u32>> = trace.spikes[1..].iter().map(snn::SpikeTrain::counts).collect();
+            let counts: Vec<Vec<i32>> = trace.spikes[1..].iter().map(snn::SpikeTrain::counts).collect();
             let theirs: Vec<&Vec<u32>> = fixture.counts.iter().map(|layer| &layer[sample]).collect();
             assert_eq!(counts.iter().collect::<Vec<_>>(), theirs, "{name}, sample {sample}");
         }

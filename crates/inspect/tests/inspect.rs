@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use export::nir::{Deviation, Graph};
 use export::{Provenance, hdf5, plain};
 use model::artefact;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ fn exported() -> (TempDir, PathBuf, PathBuf) {
     let snn = snn::artefact::read::<Value, Value>(&fixture()).unwrap();
     let run = RunSettings {
         encoding: Encoding::Poisson,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Potential,
         n_steps: 12,

@@ -66,7 +66,8 @@ pub fn calibrate(
             }
             Calibrate::Potential => {
                 let potentials = layer.initial_potentials.iter_mut().zip(&errors);
-                potentials.for_each(|(potential, error)| *potential += n_steps * error);
+                let quanta = n_steps * f64::from(calibration.settings.neuron.levels);
+                potentials.for_each(|(potential, error)| *potential += quanta * error);
             }
         }
         magnitudes.push(errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len() as f64);
@@ -87,13 +88,14 @@ fn mean_rates(network: &SpikingNetwork, images: &[Vec<f32>], settings: &RunSetti
             }
         }
     }
-    let n = (images.len() * settings.n_steps * last.n_positions()) as f64;
+    let per_threshold = if settings.readout == Readout::Spikes { settings.neuron.levels as usize } else { 1 };
+    let n = (images.len() * settings.n_steps * last.n_positions() * per_threshold) as f64;
     Ok(sums.into_iter().map(|sum| sum / n).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use model::config::{Encoding, Reset};
+    use model::config::{Encoding, NeuronConfig, Reset};
     use snn::{Connection, Wiring};
 
     use super::*;
@@ -131,6 +133,7 @@ mod tests {
     fn settings(n_steps: usize) -> RunSettings {
         RunSettings {
             encoding: Encoding::Constant,
+            neuron: NeuronConfig::default(),
             reset: Reset::Subtract,
             readout: Readout::Potential,
             n_steps,

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use engine_event::EventEngine;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use serde_json::Value;
 use snn::{Engine as _, RunSettings, Sample};
 
@@ -13,6 +13,7 @@ fn main() -> anyhow::Result<()> {
     let network = snn::artefact::read::<Value, Value>(path.as_ref())?.network;
     let settings = RunSettings {
         encoding: Encoding::Poisson,
+        neuron: NeuronConfig::default(),
         reset: Reset::Subtract,
         readout: Readout::Potential,
         n_steps: 16,

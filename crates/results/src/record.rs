@@ -204,6 +204,9 @@ pub struct SimulationRecord {
     pub reset: String,
     /// Readout: `potential` or `spikes`.
     pub readout: String,
+    /// Neurons whose spikes carry more than 0 or 1, and what they carry; `None` of integrate-and-fire neurons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graded: Option<GradedRecord>,
     /// Number of time steps T.
     pub steps: usize,
     /// Number of test samples.
@@ -225,6 +228,23 @@ pub struct SimulationRecord {
     /// What the hardware did to the network; `None` without faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsRecord>,
+}
+
+/// What the spikes of the layers carry in a run of neurons that count or take back; of the first seed, all samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GradedRecord {
+    /// Model of the neurons: `ternary` or `counting`.
+    pub neuron: String,
+    /// Quanta in a threshold, τ.
+    pub levels: u32,
+    /// What bounds them: `step` or `run`.
+    pub rate_cap: String,
+    /// Bits that the largest spike takes, its sign included.
+    pub bits_per_spike: u32,
+    /// Share of the spikes that take quanta back.
+    pub negative_share: f64,
+    /// Share of the spikes that stand for several quanta, of either sign.
+    pub multiple_share: f64,
 }
 
 /// Faults of the hardware: each simulation seed is a device of its own.

@@ -15,7 +15,7 @@ use clap::Parser;
 use datasets::{DatasetName, LabelledImages, Split};
 use engine_event::EventEngine;
 use model::artefact::write_atomically;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use report::points::{LineFit, Panel, point_figures};
 use serde_json::Value;
 use snn::{Engine, RunSettings, Sample, SynapticOperations};
@@ -105,6 +105,7 @@ fn main() -> Result<()> {
         for point in &mut points {
             let settings = RunSettings {
                 encoding,
+                neuron: NeuronConfig::default(),
                 reset: Reset::Subtract,
                 readout: Readout::Potential,
                 n_steps: point.n_steps,

@@ -12,7 +12,7 @@ use datasets::{DatasetName, LabelledImages, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use model::Backend;
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use serde_json::{Value, json};
 use snn::{Engine, RunSettings, Sample, SynapticOperations};
 
@@ -73,8 +73,14 @@ fn main() -> Result<()> {
     if artefact.network.n_in() != test.n_features() {
         bail!("{}: {} inputs, but {name} has {}", path.display(), artefact.network.n_in(), test.n_features());
     }
-    let settings =
-        RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Potential, n_steps: args.steps, seed: 0 };
+    let settings = RunSettings {
+        encoding,
+        neuron: NeuronConfig::default(),
+        reset: Reset::Subtract,
+        readout: Readout::Potential,
+        n_steps: args.steps,
+        seed: 0,
+    };
     let images: Vec<Vec<f32>> = (0..test.len()).map(|index| test.image(index)).collect();
     let samples = Sample::consecutive(0, &images);
     let engine: Box<dyn Engine> = match &args.backend {

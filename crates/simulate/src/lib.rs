@@ -36,8 +36,8 @@ use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSecti
 use model::{Experiment, artefact};
 use rayon::prelude::*;
 use results::record::{
-    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, RunRecord, SeedRecord,
-    SimulationRecord, SweepRecord, TOP_FIVE_ABOVE,
+    AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, GradedRecord, RunRecord,
+    SeedRecord, SimulationRecord, SweepRecord, TOP_FIVE_ABOVE,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -128,7 +128,10 @@ pub fn run(
     check_converted(experiment, &artefact, folder)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
-    let note = |layer: &snn::SpikingLayer| layer.saturation_note(experiment.simulate.steps);
+    // The bound of spikes that carry more is another, and an error where it does not hold.
+    let is_binary = experiment.simulate.neuron.is_binary();
+    let note =
+        |layer: &snn::SpikingLayer| is_binary.then(|| layer.saturation_note(experiment.simulate.steps)).flatten();
     let mut notes = test.notes.clone();
     notes.extend(first_device.layers().iter().filter_map(note));
     if !options.force
@@ -150,6 +153,7 @@ pub fn run(
     };
     let (record, ann_scores, note) = simulation.run(options)?;
     notes.extend(note);
+    notes.extend(record.graded.as_ref().map(graded_note));
     let results = Results {
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -166,6 +170,17 @@ pub fn run(
     };
     artefact::write_atomically(&path, &serde_json::to_vec(&results)?)?;
     Ok(Outcome { path, results, notes, reused: false })
+}
+
+/// What spikes carry, in one sentence.
+fn graded_note(graded: &GradedRecord) -> String {
+    let GradedRecord { neuron, levels, bits_per_spike, negative_share, multiple_share, .. } = graded;
+    format!(
+        "neurons `{neuron}`, {levels} quanta in a threshold: a spike carries {bits_per_spike} bits at most, {:.1} % of them take back, {:.1} \
+         % stand for several quanta; a synaptic operation is the addition of one quantum",
+        100.0 * negative_share,
+        100.0 * multiple_share
+    )
 }
 
 /// One spiking network's results as a record to report.
@@ -322,7 +337,7 @@ fn device_of<'a>(experiment: &Experiment, network: &'a SpikingNetwork, seed: u64
         return Ok(Cow::Borrowed(network));
     }
     let ConvertConfig { sum_bits, weight_bits, .. } = experiment.convert;
-    let precision = Precision { n_steps: config.steps, sum_bits, weight_bits };
+    let precision = Precision { n_steps: config.steps_to_round_for(config.steps), sum_bits, weight_bits };
     let device = snn::faults::device(network, &config.faults, seed, precision);
     Ok(Cow::Owned(device.with_context(|| format!("[simulate.faults] {}, seed {seed}", config.faults.label()))?))
 }
@@ -396,9 +411,9 @@ impl Simulation<'_> {
         let n_probed = config.probe_samples.min(samples.len());
         let mut probed = Probed {
             drawn: Vec::new(),
-            rates: RateProbes::new(self.first_device, n_probed),
+            rates: RateProbes::new(self.first_device, n_probed, config.neuron.levels),
             noise: NoiseProbes::new(self.first_device, &RunSettings::new(config, config.seeds[0])),
-            activity: Activity::new(config.steps),
+            activity: Activity::new(config.steps, config.neuron),
         };
         let mut seeds = Vec::with_capacity(different_seeds.len());
         for (idx, &seed) in different_seeds.iter().enumerate() {
@@ -491,7 +506,10 @@ impl Simulation<'_> {
             let n_probed = config.probe_samples.saturating_sub(first).min(traces.len());
             if let Some(probed) = probed.as_mut().filter(|_| n_probed > 0) {
                 self.probe_rates(&mut probed.rates, first, &traces[..n_probed]);
-                probed.noise.add(self.first_device, &traces[..n_probed], &images[..n_probed]);
+                // The law is of spikes of 0 and 1.
+                if config.neuron.is_binary() {
+                    probed.noise.add(self.first_device, &traces[..n_probed], &images[..n_probed]);
+                }
             }
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
             for ((index, trace), operations) in indices.zip(traces).zip(operations) {
@@ -518,6 +536,7 @@ impl Simulation<'_> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let probes = probed.rates.into_layers(self.first_device);
+        let graded = probed.activity.graded();
         let mut layers = probed.activity.record(self.first_device);
         for (layer, LayerProbe { rate_correlation, residual_potential, charge, .. }) in
             layers[1..].iter_mut().zip(&probes)
@@ -535,13 +554,14 @@ impl Simulation<'_> {
             encoding: config.encoding.to_string(),
             reset: config.reset.to_string(),
             readout: config.readout.to_string(),
+            graded,
             steps: config.steps,
             n_samples: samples.len(),
             checkpoints: config.checkpoints.clone(),
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: probed.noise.into_layers(self.first_device),
+            variance: if config.neuron.is_binary() { probed.noise.into_layers(self.first_device) } else { Vec::new() },
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)

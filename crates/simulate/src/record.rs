@@ -74,11 +74,11 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
         if snn::Source::from_index(source) != snn::Source::INPUT || settings.encoding != Encoding::Constant {
             let shape = traces[0].spikes[source].shape();
             let (spikes, rates) = (format!("spikes-{source}.npy"), format!("rates-{source}.npy"));
-            self::spikes(&folder, [&spikes, &rates], &traces, source)?;
+            self::spikes(&folder, [&spikes, &rates], &traces, source, settings.neuron.levels)?;
             sources.push(json!({"source": source, "name": name, "shape": shape, "spikes": spikes, "rates": rates}));
         }
     }
-    let description = json!({
+    let mut description = json!({
         "quartic_version": env!("CARGO_PKG_VERSION"),
         "snn": snn.checksum,
         "samples": n,
@@ -90,6 +90,9 @@ pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBu
         "faults": experiment.simulate.faults.label(),
         "sources": sources,
     });
+    if !settings.neuron.is_binary() {
+        description["neuron"] = json!({"kind": settings.neuron.kind, "levels": settings.neuron.levels});
+    }
     let path = folder.join(DESCRIPTION);
     artefact::write_atomically(&path, &serde_json::to_vec_pretty(&description)?)?;
     Ok(path)
@@ -99,15 +102,28 @@ fn array<V: npy::Value>(folder: &Path, name: &str, shape: &[usize], values: impl
     Ok(artefact::write_atomically_with(&folder.join(name), |file| npy::write(file, shape, values))?)
 }
 
-/// - `names`: of the files of spikes and of rates
-fn spikes(folder: &Path, names: [&str; 2], traces: &[SampleTrace], source: usize) -> Result<()> {
+/// - `names`: of the files of spikes, which are quanta as floats where they are not 0 or 1 each, and of rates, in thresholds a step
+/// - `levels`: quanta in a threshold
+fn spikes(folder: &Path, names: [&str; 2], traces: &[SampleTrace], source: usize, levels: u32) -> Result<()> {
     let trains = || traces.iter().map(|trace| &trace.spikes[source]);
     let (n, n_steps, n_neurons) =
         (traces.len(), traces[0].spikes[source].n_steps(), traces[0].spikes[source].n_neurons());
-    let of_step =
-        |train: &'_ SpikeTrain, step| (0..n_neurons).map(move |neuron| train.get(step, neuron)).collect::<Vec<_>>();
-    let of_train = |train| (0..n_steps).flat_map(move |step| of_step(train, step));
-    array(folder, names[0], &[n, n_steps, n_neurons], trains().flat_map(of_train))?;
-    let rates = trains().flat_map(SpikeTrain::counts).map(|count| count as f32 / n_steps as f32);
+    let shape = [n, n_steps, n_neurons];
+    if trains().any(SpikeTrain::is_graded) {
+        let of_step = |train: &'_ SpikeTrain, step| {
+            (0..n_neurons).map(move |neuron| train.quanta(step, neuron) as f32).collect::<Vec<_>>()
+        };
+        let of_train = |train| (0..n_steps).flat_map(move |step| of_step(train, step));
+        array(folder, names[0], &shape, trains().flat_map(of_train))?;
+    } else {
+        let of_step =
+            |train: &'_ SpikeTrain, step| (0..n_neurons).map(move |neuron| train.get(step, neuron)).collect::<Vec<_>>();
+        let of_train = |train| (0..n_steps).flat_map(move |step| of_step(train, step));
+        array(folder, names[0], &shape, trains().flat_map(of_train))?;
+    }
+    // A spike of the input is a whole threshold.
+    let levels = if source == snn::Source::INPUT.index() { 1 } else { levels };
+    let in_run = (n_steps * levels as usize) as f32;
+    let rates = trains().flat_map(SpikeTrain::counts).map(|count| count as f32 / in_run);
     array(folder, names[1], &[n, n_neurons], rates)
 }

@@ -10,8 +10,9 @@ use crate::wiring::Source;
 
 /// Counts the operations that a network's spikes cause.
 ///
-/// A spike costs one addition per neuron that it reaches, counted at the borders as many as there are; behind a max pool
-/// only a spike that passes reaches any, and each spike into the pool costs one comparison per window.
+/// A spike costs one addition per neuron that it reaches, counted at the borders as many as there are; one that stands for several quanta
+/// as many additions as there are quanta, though a machine that multiplies needs one operation. Behind a max pool only a spike that
+/// passes reaches any, and each spike into the pool costs one comparison per window.
 #[derive(Debug, Clone)]
 pub struct SynapticOperations {
     connections: Vec<ConnectionCost>,
@@ -64,9 +65,20 @@ impl WithSimd for CountAdditions<'_> {
     #[allow(clippy::inline_always, reason = "it takes its SIMD level from the function that it is inlined into")]
     fn with_simd<S: Simd>(self, _: S) {
         for (step, operations) in self.operations.iter_mut().enumerate() {
-            let words = self.train.words(step);
-            for FanOut { word, places, additions } in self.fan_outs {
-                *operations += u64::from((words[*word] & places).count_ones()) * additions;
+            if !self.train.is_graded() {
+                let words = self.train.words(step);
+                for FanOut { word, places, additions } in self.fan_outs {
+                    *operations += u64::from((words[*word] & places).count_ones()) * additions;
+                }
+                continue;
+            }
+            for is_negative in [false, true] {
+                for plane in 0..self.train.magnitude_width(step, is_negative) {
+                    for FanOut { word, places, additions } in self.fan_outs {
+                        let bits = self.train.magnitude_bits(step, *word, plane, is_negative) & places;
+                        *operations += (u64::from(bits.count_ones()) << plane) * additions;
+                    }
+                }
             }
         }
     }
@@ -119,7 +131,7 @@ impl SynapticOperations {
 
 #[cfg(test)]
 mod tests {
-    use model::config::{Encoding, Readout, Reset};
+    use model::config::{Encoding, NeuronConfig, Readout, Reset};
     use model::population::{Pool, PoolKind};
 
     use super::*;
@@ -156,6 +168,7 @@ mod tests {
                 SpikingNetwork::new([1, 3, 3], vec![layer(wiring.clone(), 1.0), layer(readout, 1.0)]).unwrap();
             let settings = RunSettings {
                 encoding: Encoding::Regular,
+                neuron: NeuronConfig::default(),
                 reset: Reset::Subtract,
                 readout: Readout::Potential,
                 n_steps: 1,

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use model::Backend;
-use model::config::{Encoding, Readout, Reset, SimulateConfig};
+use model::config::{Encoding, NeuronConfig, Readout, Reset, SimulateConfig};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -22,7 +22,9 @@ use crate::spikes::SpikeTrain;
 pub struct RunSettings {
     /// How pixels become input.
     pub encoding: Encoding,
-    /// What a spike does to the membrane potential.
+    /// What fires.
+    pub neuron: NeuronConfig,
+    /// What a spike does to the membrane potential of integrate-and-fire neurons.
     pub reset: Reset,
     /// What the decision is read from.
     pub readout: Readout,
@@ -35,8 +37,8 @@ pub struct RunSettings {
 impl RunSettings {
     /// The settings of a configuration, for one of its seeds.
     pub fn new(config: &SimulateConfig, seed: u64) -> Self {
-        let SimulateConfig { encoding, reset, readout, steps, .. } = *config;
-        Self { encoding, reset, readout, n_steps: steps, seed }
+        let SimulateConfig { encoding, neuron, reset, readout, steps, .. } = *config;
+        Self { encoding, neuron, reset, readout, n_steps: steps, seed }
     }
 }
 
@@ -74,7 +76,8 @@ impl<'a> Sample<'a> {
 /// What a network did with one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleTrace {
-    /// Spikes of the input, then of each layer that fires: all but the last, and the last too with readout `spikes`.
+    /// Spikes of the input, then of each layer that fires: all but the last, and the last too with readout `spikes`. A spike of the
+    /// input is worth a whole threshold, one of a layer as many quanta as it says.
     pub spikes: Vec<SpikeTrain>,
     /// After each step, `[T, n_classes]`, row-major: membrane potential, or spikes so far.
     pub readout: Vec<f32>,
@@ -130,8 +133,8 @@ pub enum EngineError {
     },
     /// Sums would not be exact with a neuron whose spikes carry more than those that the network was converted for.
     #[error(
-        "layer {layer}: sums of channel {channel} could go beyond what is exact with neurons `{neuron}`; convert again with a smaller \
-         convert.sum_bits, or use neurons `if`"
+        "layer {layer}: sums of channel {channel} could go beyond what is exact with neurons `{neuron}`; convert again for these neurons \
+         (simulate.neuron), and use fewer simulate.steps or simulate.levels, or a smaller convert.sum_bits, if that does not help"
     )]
     TooLarge {
         /// Name of the layer.
@@ -140,16 +143,6 @@ pub enum EngineError {
         channel: usize,
         /// Name of the neuron.
         neuron: &'static str,
-    },
-    /// An engine does not have the neuron.
-    #[error("the {engine} engine has no neurons `{neuron}`; it has {known}, and the reference engine has every one")]
-    NoSuchNeuron {
-        /// Name of the engine.
-        engine: &'static str,
-        /// Name of the neuron.
-        neuron: &'static str,
-        /// Names of those that it has.
-        known: String,
     },
     /// A backend does not give the spikes of exact sums.
     #[error(
@@ -241,11 +234,10 @@ pub fn neurons_of(
     neuron: &dyn Neuron,
 ) -> Result<Vec<Neurons>, EngineError> {
     let mut all = neurons(network, settings);
+    let is_lossy = network.spike_loss().is_some();
     for (neurons, layer) in all.iter_mut().zip(network.layers()) {
-        let limits = layer.potential_limits_of(neuron, settings.n_steps).map_err(|channel| EngineError::TooLarge {
-            layer: layer.name().to_owned(),
-            channel,
-            neuron: neuron.name(),
+        let limits = layer.potential_limits_of(neuron, settings.n_steps, is_lossy).map_err(|channel| {
+            EngineError::TooLarge { layer: layer.name().to_owned(), channel, neuron: neuron.name() }
         })?;
         neurons.limits = limits.map(|limits| layer.for_neurons(&limits));
     }
@@ -255,20 +247,52 @@ pub fn neurons_of(
 /// What a network of neurons of any model did with one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emissions {
-    /// What arrives of the input, then of each layer, in quanta of one spike, `[source][T][n]`. A last layer that only integrates has
-    /// zeros.
+    /// What arrives of the input, then of each layer, in quanta, of which a threshold has [`Neuron::levels`], `[source][T][n]`. A last
+    /// layer that only integrates has zeros.
     pub quanta: Vec<Vec<Vec<i32>>>,
-    /// Potentials of each layer after each step, in thresholds, `[layer][T][n]`.
+    /// Potentials of each layer after each step, in quanta, `[layer][T][n]`.
     pub potentials: Vec<Vec<Vec<f64>>>,
 }
 
-/// Spikes so far after each step, `[T, n]`.
+impl Emissions {
+    /// The same as trains of spikes.
+    ///
+    /// - `network`, `settings`: of the run
+    pub fn trace(&self, network: &SpikingNetwork, settings: &RunSettings) -> SampleTrace {
+        let Self { quanta, potentials } = self;
+        let levels = f64::from(settings.neuron.levels);
+        let shapes = std::iter::once(network.input()).chain(network.layers().iter().map(SpikingLayer::shape));
+        let n_firing = network.layers().len() + usize::from(settings.readout == Readout::Spikes);
+        let train = |(idx, (shape, steps)): (usize, ([usize; 3], &Vec<Vec<i32>>))| {
+            // A spike of the input is a whole threshold.
+            let unit = if idx == 0 { settings.neuron.levels as i32 } else { 1 };
+            let mut train = SpikeTrain::silent(shape, settings.n_steps);
+            for (step, out) in steps.iter().enumerate() {
+                out.iter().enumerate().for_each(|(at, &quanta)| train.add_quanta(step, at, quanta / unit));
+            }
+            train.normalized()
+        };
+        let spikes: Vec<SpikeTrain> = shapes.zip(quanta).enumerate().take(n_firing).map(train).collect();
+        let narrow = |values: &[f64]| values.iter().map(|&value| (value / levels) as f32).collect::<Vec<f32>>();
+        let readout = match settings.readout {
+            Readout::Spikes => cumulative_counts(spikes.last().expect("the last layer fires")),
+            Readout::Potential => potentials.last().into_iter().flatten().flat_map(|step| narrow(step)).collect(),
+        };
+        let residual = network.layers().iter().zip(potentials).map(|(layer, steps)| {
+            let last = steps.last().map_or_else(|| layer.for_neurons(layer.initial_potentials()), |step| narrow(step));
+            Potentials::of_neurons(layer.shape(), &last)
+        });
+        SampleTrace { spikes, readout, residual: residual.collect(), n_classes: network.n_classes() }
+    }
+}
+
+/// Quanta so far after each step, `[T, n]`: spikes, where each stands for one.
 pub fn cumulative_counts(train: &SpikeTrain) -> Vec<f32> {
     let mut sums = vec![0.0; train.n_neurons()];
     let mut counts = Vec::with_capacity(train.n_steps() * train.n_neurons());
     for step in 0..train.n_steps() {
-        for neuron in train.neurons(step) {
-            sums[neuron] += 1.0;
+        for (neuron, quanta) in train.graded_neurons(step) {
+            sums[neuron] += quanta as f32;
         }
         counts.extend_from_slice(&sums);
     }

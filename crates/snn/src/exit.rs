@@ -186,8 +186,9 @@ impl Watch<'_> {
     /// - `readout`: after the step, `[n_classes]`: membrane potentials, or spikes so far
     pub fn step(&mut self, inputs: &[impl Borrow<SpikeTrain>], step: usize, readout: &[f32]) -> Option<EarlyDecision> {
         self.n_steps += 1;
+        let levels = self.settings.neuron.levels as f32;
         for (counts, train) in self.counts.iter_mut().zip(inputs) {
-            train.borrow().places(step).for_each(|place| counts[place] += 1.0);
+            train.borrow().graded_places(step).for_each(|(place, quanta)| counts[place] += quanta as f32 / levels);
         }
         let n_classes = readout.len();
         for (before, &now) in self.readout.iter_mut().zip(readout) {
@@ -277,7 +278,7 @@ impl Watch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use model::config::Reset;
+    use model::config::{NeuronConfig, Reset};
     use model::population::{Pool, PoolKind};
 
     use super::*;
@@ -288,7 +289,14 @@ mod tests {
     const ROUNDING: f64 = 1e-6;
 
     fn settings(readout: Readout, n_steps: usize) -> RunSettings {
-        RunSettings { encoding: Encoding::Poisson, reset: Reset::Subtract, readout, n_steps, seed: 0 }
+        RunSettings {
+            encoding: Encoding::Poisson,
+            neuron: NeuronConfig::default(),
+            reset: Reset::Subtract,
+            readout,
+            n_steps,
+            seed: 0,
+        }
     }
 
     /// One layer of the given weights `[n_classes, n_in]` that starts at the given potentials.

@@ -179,7 +179,7 @@ impl SpikeLoss {
 
 #[cfg(test)]
 mod tests {
-    use model::config::{Encoding, Readout, Reset};
+    use model::config::{Encoding, NeuronConfig, Readout, Reset};
 
     use super::*;
     use crate::engine::{Engine as _, RunSettings, Sample};
@@ -385,8 +385,14 @@ mod tests {
         };
         let layer = SpikingLayer::round_with(&exact, Some(&[1.25]), 32.into()).unwrap();
         network = SpikingNetwork::new(network.input(), vec![layer]).unwrap();
-        let settings =
-            |reset| RunSettings { encoding: Encoding::Constant, reset, readout: Readout::Spikes, n_steps: 6, seed: 0 };
+        let settings = |reset| RunSettings {
+            encoding: Encoding::Constant,
+            neuron: NeuronConfig::default(),
+            reset,
+            readout: Readout::Spikes,
+            n_steps: 6,
+            seed: 0,
+        };
         let run = |reset| {
             let sample = [Sample { index: 0, pixels: &[1.0] }];
             ReferenceEngine::new(&network).run(&sample, &settings(reset)).unwrap().remove(0)
@@ -453,6 +459,7 @@ mod tests {
         let faulty = device(&network, &FaultsConfig { dropped_spikes: 1.0, ..NONE }, 0, 32).unwrap();
         let settings = RunSettings {
             encoding: Encoding::Constant,
+            neuron: NeuronConfig::default(),
             reset: Reset::Subtract,
             readout: Readout::Potential,
             n_steps: 5,

@@ -128,6 +128,34 @@ impl Grid {
         up.max(down)
     }
 
+    /// Whether all sums of a run are exact where no input has brought more than a total so far, nor less than nothing, and the neuron has
+    /// put out as much in all: then what was ever added is bounded, however often it was taken back in between.
+    ///
+    /// - `exponent`: of the grid
+    /// - `weights`, `biases`, `initial_potential`: as for [`Self::finest_below`]
+    /// - `threshold`: the largest, in nominal ones
+    /// - `total`: that an input brings in a run at most, in quanta; biases count as often
+    pub fn holds_totals(
+        exponent: i32,
+        weights: impl Iterator<Item = (f64, usize)> + Clone,
+        biases: [f64; 2],
+        initial_potential: f64,
+        threshold: f64,
+        total: u32,
+    ) -> bool {
+        let scale = f64::from(exponent).exp2();
+        let magnitude: f64 = weights
+            .clone()
+            .map(|(weight, multiplicity)| (weight * scale).round_ties_even().abs() * multiplicity as f64)
+            .sum();
+        let start = (initial_potential * scale).round_ties_even().abs();
+        // What the potential is after any step, and what is on its way at one: both signs at once, in any order. A constant current is
+        // rounded once more, by half a unit at most.
+        let after = Self::swing(exponent, weights, biases) + 1.0;
+        let total = f64::from(total);
+        start + total * (after + magnitude) + 2.0 * threshold * scale <= EXACT
+    }
+
     /// The limits of a grid of a given step for a neuron; `None` if not even one step is exact.
     ///
     /// Arguments as for [`Self::finest_below`].

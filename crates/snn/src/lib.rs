@@ -24,7 +24,7 @@
 //!
 //! The last layer integrates and never fires (readout `potential`) or fires like the others (readout `spikes`).
 //! ```
-//! use model::config::{Encoding, Readout, Reset};
+//! use model::config::{Encoding, NeuronConfig, Readout, Reset};
 //! use snn::network::ExactLayer;
 //! use snn::{Connection, Engine, ReferenceEngine, RunSettings, Sample, Source, SpikingLayer, SpikingNetwork, Wiring};
 //!
@@ -47,7 +47,7 @@
 //!
 //! let settings = RunSettings {
 //!     encoding: Encoding::Regular,
-//!     reset: Reset::Subtract,
+//!     neuron: NeuronConfig::default(), reset: Reset::Subtract,
 //!     readout: Readout::Potential,
 //!     n_steps: 4,
 //!     seed: 0,

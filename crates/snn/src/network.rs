@@ -429,29 +429,46 @@ impl SpikingLayer {
 
     /// The same for neurons of any model in this layer and those before it, whose spikes may carry more than 0 or 1.
     ///
+    /// - `is_lossy`: whether spikes are lost on their way, so that what arrives of a neuron is not what it has put out
+    ///
     /// # Errors
     /// The index of the first channel whose sums would not be exact even if its potentials saturate.
-    pub fn potential_limits_of(&self, neuron: &dyn Neuron, n_steps: usize) -> Result<Option<Vec<f32>>, usize> {
+    pub fn potential_limits_of(
+        &self,
+        neuron: &dyn Neuron,
+        n_steps: usize,
+        is_lossy: bool,
+    ) -> Result<Option<Vec<f32>>, usize> {
         // The layer's own grids are for spikes of 0 and 1.
         if neuron.range() == [0, 1] {
             return Ok(self.potential_limits(n_steps));
         }
         let limit = |channel: usize| {
-            // What the two ends of a range bring are like two inputs of 0 or 1, one of which spikes.
-            let synapses = self.connections.iter().flat_map(|connection| {
-                let Wiring { source, .. } = connection.wiring;
-                let (range, multiplicity) = (neuron.range(), connection.wiring.multiplicity());
-                let range = if source == Source::INPUT { [0, 1] } else { range };
-                let ends =
-                    move |&weight: &f32| range.map(|quanta| (f64::from(weight) * f64::from(quanta), multiplicity));
-                connection.row(channel).iter().flat_map(ends)
-            });
             let n_positions = self.n_positions();
             let biases = self.biases.range(channel, n_positions);
             let start = f64::from(self.initial_potentials[channel]);
             let own = self.firing_thresholds.as_ref().map(|all| &all[channel * n_positions..][..n_positions]);
             let threshold = own.map_or(1.0, |own| own.iter().copied().fold(0.0, f32::max));
-            Grid::with_exponent(self.grids[channel].exponent, synapses, biases, start)
+            let exponent = self.grids[channel].exponent;
+            if let Some(total) = neuron.largest_total(n_steps).filter(|_| !is_lossy) {
+                let synapses = self.connections.iter().flat_map(|connection| {
+                    let multiplicity = connection.wiring.multiplicity();
+                    connection.row(channel).iter().map(move |&weight| (f64::from(weight), multiplicity))
+                });
+                if Grid::holds_totals(exponent, synapses, biases, start, f64::from(threshold), total) {
+                    return Ok(f32::INFINITY);
+                }
+            }
+            // What the two ends of a range bring are like two inputs of 0 or 1, one of which spikes.
+            let levels = f64::from(neuron.levels());
+            let synapses = self.connections.iter().flat_map(|connection| {
+                let Wiring { source, .. } = connection.wiring;
+                let (range, multiplicity) = (neuron.range().map(f64::from), connection.wiring.multiplicity());
+                let range = if source == Source::INPUT { [0.0, levels] } else { range };
+                let ends = move |&weight: &f32| range.map(|quanta| (f64::from(weight) * quanta, multiplicity));
+                connection.row(channel).iter().flat_map(ends)
+            });
+            Grid::with_exponent(exponent, synapses, biases.map(|bias| bias * levels), start)
                 .filter(|grid| {
                     let limit = f64::from(grid.potential_limit);
                     neuron.largest_potential(limit, f64::from(threshold)) <= limit
@@ -699,7 +716,7 @@ mod tests {
         };
         let units = f64::from(layer(Source::INPUT).grids()[0].exponent).exp2();
         let limit = |layer: &SpikingLayer, neuron: &dyn Neuron, n_steps: usize| {
-            layer.potential_limits_of(neuron, n_steps).unwrap().map(|limits| f64::from(limits[0]))
+            layer.potential_limits_of(neuron, n_steps, true).unwrap().map(|limits| f64::from(limits[0]))
         };
         let without = |swing: f64| Some((16_777_216.0 - swing * units - 1.0) / units);
         let (binary, of_pixels, of_layer) =

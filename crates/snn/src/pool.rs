@@ -1,7 +1,9 @@
 //! Pools between layers, on spikes.
 //!
 //! An average pool adds spikes up: its divisor is in the weights that follow, so it is no more than a detour of the
-//! synapses. Windows at a border may be means of fewer inputs; they add each input several times, so that all share one divisor. A max pool lets a spike through when it raises the largest spike count of its window so far. At every
+//! synapses. Windows at a border may be means of fewer inputs; they add each input several times, so that all share one divisor. A max
+//! pool lets a spike through when it raises the largest spike count of its window so far; where spikes carry more than 0 or 1, it puts out
+//! the change of that count. At every
 //! step the output has then spiked exactly as often as the busiest input of the window, which is what the largest
 //! activation stands for. (Rueckauer et al. 2017 let the spikes of one input through, that with the largest
 //! estimated rate. With counts for rates this passes one too many when an input draws level and the tie goes to it.) It costs a counter per input and a comparison per input spike
@@ -123,10 +125,10 @@ struct Member {
 /// Spikes so far at a max pool.
 #[derive(Debug, Clone, Default)]
 pub struct MaxPoolState {
-    /// Of each input.
-    counts: Vec<u32>,
+    /// Quanta of each input.
+    counts: Vec<i32>,
     /// Of each window, the largest.
-    largest: Vec<u32>,
+    largest: Vec<i32>,
 }
 
 impl MaxPoolState {
@@ -139,6 +141,10 @@ impl MaxPoolState {
         let mut passed = SpikeTrain::silent(windows.output, train.n_steps());
         self.counts.resize(train.n_neurons(), 0);
         self.largest.resize(passed.n_neurons(), 0);
+        if train.is_graded() {
+            self.pass_graded(windows, train, &mut passed);
+            return passed.normalized();
+        }
         for step in 0..train.n_steps() {
             for input in train.neurons(step) {
                 self.counts[input] += 1;
@@ -153,6 +159,29 @@ impl MaxPoolState {
             }
         }
         passed
+    }
+
+    /// The change of each window's largest count, at each step.
+    fn pass_graded(&mut self, windows: &Windows, train: &SpikeTrain, passed: &mut SpikeTrain) {
+        let mut inputs_of: Vec<Vec<u32>> = vec![Vec::new(); self.largest.len()];
+        for input in 0..self.counts.len() {
+            windows.of(input).iter().for_each(|&window| inputs_of[window as usize].push(input as u32));
+        }
+        let mut touched: Vec<u32> = Vec::new();
+        for step in 0..train.n_steps() {
+            touched.clear();
+            for (input, quanta) in train.graded_neurons(step) {
+                self.counts[input] += quanta;
+                touched.extend_from_slice(windows.of(input));
+            }
+            touched.sort_unstable();
+            touched.dedup();
+            for &window in &touched {
+                let window = window as usize;
+                let now = inputs_of[window].iter().map(|&input| self.counts[input as usize]).fold(0, i32::max);
+                passed.add_quanta(step, window, now - std::mem::replace(&mut self.largest[window], now));
+            }
+        }
     }
 }
 

@@ -4,18 +4,15 @@
 //! `simulate.engine = "reference"` runs it where somebody doubts them. All sums are of whole multiples of a grid's step
 //! ([`crate::grid`]) and therefore exact in the 64-bit floats used here.
 
-use model::config::{Encoding, Readout};
+use model::config::Encoding;
 use model::population::PoolKind;
 use rayon::prelude::*;
 
 use crate::engine::{
-    Emissions, Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, cumulative_counts,
-    neurons_of,
+    Emissions, Engine, EngineError, Neurons, RunSettings, Sample, SampleTrace, check_sizes, neurons_of,
 };
 use crate::network::{SpikingLayer, SpikingNetwork};
-use crate::neurons::{IntegrateAndFire, Neuron, State};
-use crate::places::Potentials;
-use crate::spikes::SpikeTrain;
+use crate::neurons::{self, Neuron, State};
 use crate::wiring::{Source, Wiring};
 
 /// Runs a network as it is defined.
@@ -30,9 +27,10 @@ impl ReferenceEngine {
         Self { network: network.clone() }
     }
 
-    /// Runs samples independently of each other with neurons of any model in every layer that fires
-    /// ([`crate::neurons::by_name`]).
+    /// Runs samples independently of each other with neurons of any model in every layer that fires; tells what every neuron puts out at
+    /// every step.
     ///
+    /// - `neuron`: that of the settings is [`crate::neurons::of_run`]
     /// - returns what happened in each sample, in order
     ///
     /// # Errors
@@ -62,7 +60,10 @@ impl ReferenceEngine {
             !loss.is_some_and(|loss| loss.loses(source, sample.index, neuron, step))
         };
         let input = sample.encode(self.network.input(), settings);
-        let of_input = |step: usize, at: usize| i32::from(input.get(step, at) && arrives(Source::INPUT, step, at));
+        let levels = neuron.levels();
+        let of_input = |step: usize, at: usize| {
+            if input.get(step, at) && arrives(Source::INPUT, step, at) { levels as i32 } else { 0 }
+        };
         let inputs = (0..n_steps).map(|step| (0..input.n_neurons()).map(|at| of_input(step, at)).collect());
         let mut quanta: Vec<Vec<Vec<i32>>> = vec![inputs.collect()];
         let mut potentials = Vec::with_capacity(self.network.layers().len());
@@ -84,7 +85,8 @@ impl ReferenceEngine {
             let mut emitted = vec![vec![0; layer.n_out()]; n_steps];
             let mut after = Vec::with_capacity(n_steps);
             for (step, emitted) in emitted.iter_mut().enumerate() {
-                let mut currents: Vec<f64> = steady.iter().map(|&current| f64::from(current)).collect();
+                let mut currents: Vec<f64> =
+                    steady.iter().map(|&current| f64::from(current) * f64::from(levels)).collect();
                 for (connection, arriving) in layer.connections().iter().zip(&arriving) {
                     for (at, &quanta) in arriving[step].iter().enumerate().filter(|(_, quanta)| **quanta != 0.0) {
                         let reach =
@@ -94,7 +96,7 @@ impl ReferenceEngine {
                 }
                 for (at, (state, current)) in states.iter_mut().zip(currents).enumerate() {
                     if fires.is_some() {
-                        let out = neuron.step(state, current, threshold(at));
+                        let out = neuron.step(state, current, threshold(at), step);
                         emitted[at] = if arrives(Source::of_layer(idx), step, at) { out } else { 0 };
                     } else {
                         state.potential += current;
@@ -108,39 +110,15 @@ impl ReferenceEngine {
         }
         Emissions { quanta, potentials }
     }
-
-    fn trace(&self, emissions: &Emissions, settings: &RunSettings) -> SampleTrace {
-        let Emissions { quanta, potentials } = emissions;
-        let shapes = std::iter::once(self.network.input()).chain(self.network.layers().iter().map(SpikingLayer::shape));
-        let n_firing = self.network.layers().len() + usize::from(settings.readout == Readout::Spikes);
-        let train = |(shape, steps): ([usize; 3], &Vec<Vec<i32>>)| {
-            let mut train = SpikeTrain::silent(shape, settings.n_steps);
-            for (step, fired) in steps.iter().enumerate() {
-                (0..fired.len()).filter(|at| fired[*at] == 1).for_each(|at| train.add(step, at));
-            }
-            train
-        };
-        let spikes: Vec<SpikeTrain> = shapes.zip(quanta).take(n_firing).map(train).collect();
-        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-        let readout = match settings.readout {
-            Readout::Spikes => cumulative_counts(spikes.last().expect("the last layer fires")),
-            Readout::Potential => potentials.last().into_iter().flatten().flat_map(|step| narrow(step)).collect(),
-        };
-        let residual = self.network.layers().iter().zip(potentials).map(|(layer, steps)| {
-            let last = steps.last().map_or_else(|| layer.for_neurons(layer.initial_potentials()), |step| narrow(step));
-            Potentials::of_neurons(layer.shape(), &last)
-        });
-        SampleTrace { spikes, readout, residual: residual.collect(), n_classes: self.network.n_classes() }
-    }
 }
 
 impl Engine for ReferenceEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
-        let neuron = IntegrateAndFire { reset: settings.reset };
-        let neurons = neurons_of(&self.network, settings, &neuron)?;
+        let neuron = neurons::of_run(settings);
+        let neurons = neurons_of(&self.network, settings, &*neuron)?;
         // Sample by sample: what happened in one takes far more room than its trace.
-        let run = |sample| self.trace(&self.run_sample(sample, settings, &neuron, &neurons), settings);
+        let run = |sample| self.run_sample(sample, settings, &*neuron, &neurons).trace(&self.network, settings);
         Ok(samples.par_iter().map(run).collect())
     }
 }

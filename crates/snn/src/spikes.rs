@@ -1,4 +1,4 @@
-//! Spike trains: one bit per neuron and time step.
+//! Spike trains: one bit per neuron and time step, and where spikes carry more, their signs and magnitudes as further planes of bits.
 
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;
@@ -14,11 +14,24 @@ const ALIASING: usize = 64;
 /// Neurons are numbered channel by channel, row by row, as everywhere; their bits lie position by position, the channels of
 /// a position side by side (channels last), for that is how a convolution reads them. Bits `[T, H·W·C]`, each step padded to
 /// whole 64-bit words or more; the padding is zero.
+///
+/// A spike stands for one quantum, unless the train is graded ([`Self::is_graded`]): then for a number of them, which may be negative.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpikeTrain {
     shape: [usize; 3],
     n_steps: usize,
     words: Vec<u64>,
+    /// `None` where every spike stands for one quantum.
+    grades: Option<Box<Grades>>,
+}
+
+/// What spikes stand for, in the layout of the spikes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Grades {
+    /// Spikes that take quanta back.
+    negative: Vec<u64>,
+    /// Bit k of each spike's magnitude less one; the last plane has a bit.
+    beyond_one: Vec<Vec<u64>>,
 }
 
 impl SpikeTrain {
@@ -27,7 +40,7 @@ impl SpikeTrain {
     /// - `shape`: `[C, H, W]`; `[n, 1, 1]` for a fully connected layer of n
     #[inline]
     pub fn silent(shape: [usize; 3], n_steps: usize) -> Self {
-        let mut train = Self { shape, n_steps, words: Vec::new() };
+        let mut train = Self { shape, n_steps, words: Vec::new(), grades: None };
         train.words = vec![0; n_steps * train.pitch()];
         train
     }
@@ -84,6 +97,124 @@ impl SpikeTrain {
         let place = self.place(neuron);
         let word = step * self.pitch() + place / WORD;
         self.words[word] |= 1 << (place % WORD);
+    }
+
+    /// Adds a spike of some quanta of a neuron at a step, both from 0; nothing where there are none.
+    ///
+    /// - the neuron has no spike at the step so far
+    pub fn add_quanta(&mut self, step: usize, neuron: usize, quanta: i32) {
+        if quanta == 0 {
+            return;
+        }
+        self.add(step, neuron);
+        let place = self.place(neuron);
+        if quanta < 0 {
+            self.add_negative_bits(step, place, 1);
+        }
+        let beyond_one = quanta.unsigned_abs() - 1;
+        for plane in (0..u32::BITS - beyond_one.leading_zeros()).filter(|plane| beyond_one >> plane & 1 == 1) {
+            self.add_beyond_one(step, plane as usize, place, 1);
+        }
+    }
+
+    /// Says of spikes at up to 64 places from `first` on, bit k for place `first + k`, that they take quanta back.
+    #[inline]
+    pub fn add_negative_bits(&mut self, step: usize, first: usize, bits: u64) {
+        let (pitch, len) = (self.pitch(), self.words.len());
+        let negative = &mut self.grades.get_or_insert_default().negative;
+        negative.resize(len, 0);
+        add_bits(&mut negative[step * pitch..][..pitch], first, bits);
+    }
+
+    /// Says of spikes at up to 64 places that a bit of their magnitude less one is set.
+    ///
+    /// - `plane`: of the bit, which is worth `2^plane`
+    #[inline]
+    pub fn add_beyond_one(&mut self, step: usize, plane: usize, first: usize, bits: u64) {
+        let (pitch, len) = (self.pitch(), self.words.len());
+        let planes = &mut self.grades.get_or_insert_default().beyond_one;
+        planes.resize_with(planes.len().max(plane + 1), || vec![0; len]);
+        add_bits(&mut planes[plane][step * pitch..][..pitch], first, bits);
+    }
+
+    /// Whether any spike stands for another number of quanta than one.
+    #[inline]
+    pub fn is_graded(&self) -> bool {
+        self.grades.is_some()
+    }
+
+    /// Quanta of a neuron at a step, both from 0; 0 where it does not spike.
+    pub fn quanta(&self, step: usize, neuron: usize) -> i32 {
+        if self.get(step, neuron) { self.quanta_at(step, self.place(neuron)) } else { 0 }
+    }
+
+    /// Quanta of the spike at a place.
+    fn quanta_at(&self, step: usize, place: usize) -> i32 {
+        let Some(grades) = &self.grades else { return 1 };
+        let at = step * self.pitch() + place / WORD;
+        let bit = |plane: &Vec<u64>| plane.get(at).map_or(0, |word| (word >> (place % WORD) & 1) as i32);
+        let planes = grades.beyond_one.iter().enumerate();
+        let magnitude = 1 + planes.map(|(k, plane)| bit(plane) << k).sum::<i32>();
+        if bit(&grades.negative) == 1 { -magnitude } else { magnitude }
+    }
+
+    /// The spikes of a step, by place, and how many quanta each stands for.
+    #[inline]
+    pub fn graded_places(&self, step: usize) -> impl Iterator<Item = (usize, i32)> {
+        self.places(step).map(move |place| (place, self.quanta_at(step, place)))
+    }
+
+    /// The neurons that spike at a step, and how many quanta each spike stands for.
+    #[inline]
+    pub fn graded_neurons(&self, step: usize) -> impl Iterator<Item = (usize, i32)> {
+        self.neurons(step).map(move |neuron| (neuron, self.quanta_at(step, self.place(neuron))))
+    }
+
+    /// Bits of the number of quanta of one sign at a step, by place: of a word of the step, the spikes for which bit `plane` of their
+    /// magnitude is set.
+    ///
+    /// - `word`: of the step's, from 0
+    #[inline]
+    pub fn magnitude_bits(&self, step: usize, word: usize, plane: usize, is_negative: bool) -> u64 {
+        let at = step * self.pitch() + word;
+        let spikes = self.words[at];
+        let Some(grades) = &self.grades else { return if plane == 0 && !is_negative { spikes } else { 0 } };
+        let negative = grades.negative.get(at).copied().unwrap_or(0);
+        let of_sign = if is_negative { spikes & negative } else { spikes & !negative };
+        // The magnitude is one more than what is stored: the carry runs through the set bits below.
+        let (mut carry, mut bits) = (of_sign, 0);
+        for k in 0..=plane {
+            let stored = grades.beyond_one.get(k).map_or(0, |plane| plane[at]) & of_sign;
+            bits = stored ^ carry;
+            carry &= stored;
+        }
+        bits
+    }
+
+    /// Bits of the largest magnitude of a spike of a sign at a step; 0 without spikes.
+    pub fn magnitude_width(&self, step: usize, is_negative: bool) -> usize {
+        let words = 0..self.words_per_step();
+        let any = |plane: usize| words.clone().any(|word| self.magnitude_bits(step, word, plane, is_negative) != 0);
+        let most = self.grades.as_ref().map_or(1, |grades| grades.beyond_one.len() + 1);
+        (0..most).rev().find(|&plane| any(plane)).map_or(0, |plane| plane + 1)
+    }
+
+    /// Takes planes away that say nothing, so that equal spikes are equal trains.
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
+        if let Some(grades) = &mut self.grades {
+            let is_empty = |plane: &Vec<u64>| plane.iter().all(|&word| word == 0);
+            while grades.beyond_one.last().is_some_and(is_empty) {
+                grades.beyond_one.pop();
+            }
+            if is_empty(&grades.negative) {
+                grades.negative.clear();
+            }
+            if grades.negative.is_empty() && grades.beyond_one.is_empty() {
+                self.grades = None;
+            }
+        }
+        self
     }
 
     /// Adds the spikes at up to 64 places from `first` on, bit k for place `first + k`, at a step from 0.
@@ -144,6 +275,12 @@ impl SpikeTrain {
                 rest &= rest - 1;
             }
         }
+        if let Some(grades) = &mut self.grades {
+            for plane in std::iter::once(&mut grades.negative).chain(&mut grades.beyond_one) {
+                plane.iter_mut().zip(&self.words).for_each(|(bits, kept)| *bits &= kept);
+            }
+            *self = std::mem::replace(self, Self::silent([0; 3], 0)).normalized();
+        }
     }
 
     /// Whether a neuron spikes at a step, both from 0.
@@ -199,8 +336,28 @@ impl SpikeTrain {
     #[inline]
     pub fn append(&mut self, later: &Self) {
         assert_eq!(self.shape, later.shape, "trains of one layer");
+        let before = self.words.len();
         self.words.extend_from_slice(&later.words);
         self.n_steps += later.n_steps;
+        if self.grades.is_none() && later.grades.is_none() {
+            return;
+        }
+        let (len, none) = (self.words.len(), Grades::default());
+        let grades: &mut Grades = self.grades.get_or_insert_default();
+        let later = later.grades.as_deref().unwrap_or(&none);
+        let n_planes = grades.beyond_one.len().max(later.beyond_one.len());
+        grades.beyond_one.resize_with(n_planes, || vec![0; before]);
+        let later_planes = later.beyond_one.iter().map(Some).chain(std::iter::repeat(None));
+        let planes = std::iter::once((&mut grades.negative, Some(&later.negative)));
+        for (plane, later) in planes.chain(grades.beyond_one.iter_mut().zip(later_planes)) {
+            let later = later.filter(|later| !later.is_empty());
+            if plane.is_empty() && later.is_none() {
+                continue;
+            }
+            plane.resize(before, 0);
+            plane.extend(later.into_iter().flatten());
+            plane.resize(len, 0);
+        }
     }
 
     /// One step with a spike of each neuron that spikes at any step.
@@ -232,13 +389,13 @@ impl SpikeTrain {
         self.words.iter_mut().zip(&other.words).for_each(|(to, from)| *to |= from);
     }
 
-    /// Number of spikes of each neuron over all steps, `[N]`.
+    /// Quanta of each neuron over all steps, `[N]`: spikes, where each stands for one; those taken back are subtracted.
     #[inline]
-    pub fn counts(&self) -> Vec<u32> {
+    pub fn counts(&self) -> Vec<i32> {
         let mut by_place = vec![0; self.n_neurons()];
         for step in 0..self.n_steps {
-            for place in self.places(step) {
-                by_place[place] += 1;
+            for (place, quanta) in self.graded_places(step) {
+                by_place[place] += quanta;
             }
         }
         (0..self.n_neurons()).map(|neuron| by_place[self.place(neuron)]).collect()
@@ -294,7 +451,7 @@ mod tests {
             assert!((0..100).all(|neuron| train.get(step, neuron) == expected.contains(&neuron)));
         }
         let counts = train.counts();
-        assert_eq!((counts[63], counts[98], counts.iter().sum::<u32>()), (1, 0, 4));
+        assert_eq!((counts[63], counts[98], counts.iter().sum::<i32>()), (1, 0, 4));
     }
 
     #[test]
@@ -322,6 +479,56 @@ mod tests {
     }
 
     proptest! {
+        /// Against a table of numbers.
+        #[test]
+        fn graded_spikes_are_found_as_they_were_put_whatever_was_appended_or_taken_away(
+            channels in 1..70_usize, picks in proptest::collection::vec((0..4_usize, any::<u16>(), -9..10_i32), 0..60), odd in any::<bool>(),
+        ) {
+            let shape = [channels, 1, 2];
+            let n = 2 * channels;
+            let mut table = vec![vec![0; n]; 4];
+            for (step, neuron, quanta) in picks {
+                table[step][usize::from(neuron) % n] = quanta;
+            }
+            let train_of = |rows: &[Vec<i32>]| {
+                let mut train = SpikeTrain::silent(shape, rows.len());
+                for (step, row) in rows.iter().enumerate() {
+                    row.iter().enumerate().for_each(|(neuron, &quanta)| train.add_quanta(step, neuron, quanta));
+                }
+                train.normalized()
+            };
+            let whole = train_of(&table);
+            prop_assert_eq!(whole.is_graded(), table.iter().flatten().any(|quanta| !(0..=1).contains(quanta)));
+            let (first, second) = table.split_at(1 + usize::from(odd));
+            let mut joined = train_of(first);
+            joined.append(&train_of(second));
+            prop_assert_eq!(&joined, &whole);
+            for (step, row) in table.iter().enumerate() {
+                prop_assert!((0..n).all(|neuron| whole.quanta(step, neuron) == row[neuron]));
+                let mut found = vec![0; n];
+                whole.graded_neurons(step).for_each(|(neuron, quanta)| found[neuron] = quanta);
+                prop_assert_eq!(&found, row);
+                for is_negative in [false, true] {
+                    let magnitude = |neuron: usize| if is_negative { (-row[neuron]).max(0) } else { row[neuron].max(0) };
+                    let width = whole.magnitude_width(step, is_negative);
+                    prop_assert_eq!(width as u32, i32::BITS - (0..n).map(magnitude).max().unwrap().leading_zeros());
+                    for neuron in 0..n {
+                        let place = whole.place(neuron);
+                        let bit = |plane: usize| whole.magnitude_bits(step, place / 64, plane, is_negative) >> (place % 64) & 1;
+                        prop_assert_eq!((0..5).map(|plane| (bit(plane) as i32) << plane).sum::<i32>(), magnitude(neuron));
+                    }
+                }
+            }
+            let sums: Vec<i32> = (0..n).map(|neuron| table.iter().map(|row| row[neuron]).sum()).collect();
+            prop_assert_eq!(whole.counts(), sums);
+            let mut kept = whole;
+            kept.retain(|step, neuron| (step + neuron) % 2 == usize::from(odd));
+            for (step, row) in table.iter_mut().enumerate() {
+                row.iter_mut().enumerate().filter(|(neuron, _)| (step + neuron) % 2 != usize::from(odd)).for_each(|(_, q)| *q = 0);
+            }
+            prop_assert_eq!(kept, train_of(&table));
+        }
+
         #[test]
         fn channels_of_a_position_lie_side_by_side(
             shape in (1..80_usize, 1..5_usize, 1..5_usize), picks in proptest::collection::vec(any::<u32>(), 1..40),

@@ -4,7 +4,7 @@
 
 pub mod graphs;
 
-use model::config::{Encoding, FaultsConfig, NoiseOf, Readout, Reset, WeightRange};
+use model::config::{Encoding, FaultsConfig, NeuronConfig, NeuronKind, NoiseOf, RateCap, Readout, Reset, WeightRange};
 use model::population::{Pool, PoolKind};
 use snn::grid::Precision;
 use snn::network::ExactLayer;
@@ -265,11 +265,43 @@ pub fn all_settings(n_steps: usize) -> Vec<RunSettings> {
     for &encoding in Encoding::ALL {
         for &reset in Reset::ALL {
             for &readout in Readout::ALL {
-                all.push(RunSettings { encoding, reset, readout, n_steps, seed: 42 });
+                all.push(RunSettings { encoding, neuron: NeuronConfig::default(), reset, readout, n_steps, seed: 42 });
             }
         }
     }
     all
+}
+
+/// Every neuron whose spikes carry more than 0 or 1, with spikes and a constant current for input, and every readout.
+///
+/// A network for them is rounded for [`graded_precision`].
+pub fn graded_settings(n_steps: usize) -> Vec<RunSettings> {
+    let counting = |levels, rate_cap| NeuronConfig { kind: NeuronKind::Counting, levels, rate_cap };
+    let ternary = NeuronConfig { kind: NeuronKind::Ternary, ..NeuronConfig::default() };
+    let neurons = [
+        ternary,
+        counting(1, RateCap::Step),
+        counting(1, RateCap::Run),
+        counting(2, RateCap::Run),
+        counting(MOST_LEVELS, RateCap::Step),
+    ];
+    let mut all = Vec::new();
+    for neuron in neurons {
+        for encoding in [Encoding::Poisson, Encoding::Constant] {
+            for &readout in Readout::ALL {
+                all.push(RunSettings { encoding, neuron, reset: Reset::Subtract, readout, n_steps, seed: 42 });
+            }
+        }
+    }
+    all
+}
+
+/// Most quanta in a threshold of [`graded_settings`].
+const MOST_LEVELS: u32 = 8;
+
+/// On which sums are exact for [`graded_settings`] of some steps.
+pub fn graded_precision(n_steps: usize, of: Precision) -> Precision {
+    Precision { n_steps: 4 * MOST_LEVELS as usize * n_steps, ..of }
 }
 
 /// Every fault alone, and all of them together.

@@ -1,7 +1,7 @@
 //! The reference engine against the definition of its parts, as PyTorch documents its layers: zeros are put around an image, windows
 //! are cut out of it, and nothing is spread from inputs to outputs.
 
-use model::config::{Encoding, Readout, Reset};
+use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use snn::{Connection, Engine as _, Kernel, ReferenceEngine, RunSettings, SampleTrace, SpikingLayer, SpikingNetwork};
 use specimens::{Conv, any_conv, conv_network, images, samples, uneven_convs};
@@ -150,7 +150,7 @@ fn compare(input: [usize; 2], conv: Conv, seed: u64) {
     let network = conv_network(input, conv, seed, STEPS);
     let images = images(1, network.n_in(), seed);
     let (encoding, reset, readout) = (Encoding::Poisson, Reset::Subtract, Readout::Potential);
-    let settings = RunSettings { encoding, reset, readout, n_steps: STEPS, seed };
+    let settings = RunSettings { encoding, neuron: NeuronConfig::default(), reset, readout, n_steps: STEPS, seed };
     let trace = ReferenceEngine::new(&network).run(&samples(&images), &settings).unwrap().remove(0);
     let (spikes, potentials) = run(&network, &trace, &settings);
     for (train, expected) in trace.spikes[1..].iter().zip(&spikes) {

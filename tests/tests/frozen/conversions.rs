@@ -19,7 +19,7 @@ use engine_event::EventEngine;
 use methods::layer::ann_layers;
 use model::ann::{AnnArtefact, AnnMetadata};
 use model::artefact::{self, Contents, TensorF32};
-use model::config::{Encoding, ExperimentFile, Readout, Reset};
+use model::config::{Encoding, ExperimentFile, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use model::{Architecture, Experiment};
 use rayon::prelude::*;
@@ -343,8 +343,14 @@ fn a_network_that_was_converted_before_still_spikes_as_it_did() {
     let digits = LabelledImages::load(DatasetName::Digits, Split::Test, None).expect("embedded");
     let images: Vec<Vec<f32>> = (0..8).map(|index| digits.image(index)).collect();
     let hash = |encoding: Encoding| {
-        let settings =
-            RunSettings { encoding, reset: Reset::Subtract, readout: Readout::Potential, n_steps: 16, seed: 0 };
+        let settings = RunSettings {
+            encoding,
+            neuron: NeuronConfig::default(),
+            reset: Reset::Subtract,
+            readout: Readout::Potential,
+            n_steps: 16,
+            seed: 0,
+        };
         let traces = EventEngine::new(&artefact.network).run(&Sample::consecutive(0, &images), &settings);
         let mut hash = Hash::default();
         traces.expect("samples that fit").iter().for_each(|trace| crate::add_trace(&mut hash, trace));

@@ -12,8 +12,8 @@ use super::schema::Kind::{
 };
 use super::schema::lookup;
 use super::{
-    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NoiseOf, Normalize,
-    Readout, Reset, Resize, Scale, Schedule, WeightRange, number,
+    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NeuronKind, NoiseOf,
+    Normalize, RateCap, Readout, Reset, Resize, Scale, Schedule, WeightRange, number,
 };
 
 /// One key.
@@ -93,6 +93,9 @@ impl Key {
 /// Most time steps of a run; a bound on memory, and far past where accuracy stops changing.
 const MAX_STEPS: i64 = 4096;
 
+/// Most quanta in a threshold.
+const MAX_LEVELS: i64 = 64;
+
 /// Highest confidence of an early exit: the decisions of a data set are too few to tell it from certainty.
 const MOST_CONFIDENT: f64 = 0.999_999;
 
@@ -135,6 +138,14 @@ const STEP: Condition = Condition {
 const COSINE: Condition = Condition {
     who: "only schedule = \"cosine\" looks at it",
     holds: |of| matches!(of.train.schedule, Schedule::Cosine { .. }),
+};
+const BINARY: Condition = Condition {
+    who: "only neurons `if` look at it; the others subtract what they put out",
+    holds: |of| of.simulate.neuron.is_binary(),
+};
+const COUNTING: Condition = Condition {
+    who: "only neurons `counting` look at it",
+    holds: |of| of.simulate.neuron.kind == NeuronKind::Counting,
 };
 const DENSE: Condition =
     Condition { who: "only the dense engine looks at it", holds: |of| of.simulate.engine == EngineKind::Dense };
@@ -594,11 +605,38 @@ pub const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        path: "simulate.neuron",
+        kind: Choice(NeuronKind::WORDS),
+        default: Some("\"if\""),
+        doc: "neurons that fire: integrate-and-fire, whose spikes are 0 or 1; ternary, which take a spike back that later input shows to have been wrong; counting, which put out any number of quanta at a step, also negative, so that after t steps the network is the trained one with activations rounded to τt levels",
+        read: |to, from| to.simulate.neuron.kind = from.word(),
+        ..KEY
+    },
+    Key {
+        path: "simulate.levels",
+        kind: Integer(1, MAX_LEVELS),
+        default: Some("1"),
+        doc: "quanta in a threshold, τ, of counting neurons; a power of two. With more than 1, events carry several bits",
+        read: |to, from| to.simulate.neuron.levels = from.count() as u32,
+        matters: Matters::Where(COUNTING),
+        ..KEY
+    },
+    Key {
+        path: "simulate.rate_cap",
+        kind: Choice(RateCap::WORDS),
+        default: Some("\"step\""),
+        doc: "what bounds the quanta of a counting neuron after t of T steps: τt, so that a run may end at any step, or τT",
+        read: |to, from| to.simulate.neuron.rate_cap = from.word(),
+        matters: Matters::Where(COUNTING),
+        ..KEY
+    },
+    Key {
         path: "simulate.reset",
         kind: Choice(Reset::WORDS),
         default: Some("\"subtract\""),
         doc: "after a spike the threshold is subtracted, or the potential set to zero",
         read: |to, from| to.simulate.reset = from.word(),
+        matters: Matters::Where(BINARY),
         ..KEY
     },
     Key {

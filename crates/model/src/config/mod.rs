@@ -28,10 +28,11 @@ pub use layers::ModelSection;
 pub use method::{Measures, Method, MethodFacts};
 use schema::{KEYS, Key};
 pub use sections::{
-    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, ReportConfig, Scale, Schedule, SimulateConfig, TrainConfig,
+    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, NeuronConfig, ReportConfig, Scale, Schedule, SimulateConfig,
+    TrainConfig,
 };
 pub use sweep::{Axis, Cell, folder_name};
-pub use words::{Calibrate, Encoding, EngineKind, NoiseOf, Readout, Reset, WeightRange};
+pub use words::{Calibrate, Encoding, EngineKind, NeuronKind, NoiseOf, RateCap, Readout, Reset, WeightRange};
 
 /// Keys that the data fill in where a file leaves them open.
 const SCALE: &str = "data.scale";
@@ -287,6 +288,11 @@ impl Experiment {
             if let Some(given) = keys::Given::of(&resolved, key.path) {
                 (key.read)(&mut experiment, &given);
             }
+        }
+        let neuron = &mut experiment.simulate.neuron;
+        if neuron.kind != NeuronKind::Counting {
+            // Others do not look at what else is set.
+            *neuron = NeuronConfig { kind: neuron.kind, ..NeuronConfig::default() };
         }
         Self { resolved, ..experiment }
     }
@@ -550,6 +556,22 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             format!(
                 "`{}` measures the variance of spiking input, but simulate.encoding = \"constant\" has none; use another method or encoding",
                 convert.method
+            ),
+        );
+    }
+    if !simulate.neuron.levels.is_power_of_two() {
+        let (found, below) = (simulate.neuron.levels, simulate.neuron.levels.next_power_of_two() / 2);
+        refuse(
+            "simulate.levels",
+            format!("found {found}; use a power of two, {below} or {}: quanta are exact then", 2 * below),
+        );
+    }
+    if simulate.decompose && !simulate.neuron.is_binary() {
+        refuse(
+            "simulate.decompose",
+            format!(
+                "takes apart runs of neurons `if`; of `{}`, what is lost is rounding and saturation: set decompose = false",
+                simulate.neuron.kind
             ),
         );
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Calibrate, Encoding, EngineKind, FaultsConfig, Method, Readout, Reset};
+use super::{Calibrate, Encoding, EngineKind, FaultsConfig, Method, NeuronKind, RateCap, Readout, Reset};
 
 /// `[train]`
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -149,6 +149,8 @@ pub struct SimulateConfig {
     pub engine: EngineKind,
     /// How pixels become input.
     pub encoding: Encoding,
+    /// What fires.
+    pub neuron: NeuronConfig,
     /// What a spike does to the potential.
     pub reset: Reset,
     /// What the decision is read from.
@@ -175,7 +177,48 @@ pub struct SimulateConfig {
     pub faults: FaultsConfig,
 }
 
+/// The neurons that fire: `simulate.neuron`, `simulate.levels` and `simulate.rate_cap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NeuronConfig {
+    /// Their model.
+    pub kind: NeuronKind,
+    /// Quanta in a threshold, τ: a power of two, 1 but for counting neurons.
+    pub levels: u32,
+    /// What bounds the quanta of counting neurons.
+    pub rate_cap: RateCap,
+}
+
+impl Default for NeuronConfig {
+    /// Integrate-and-fire neurons.
+    fn default() -> Self {
+        Self { kind: NeuronKind::default(), levels: 1, rate_cap: RateCap::default() }
+    }
+}
+
+impl NeuronConfig {
+    /// Whether these are integrate-and-fire neurons, whose spikes are 0 or 1.
+    pub fn is_binary(self) -> bool {
+        self.kind == NeuronKind::IntegrateAndFire
+    }
+
+    /// For a column of a table: `counting τ=2`.
+    pub fn label(self) -> String {
+        match self.levels {
+            1 => self.kind.to_string(),
+            levels => format!("{} τ={levels}", self.kind),
+        }
+    }
+}
+
 impl SimulateConfig {
+    /// Steps of spikes of 0 and 1 whose exact grid serves a run of these neurons.
+    ///
+    /// A run of neurons that count or take back adds up what as many steps as there are quanta would, at most; and of both signs at once,
+    /// in any order, three times as much.
+    pub fn steps_to_round_for(&self, n_steps: usize) -> usize {
+        if self.neuron.is_binary() { n_steps } else { 4 * self.neuron.levels as usize * n_steps }
+    }
+
     /// Seeds whose runs differ: the first one only where nothing is random.
     pub fn different_seeds(&self) -> &[u64] {
         let is_random = self.encoding.is_random() || self.faults.is_random();

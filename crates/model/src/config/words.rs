@@ -95,6 +95,28 @@ words! {
 }
 
 words! {
+    /// The model of the neurons that fire.
+    NeuronKind {
+        /// Spikes of 0 and 1.
+        IntegrateAndFire = "if",
+        /// Spikes of −1, 0 and 1: a spike can be taken back.
+        Ternary = "ternary",
+        /// Any number of quanta at a step, also negative: what was put out so far is always the rounded sum of the input.
+        Counting = "counting",
+    }
+}
+
+words! {
+    /// What bounds the quanta that a counting neuron has put out.
+    RateCap {
+        /// τt after t steps: a rate of one spike a step, whenever the run ends.
+        Step = "step",
+        /// τT at every step: the rate is bounded at the end of the run alone.
+        Run = "run",
+    }
+}
+
+words! {
     /// What the decision is read from.
     Readout {
         /// Membrane potential of output neurons that do not fire.

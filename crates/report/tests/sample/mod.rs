@@ -210,6 +210,7 @@ fn run(shape: &Shape, ann: &AnnRecord, noise: &mut Noise) -> RunRecord {
             scale_search: None,
         },
         simulation: SimulationRecord {
+            graded: None,
             engine: "event".to_owned(),
             encoding: "poisson".to_owned(),
             reset: "subtract".to_owned(),

@@ -21,7 +21,7 @@ impl Neuron for IntegrateAndFire {
         "if"
     }
 
-    fn step(&self, state: &mut State, current: f64, threshold: f64) -> i32 {
+    fn step(&self, state: &mut State, current: f64, threshold: f64, _: usize) -> i32 {
         state.potential += current;
         let spike = i32::from(state.potential >= threshold);
         if spike == 1 {

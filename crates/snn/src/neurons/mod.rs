@@ -4,60 +4,35 @@
 //! may be told of it. [`crate::ReferenceEngine`] runs any model from that alone. The fast engines have the update of the models that
 //! they support in a form of their own, and their tests hold them to this one.
 //!
-//! [`ALL`] is the list of the models; [`by_name`] makes one.
+//! The list of the models is [`NeuronKind`]; [`of_run`] makes one.
 
+mod counting;
 mod integrate_and_fire;
 mod ternary;
 
 use std::fmt::Debug;
 
-use model::config::Reset;
-use thiserror::Error;
+use model::config::{NeuronKind, Reset};
 
+pub use counting::Counting;
 pub use integrate_and_fire::IntegrateAndFire;
 pub use ternary::Ternary;
 
 use crate::engine::RunSettings;
 
-/// Every model, by name.
-pub const ALL: [Model; 2] = [
-    Model { name: "if", make: |settings| Box::new(IntegrateAndFire { reset: settings.reset }) },
-    Model { name: "ternary", make: |_| Box::new(Ternary) },
-];
-
-/// One row of the list of models.
-#[derive(Debug, Clone, Copy)]
-pub struct Model {
-    /// Its name in configurations and tables, that of [`Neuron::name`].
-    pub name: &'static str,
-    make: fn(&RunSettings) -> Box<dyn Neuron>,
-}
-
-impl Model {
-    /// The neuron of a run: what it is made of beside its name, as the reset, is in the settings.
-    pub fn neuron(self, settings: &RunSettings) -> Box<dyn Neuron> {
-        (self.make)(settings)
+/// The neuron of a run.
+pub fn of_run(settings: &RunSettings) -> Box<dyn Neuron> {
+    match settings.neuron.kind {
+        NeuronKind::IntegrateAndFire => Box::new(IntegrateAndFire { reset: settings.reset }),
+        NeuronKind::Ternary => Box::new(Ternary),
+        NeuronKind::Counting => Box::new(Counting::new(settings.neuron, settings.n_steps)),
     }
-}
-
-/// A name that no model has.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no neuron; use one of {known}", known = ALL.map(|model| format!("`{}`", model.name)).join(", "))]
-pub struct UnknownNeuron(pub String);
-
-/// The neuron of a name.
-///
-/// # Errors
-/// [`UnknownNeuron`] with those that there are.
-pub fn by_name(name: &str, settings: &RunSettings) -> Result<Box<dyn Neuron>, UnknownNeuron> {
-    let model = ALL.iter().find(|model| model.name == name);
-    model.map(|model| model.neuron(settings)).ok_or_else(|| UnknownNeuron(name.to_owned()))
 }
 
 /// What a neuron remembers between time steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct State {
-    /// Membrane potential, in thresholds λ.
+    /// Membrane potential, in quanta: thresholds λ where a threshold is one quantum.
     pub potential: f64,
     /// Quanta that it has put out so far, those taken back subtracted.
     pub emitted: i32,
@@ -71,12 +46,19 @@ pub trait Neuron: Debug + Send + Sync {
     /// Its name in configurations and tables.
     fn name(&self) -> &'static str;
 
+    /// Quanta in a threshold λ, τ: a power of two. What drives a neuron from outside the layers (biases, a constant current, spikes of
+    /// the input) is in thresholds and counts as many times as much in quanta.
+    fn levels(&self) -> u32 {
+        1
+    }
+
     /// One time step: adds the current, fires, and resets.
     ///
-    /// - `current`: of this step, the bias included, in thresholds λ
-    /// - `threshold`: at which it fires and which a spike stands for, in thresholds λ: 1 but on faulty devices
-    /// - returns what it puts out, in quanta of one spike
-    fn step(&self, state: &mut State, current: f64, threshold: f64) -> i32;
+    /// - `current`: of this step, the bias included, in quanta
+    /// - `threshold`: at which it fires and which a quantum takes, in nominal ones: 1 but on faulty devices
+    /// - `step`: of the run, from 0
+    /// - returns what it puts out, in quanta
+    fn step(&self, state: &mut State, current: f64, threshold: f64, step: usize) -> i32;
 
     /// What a spike carries: the least and the most that the neuron puts out in a step, in quanta; 0 and 1 are within.
     ///
@@ -90,6 +72,13 @@ pub trait Neuron: Debug + Send + Sync {
     /// - `before`: largest magnitude of the potential with the current, before it fires
     /// - `threshold`: as in [`Neuron::step`]
     fn largest_potential(&self, before: f64, threshold: f64) -> f64;
+
+    /// The most that it has put out in all after a run of so many steps, and at every step before, if what it puts out follows the sum of
+    /// its input and is never less than nothing in all: then sums of a whole run are exact where those of single steps need not be
+    /// added up. `None` if it does not.
+    fn largest_total(&self, _n_steps: usize) -> Option<u32> {
+        None
+    }
 
     /// What others may be told of it.
     fn description(&self) -> Description;
@@ -106,53 +95,52 @@ pub struct Description {
 
 #[cfg(test)]
 mod tests {
-    use model::config::{Encoding, Readout};
+    use model::config::{Encoding, NeuronConfig, RateCap, Readout};
     use proptest::prelude::*;
 
     use super::*;
 
+    const N_STEPS: usize = 40;
+
+    fn settings(neuron: NeuronConfig, reset: Reset) -> RunSettings {
+        let (encoding, readout) = (Encoding::Poisson, Readout::Spikes);
+        RunSettings { encoding, neuron, reset, readout, n_steps: N_STEPS, seed: 0 }
+    }
+
     fn all() -> impl Iterator<Item = Box<dyn Neuron>> {
-        let with = |reset: Reset| RunSettings {
-            encoding: Encoding::Poisson,
-            reset,
-            readout: Readout::Spikes,
-            n_steps: 1,
-            seed: 0,
-        };
-        Reset::ALL.iter().flat_map(move |&reset| ALL.map(|model| model.neuron(&with(reset))))
+        let with = |kind, levels, rate_cap| NeuronConfig { kind, levels, rate_cap };
+        let binary = Reset::ALL.iter().map(move |&reset| settings(NeuronConfig::default(), reset));
+        let ternary = with(NeuronKind::Ternary, 1, RateCap::Step);
+        let counting =
+            RateCap::ALL.iter().flat_map(move |&cap| [1, 4].map(|levels| with(NeuronKind::Counting, levels, cap)));
+        let others = std::iter::once(ternary).chain(counting).map(|neuron| settings(neuron, Reset::Subtract));
+        binary.chain(others).map(|settings| of_run(&settings))
     }
 
     #[test]
-    fn names_are_those_of_the_list_and_others_are_refused_with_it() {
-        let settings = RunSettings {
-            encoding: Encoding::Poisson,
-            reset: Reset::Zero,
-            readout: Readout::Spikes,
-            n_steps: 1,
-            seed: 0,
-        };
-        for model in ALL {
-            assert_eq!(by_name(model.name, &settings).unwrap().name(), model.name);
+    fn names_are_those_of_the_configuration() {
+        for &kind in NeuronKind::ALL {
+            let neuron = of_run(&settings(NeuronConfig { kind, ..NeuronConfig::default() }, Reset::Zero));
+            assert_eq!(neuron.name(), kind.name());
+            let reset = neuron.description().integrates_and_fires;
+            assert_eq!(reset, (kind == NeuronKind::IntegrateAndFire).then_some(Reset::Zero));
         }
-        assert_eq!(by_name("if", &settings).unwrap().description().integrates_and_fires, Some(Reset::Zero));
-        let error = by_name("leaky", &settings).unwrap_err();
-        assert_eq!(error.to_string(), "`leaky` is no neuron; use one of `if`, `ternary`");
     }
 
     proptest! {
         /// What the grid and the exporters rely on, for any current and threshold on a grid of sixteenths.
         #[test]
         fn every_neuron_stays_within_the_bounds_that_it_states(
-            currents in proptest::collection::vec(-80..80_i32, 1..40), start in -8..16_i32, threshold in 1..40_i32,
+            currents in proptest::collection::vec(-80..80_i32, 1..N_STEPS), start in -8..16_i32, threshold in 1..40_i32,
         ) {
             for neuron in all() {
                 let threshold = f64::from(threshold) / 16.0;
                 let mut state = State { potential: f64::from(start) / 16.0, emitted: 0 };
                 let mut emitted = 0;
-                for current in &currents {
+                for (step, current) in currents.iter().enumerate() {
                     let current = f64::from(*current) / 16.0;
                     let before = (state.potential + current).abs();
-                    let out = neuron.step(&mut state, current, threshold);
+                    let out = neuron.step(&mut state, current, threshold, step);
                     emitted += out;
                     let [least, most] = neuron.range();
                     prop_assert!((least..=most).contains(&out) && least <= 0 && most >= 1);
@@ -160,6 +148,7 @@ mod tests {
                     prop_assert!((state.potential * 16.0).fract() == 0.0, "{neuron:?} leaves its grid");
                     prop_assert_eq!(state.emitted, emitted);
                     prop_assert!(emitted >= 0);
+                    prop_assert!(neuron.largest_total(N_STEPS).is_none_or(|most| emitted as u32 <= most));
                 }
                 let is_binary = neuron.range() == [0, 1];
                 prop_assert!(is_binary || neuron.description().integrates_and_fires.is_none());

@@ -18,7 +18,7 @@ impl Neuron for Ternary {
         "ternary"
     }
 
-    fn step(&self, state: &mut State, current: f64, threshold: f64) -> i32 {
+    fn step(&self, state: &mut State, current: f64, threshold: f64, _: usize) -> i32 {
         state.potential += current;
         let spike =
             if state.potential >= threshold { 1 } else { -i32::from(state.potential < 0.0 && state.emitted > 0) };
@@ -34,6 +34,11 @@ impl Neuron for Ternary {
     /// A spike moves a potential of θ or more towards zero; one that is taken back leaves less than θ where less than 0 was.
     fn largest_potential(&self, before: f64, threshold: f64) -> f64 {
         before.max(threshold)
+    }
+
+    /// At most one a step.
+    fn largest_total(&self, n_steps: usize) -> Option<u32> {
+        u32::try_from(n_steps).ok()
     }
 
     fn description(&self) -> Description {
@@ -52,7 +57,7 @@ mod tests {
     fn a_spike_that_was_wrong_is_taken_back() {
         let mut state = State { potential: 0.5, emitted: 0 };
         let out: Vec<i32> =
-            [0.75, -1.0, -1.0, 2.5, 0.0, -0.5].map(|current| Ternary.step(&mut state, current, 1.0)).into();
+            [0.75, -1.0, -1.0, 2.5, 0.0, -0.5].map(|current| Ternary.step(&mut state, current, 1.0, 0)).into();
         // 1.25 fires and leaves 0.25; −0.75 takes it back and leaves 0.25; −0.75 has nothing to take back; 1.75 fires, then nothing is
         // left to fire with; 0.25.
         assert_eq!(out, [1, -1, 0, 1, 0, 0]);
