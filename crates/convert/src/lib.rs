@@ -48,6 +48,7 @@ use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNet
 use methods::activation::Activations;
 use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
+use methods::quantised::Quantised;
 use methods::search::{self, Knob, Tried};
 use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
 use methods::{logits, rescale, saturation, summary};
@@ -574,8 +575,16 @@ impl Converter<'_> {
         let simulate = &self.experiment.simulate;
         let n_steps = simulate.steps_to_round_for(simulate.steps.max(config.target_steps));
         let precision = Precision { n_steps, sum_bits: config.sum_bits, weight_bits: config.weight_bits };
+        let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {
+            calibrate @ (Calibrate::None | Calibrate::Potential) if is_quantised => {
+                let shifts = calibrate == Calibrate::Potential;
+                let activations = activations.expect("calibration is given data");
+                let magnitudes;
+                (exact, magnitudes) = self.quantised(&thresholds, activations, &choice, shifts)?;
+                shifts.then_some(magnitudes)
+            }
             Calibrate::None => None,
             _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), precision)?),
         };
@@ -586,6 +595,28 @@ impl Converter<'_> {
     fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {
         let ConvertConfig { compensate, initial_potential, .. } = self.experiment.convert;
         rescale::rescale(&self.layers[..thresholds.len()], thresholds, compensate, initial_potential)
+    }
+
+    /// The layers for neurons that count, chosen on quantised inputs.
+    fn quantised(
+        &self,
+        thresholds: &[Vec<f64>],
+        activations: &[Activations],
+        choice: &Choice,
+        shifts: bool,
+    ) -> Result<(Vec<ExactLayer>, Vec<f64>)> {
+        let samples = &self.data()?.calibration;
+        let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
+        let quantised = Quantised {
+            input: self.experiment.architecture.input(),
+            images: &images,
+            activations,
+            levels: u32::try_from(choice.target_steps).expect("few steps"),
+            initial_potential: choice.initial_potential,
+            shifts,
+            readout: choice.readout,
+        };
+        quantised.choose(self.layers, thresholds)
     }
 
     fn calibrate(

@@ -6,6 +6,7 @@
 //! - [`logits`]: what lets spikes show logits that are negative
 //! - [`rescale`]: division by λ, and rounding to the exact grid
 //! - [`calibrate`]: biases or initial potentials that take back the mean error of rates
+//! - [`quantised`]: thresholds and shifts for neurons that count
 //! - [`saturation`]: channels whose λ is below what they have to send
 //! - [`search`]: `kappa = "auto"` and `scale = "auto"`
 //! - [`summary`]: what was done to each layer
@@ -16,6 +17,7 @@ pub mod activation;
 pub mod calibrate;
 pub mod layer;
 pub mod logits;
+pub mod quantised;
 pub mod rescale;
 pub mod saturation;
 pub mod search;

@@ -61,6 +61,7 @@ impl Made {
                 layers: Vec::new(),
             },
             simulation: SimulationRecord {
+                graded: None,
                 faults: None,
                 engine: "event".to_owned(),
                 encoding: self.encoding.to_owned(),
