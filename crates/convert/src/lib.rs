@@ -2,6 +2,7 @@
 //!
 //! - [`activation`]: the trained network's activations on calibration samples
 //! - [`mod@export`]: the converted network in formats of others
+//! - [`mod@preview`]: its accuracy with neurons that count, for any number of steps
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -18,6 +19,7 @@
 pub mod activation;
 pub mod check;
 pub mod export;
+pub mod preview;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -574,7 +576,12 @@ impl Converter<'_> {
         let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let simulate = &self.experiment.simulate;
         let n_steps = simulate.steps_to_round_for(simulate.steps.max(config.target_steps));
-        let precision = Precision { n_steps, sum_bits: config.sum_bits, weight_bits: config.weight_bits };
+        let precision = Precision {
+            n_steps,
+            sum_bits: config.sum_bits,
+            weight_bits: config.weight_bits,
+            may_saturate: simulate.neuron.is_binary(),
+        };
         let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {

@@ -41,6 +41,9 @@ struct Args {
     /// Which of several outputs of an ONNX file gives the logits
     #[arg(long, value_name = "NAME", requires = "imported")]
     output: Option<String>,
+    /// Also tell the accuracy of neurons `counting` for any number of steps and quanta, on training samples, without simulating them
+    #[arg(long)]
+    preview: bool,
     #[arg(
         long, value_name = "FORMAT", value_delimiter = ',',
         help = format!("Also write the network for others, as {}; several with commas", Format::list())
@@ -52,7 +55,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let Args { experiment: args, weights, data, key, expect_accuracy, accept_chance, output, export, allow } =
+    let Args { experiment: args, weights, data, key, expect_accuracy, accept_chance, output, preview, export, allow } =
         Args::parse();
     let expected = Expectation { accuracy: expect_accuracy, chance: accept_chance };
     if args.keys {
@@ -93,6 +96,18 @@ fn main() -> ExitCode {
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());
+            if preview {
+                match convert::preview::preview(&experiment, &outcome.path) {
+                    Ok(preview) => {
+                        print!("{}", report::terminal(&preview.table));
+                        preview.notes.iter().for_each(|note| eprintln!("note: {note}"));
+                    }
+                    Err(error) => {
+                        eprintln!("{error:#}");
+                        return ExitCode::FAILURE;
+                    }
+                }
+            }
             match convert::export::write(&experiment, &outcome.path, &export, &allow) {
                 Ok(written) => {
                     for note in written.iter().flat_map(|exported| &exported.notes) {

@@ -352,7 +352,7 @@ proptest! {
         sizes in proptest::collection::vec(1..90_usize, 2..5), seed in 0..1000_u64, n_steps in 1..24_usize,
         initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32,
     ) {
-        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits });
+        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits, may_saturate: true });
         let images = images(3, sizes[0], seed + 50);
         let settings = all_settings(n_steps)[choice];
         let expected = EventEngine::new(&network).run(&samples(&images), &settings).unwrap();
@@ -369,7 +369,7 @@ proptest! {
         seed in any::<u64>(), choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32,
     ) {
         let ((input, conv), seed) = (any_conv(seed), seed % 1000);
-        let precision = Precision { n_steps: 10, sum_bits, weight_bits };
+        let precision = Precision { n_steps: 10, sum_bits, weight_bits, may_saturate: true };
         let network = conv_network(input, conv, seed, precision);
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn a_network_with_small_weights_runs_on_the_kernels_that_the_readme_names() {
         let settings = RunSettings { encoding: Encoding::Constant, ..all_settings(32)[0] };
-        let layers = explain(&lenet(Precision { n_steps: 32, sum_bits: 15, weight_bits: 8 }), &settings);
+        let layers =
+            explain(&lenet(Precision { n_steps: 32, sum_bits: 15, weight_bits: 8, may_saturate: true }), &settings);
         let kernels: Vec<&str> = layers.iter().map(|layer| layer.synapses.kernel).collect();
         assert_eq!(kernels, ["tables", "sliding-bytes", "gather-bytes-wide", "gather-int16-narrow"]);
         let drives: Vec<Option<&str>> =
@@ -134,7 +135,10 @@ mod tests {
 
     #[test]
     fn finer_sums_are_floats_and_the_reason_names_the_remedy() {
-        let layers = explain(&lenet(Precision { n_steps: 32, sum_bits: 24, weight_bits: 25 }), &all_settings(32)[0]);
+        let layers = explain(
+            &lenet(Precision { n_steps: 32, sum_bits: 24, weight_bits: 25, may_saturate: true }),
+            &all_settings(32)[0],
+        );
         let kernels: Vec<&str> = layers.iter().map(|layer| layer.synapses.kernel).collect();
         let [wide, twin, narrow] = ["wide", "twin", "narrow"].map(|width| format!("gather-float32-{width}"));
         assert_eq!(kernels, [&wide, &twin, &wide, &narrow]);

@@ -310,7 +310,7 @@ fn bytes_are_not_multiplied_where_what_pixels_differ_from_fractions_by_adds_up()
             initial_potentials: vec![0.0; 40],
             thresholds: vec![1.0; 40],
         };
-        SpikingLayer::round(&exact, Precision { n_steps: 1, sum_bits, weight_bits: 16 }).unwrap()
+        SpikingLayer::round(&exact, Precision { n_steps: 1, sum_bits, weight_bits: 16, may_saturate: true }).unwrap()
     };
     let images: Vec<Vec<f32>> = (0..=255_u8).map(|byte| vec![f32::from(byte) / 255.0; 900]).collect();
     let by_bits = |sum_bits| drives_as_defined(&layer(sum_bits), &images);
@@ -322,7 +322,7 @@ proptest! {
     fn sums_of_bytes_are_rounded_as_those_of_fractions(
         n_in in 1..900_usize, seed in any::<u64>(), sum_bits in 8..=24_u32, weight_bits in 4..=16_u32, white in 0..=192_u32,
     ) {
-        let precision = Precision { n_steps: 16, sum_bits, weight_bits };
+        let precision = Precision { n_steps: 16, sum_bits, weight_bits, may_saturate: true };
         let network = network(&[n_in, 20], seed, 0.5, precision);
         let are_bytes = drives_as_defined(&network.layers()[0], &images_of_bytes(3, n_in, seed, white));
         prop_assert!(are_bytes || sum_bits > 15);
@@ -366,7 +366,7 @@ proptest! {
         sizes in proptest::collection::vec(1..90_usize, 2..5), seed in 0..1000_u64, n_steps in 1..24_usize,
         initial_potential in 0.0..0.9_f64, choice in 0..16_usize, sum_bits in select(vec![15, 24]), weight_bits in 7..10_u32,
     ) {
-        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits });
+        let network = network(&sizes, seed, initial_potential, Precision { n_steps, sum_bits, weight_bits, may_saturate: true });
         let images = images(3, sizes[0], seed + 50);
         let settings = all_settings(n_steps)[choice];
         compare_with_the_definition(&network, &images, &settings);
@@ -378,7 +378,7 @@ proptest! {
     ) {
         let (input, conv) = any_conv(seed);
         let seed = seed % 1000;
-        let precision = Precision { n_steps: 10, sum_bits, weight_bits };
+        let precision = Precision { n_steps: 10, sum_bits, weight_bits, may_saturate: true };
         let network = conv_network(input, conv, seed, precision);
         let images = images(3, network.n_in(), seed + 50);
         let settings = all_settings(10)[choice];

@@ -14,6 +14,7 @@ use anyhow::Result;
 use engine_event::EventEngine;
 use model::config::{Encoding, NeuronConfig, NeuronKind, RateCap, Readout};
 use rayon::prelude::*;
+use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::{Engine as _, RunSettings, Sample};
 
@@ -104,7 +105,8 @@ impl Quantised<'_> {
     fn inputs(&self, before: &[ExactLayer], layer: ExactLayer) -> Result<Activations> {
         let n_channels = layer.thresholds.len();
         let layers: Vec<ExactLayer> = before.iter().cloned().chain([layer]).collect();
-        let network = rescale::round(self.input, &layers, 4 * self.levels as usize)?;
+        let precision = Precision { may_saturate: false, ..(4 * self.levels as usize).into() };
+        let network = rescale::round(self.input, &layers, precision)?;
         let engine = EventEngine::new(&network);
         let settings = one_step(self.levels, Readout::Potential);
         let mut values = Vec::new();

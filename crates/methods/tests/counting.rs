@@ -78,7 +78,7 @@ proptest! {
         };
         let thresholds: Vec<Vec<f64>> = layers.iter().enumerate().map(of_layer).collect();
         let exact = rescale::rescale(&layers, &thresholds, true, 0.5);
-        let precision = Precision { n_steps: 4 * levels as usize * N_STEPS, sum_bits, weight_bits: 25 };
+        let precision = Precision { n_steps: 4 * levels as usize * N_STEPS, sum_bits, weight_bits: 25, may_saturate: false };
         let network = rescale::round(architecture.input(), &exact, precision).unwrap();
         let pixels: Vec<f32> = uniform(!seed, network.n_in()).iter().map(|x| x.abs().min(1.0) as f32).collect();
         let neuron = NeuronConfig { kind: NeuronKind::Counting, levels, rate_cap: RateCap::Step };

@@ -176,7 +176,7 @@ pub fn run(
 fn graded_note(graded: &GradedRecord) -> String {
     let GradedRecord { neuron, levels, bits_per_spike, negative_share, multiple_share, .. } = graded;
     format!(
-        "neurons `{neuron}`, {levels} quanta in a threshold: a spike carries {bits_per_spike} bits at most, {:.1} % of them take back, {:.1} \
+        "neurons `{neuron}`, quanta in a threshold: {levels}; a spike carries {bits_per_spike} bits at most, {:.1} % of them take back, {:.1} \
          % stand for several quanta; a synaptic operation is the addition of one quantum",
         100.0 * negative_share,
         100.0 * multiple_share
@@ -337,7 +337,12 @@ fn device_of<'a>(experiment: &Experiment, network: &'a SpikingNetwork, seed: u64
         return Ok(Cow::Borrowed(network));
     }
     let ConvertConfig { sum_bits, weight_bits, .. } = experiment.convert;
-    let precision = Precision { n_steps: config.steps_to_round_for(config.steps), sum_bits, weight_bits };
+    let precision = Precision {
+        n_steps: config.steps_to_round_for(config.steps),
+        sum_bits,
+        weight_bits,
+        may_saturate: config.neuron.is_binary(),
+    };
     let device = snn::faults::device(network, &config.faults, seed, precision);
     Ok(Cow::Owned(device.with_context(|| format!("[simulate.faults] {}, seed {seed}", config.faults.label()))?))
 }

@@ -26,12 +26,15 @@ pub struct Precision {
     pub sum_bits: u32,
     /// Bits of a weight, with the sign: 8 make it a byte; 25 are no limit but that of the sums.
     pub weight_bits: u32,
+    /// Whether potentials may saturate, far from the threshold, where a long run would otherwise need a grid coarser than 2⁻¹⁰. What
+    /// counting neurons put out is right only if they never do.
+    pub may_saturate: bool,
 }
 
 impl From<usize> for Precision {
     /// The finest for a number of time steps.
     fn from(n_steps: usize) -> Self {
-        Self { n_steps, sum_bits: 24, weight_bits: 25 }
+        Self { n_steps, sum_bits: 24, weight_bits: 25, may_saturate: true }
     }
 }
 
@@ -100,7 +103,7 @@ impl Grid {
         initial_potential: f64,
         precision: Precision,
     ) -> Option<Self> {
-        let Precision { n_steps, sum_bits, weight_bits } = precision;
+        let Precision { n_steps, sum_bits, weight_bits, may_saturate } = precision;
         let largest_weight = weights.clone().map(|(weight, _)| weight.abs()).fold(0.0, f64::max);
         (0..=FINEST).rev().find_map(|exponent| {
             let units = (largest_weight * f64::from(exponent).exp2()).round_ties_even();
@@ -112,7 +115,7 @@ impl Grid {
             }
             let grid = Self::with_exponent(exponent, weights.clone(), biases, initial_potential)
                 .filter(|grid| f64::from(grid.potential_limit) >= largest)?;
-            (grid.free_steps >= n_steps || exponent <= COARSEST_FOR_LENGTH).then_some(grid)
+            (grid.free_steps >= n_steps || may_saturate && exponent <= COARSEST_FOR_LENGTH).then_some(grid)
         })
     }
 
@@ -221,7 +224,7 @@ mod tests {
     fn fewer_bits_make_a_coarser_grid_that_16_bits_hold() {
         // Up to 3.5 a step: 2¹⁵/3.5 holds 2¹³ units per threshold.
         let weights = once_each(&[1.0, 1.5, -2.0]);
-        let of_bits = |sum_bits, weight_bits| Precision { n_steps: 4, sum_bits, weight_bits };
+        let of_bits = |sum_bits, weight_bits| Precision { sum_bits, weight_bits, ..4.into() };
         let grid = Grid::finest(&weights, 1.0, 0.5, of_bits(15, 25)).unwrap();
         assert_eq!(grid.exponent, 13);
         assert_eq!(Grid::finest(&weights, 1.0, 0.5, of_bits(1, 25)), None);
@@ -238,6 +241,11 @@ mod tests {
         // 2²⁴/2¹⁰ = 16,384 thresholds in steps of 100.
         assert_eq!(grid.free_steps, 162);
         assert!(grid.holds(grid.potential_limit));
+        // Where they may not, a thousand steps of 100 thresholds leave 2²⁴/10⁵ units of each.
+        let precision = Precision { may_saturate: false, ..1000.into() };
+        let grid = Grid::finest(&once_each(&[100.0]), 0.0, 0.0, precision).unwrap();
+        assert_eq!(grid.exponent, 7);
+        assert!(grid.free_steps >= 1000);
     }
 
     #[test]

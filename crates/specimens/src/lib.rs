@@ -251,7 +251,7 @@ fn drawn_conv(seed: u64, attempt: u32) -> Option<([usize; 2], Conv)> {
 }
 
 /// Sums that the event-driven engine adds as 32-bit floats.
-pub const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24, weight_bits: 25 };
+pub const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24, weight_bits: 25, may_saturate: true };
 /// Sums that are added as 16-bit integers.
 pub const INTEGERS: Precision = Precision { sum_bits: 15, ..FLOATS };
 /// Sums of bytes.
@@ -301,7 +301,7 @@ const MOST_LEVELS: u32 = 8;
 
 /// On which sums are exact for [`graded_settings`] of some steps.
 pub fn graded_precision(n_steps: usize, of: Precision) -> Precision {
-    Precision { n_steps: 4 * MOST_LEVELS as usize * n_steps, ..of }
+    Precision { n_steps: 4 * MOST_LEVELS as usize * n_steps, may_saturate: false, ..of }
 }
 
 /// Every fault alone, and all of them together.

@@ -59,7 +59,7 @@ impl Numbers {
             Self::Bytes => (15, 8),
             Self::SmallBytes => (15, 7),
         };
-        Precision { n_steps, sum_bits, weight_bits }
+        Precision { n_steps, sum_bits, weight_bits, may_saturate: true }
     }
 }
 
@@ -380,7 +380,7 @@ pub fn of_one_sign(sum_bits: u32) -> SpikingNetwork {
         initial_potentials: vec![0.0; 40],
         thresholds: vec![1.0; 40],
     };
-    let layer = SpikingLayer::round(&exact, Precision { n_steps: 3, sum_bits, weight_bits: 16 });
+    let layer = SpikingLayer::round(&exact, Precision { n_steps: 3, sum_bits, weight_bits: 16, may_saturate: true });
     SpikingNetwork::new([900, 1, 1], vec![layer.expect("weights below one")]).expect("one layer")
 }
 
