@@ -620,6 +620,7 @@ impl Converter<'_> {
             activations,
             levels: u32::try_from(choice.target_steps).expect("few steps"),
             initial_potential: choice.initial_potential,
+            scale: choice.scale,
             shifts,
             readout: choice.readout,
         };

@@ -28,6 +28,9 @@ const CANDIDATES: usize = 100;
 /// Rounds of choosing λ for the shift and the shift for λ.
 const ROUNDS: usize = 3;
 
+/// Most pairs of a channel that are looked at, evenly spread over samples and positions.
+const MOST_PAIRS: usize = 16_384;
+
 /// Largest shift, in quanta.
 const MOST_SHIFT: f64 = 2.0;
 
@@ -47,6 +50,8 @@ pub struct Quantised<'a> {
     pub levels: u32,
     /// v(0) of hidden neurons, in quanta.
     pub initial_potential: f64,
+    /// Factor on every hidden λ that is chosen.
+    pub scale: f64,
     /// Whether mean errors are taken back.
     pub shifts: bool,
     /// Where the decision is read from: a readout from spikes keeps the thresholds that it is given.
@@ -71,29 +76,33 @@ impl Quantised<'_> {
             let inputs =
                 self.inputs(&exact, rescale::rescale_layer(layer, before, &vec![1.0; layer.n_channels()], 0.0))?;
             let (activations, given) = (&self.activations[idx], &thresholds[idx]);
-            let chosen: Vec<(f64, f64)> = if idx < last {
+            let chosen: Vec<Chosen> = if idx < last {
                 let of = |channel: usize| {
-                    let pairs: Vec<[f64; 2]> =
-                        inputs.of_channel(channel).zip(activations.of_channel(channel)).map(<[f64; 2]>::from).collect();
+                    let pairs = inputs.of_channel(channel).zip(activations.of_channel(channel)).map(<[f64; 2]>::from);
+                    let all = inputs.values.len() / inputs.n_channels();
+                    let pairs: Vec<[f64; 2]> = pairs.step_by(all.div_ceil(MOST_PAIRS).max(1) | 1).collect();
                     self.of_channel(&pairs, given[channel], layer.ceiling)
                 };
                 (0..layer.n_channels()).into_par_iter().map(of).collect()
             } else {
                 // Logits: their mean error, which is added before the first step. The readout has no v(0) of its own.
                 let pairs = inputs.channel_means().into_iter().zip(activations.channel_means());
-                let levels = f64::from(self.levels);
-                pairs.zip(given).map(|((x, a), &lambda)| (lambda, levels * (a - x) / lambda)).collect()
+                let of = |((x, a), &lambda): ((f64, f64), &f64)| Chosen {
+                    lambda,
+                    shift: f64::from(self.levels) * (a - x) / lambda,
+                };
+                pairs.zip(given).map(of).collect()
             };
-            let own: Vec<f64> = chosen.iter().map(|(lambda, _)| *lambda).collect();
+            let own: Vec<f64> = chosen.iter().map(|chosen| chosen.lambda).collect();
             let start = if idx < last { self.initial_potential } else { 0.0 };
             let mut layer = rescale::rescale_layer(layer, before, &own, start);
             if self.shifts {
-                layer.initial_potentials.iter_mut().zip(&chosen).for_each(|(start, (_, shift))| *start += shift);
+                layer.initial_potentials.iter_mut().zip(&chosen).for_each(|(start, chosen)| *start += chosen.shift);
             }
-            let mean = chosen.iter().map(|(_, shift)| shift.abs()).sum::<f64>() / chosen.len() as f64;
+            let mean = chosen.iter().map(|chosen| chosen.shift.abs()).sum::<f64>() / chosen.len() as f64;
             magnitudes.push(if self.shifts { mean } else { 0.0 });
-            exact.push(layer);
             lambdas.push(own);
+            exact.push(layer);
         }
         Ok((exact, magnitudes))
     }
@@ -119,38 +128,41 @@ impl Quantised<'_> {
         Ok(Activations { n_neurons, n_positions: n_neurons / n_channels, values })
     }
 
-    /// λ and the shift of a channel.
+    /// What is chosen for a channel.
     ///
     /// - `pairs`: what the layer computes and what the trained network's activation is
-    fn of_channel(&self, pairs: &[[f64; 2]], given: f64, ceiling: f64) -> (f64, f64) {
+    fn of_channel(&self, pairs: &[[f64; 2]], given: f64, ceiling: f64) -> Chosen {
         let largest = pairs.iter().fold(0.0, |largest: f64, [x, a]| largest.max(*x).max(*a)).min(ceiling);
         if largest <= 0.0 || pairs.iter().all(|[_, a]| *a <= 0.0) {
-            return (given, 0.0);
+            return Chosen { lambda: given, shift: 0.0 };
         }
         let levels = f64::from(self.levels);
-        let (mut lambda, mut shift) = (largest, 0.0);
+        let mut best = Chosen { lambda: largest, shift: 0.0 };
         for _ in 0..if self.shifts { ROUNDS } else { 1 } {
-            let start = self.initial_potential + shift;
+            let (start, offset) = (self.initial_potential + best.shift, best.shift);
             let error = |lambda: f64| {
                 let (per_quantum, quantum) = (levels / lambda, lambda / levels);
-                let of =
-                    |[x, a]: &[f64; 2]| (a - quantum * (x * per_quantum + start).floor().clamp(0.0, levels)).powi(2);
+                let of = |[x, _]: &[f64; 2]| {
+                    let count = (x * per_quantum + start).floor().clamp(0.0, levels);
+                    ((x + offset * quantum).max(0.0) - quantum * count).powi(2)
+                };
                 pairs.iter().map(of).sum::<f64>()
             };
             let candidates = (1..=CANDIDATES).map(|k| largest * k as f64 / CANDIDATES as f64);
             let scored = candidates.map(|lambda| (error(lambda), lambda));
-            lambda = scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1;
+            let (_, lambda) = scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates");
+            best.lambda = (lambda * self.scale).min(ceiling);
             if self.shifts {
-                shift = self.shift(pairs, lambda);
+                best.shift = self.shift(pairs, best.lambda);
             }
         }
-        (lambda, shift)
+        best
     }
 
     /// The shift that takes the mean error back, by bisection: what is put out grows with it.
     fn shift(&self, pairs: &[[f64; 2]], lambda: f64) -> f64 {
         let levels = f64::from(self.levels);
-        let wanted: f64 = pairs.iter().map(|[_, a]| a.min(lambda) * levels / lambda).sum();
+        let wanted: f64 = pairs.iter().map(|[_, a]| a * levels / lambda).sum();
         let put_out = |shift: f64| -> f64 {
             let start = self.initial_potential + shift;
             pairs.iter().map(|[x, _]| (x * levels / lambda + start).floor().clamp(0.0, levels)).sum()
@@ -162,6 +174,15 @@ impl Quantised<'_> {
         }
         f64::midpoint(low, high)
     }
+}
+
+/// What is chosen for a channel.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    /// Threshold λ, in units of activations.
+    lambda: f64,
+    /// Added to v(0), in quanta.
+    shift: f64,
 }
 
 /// A run of one step of as many quanta as an activation has levels: what counting neurons come to after as many quanta in any number of

@@ -3,8 +3,8 @@
 //! In quanta, of which a threshold λ has τ: `u = v + I`; `s = clamp(⌊u/θ⌋, −n, cap − n)`, n being what it has put out before; then
 //! `v = u − sθ` and `n ← n + s`. It puts out s quanta; negative ones take back. The cap after t of T steps is τt, or τT throughout.
 //!
-//! `v + nθ` is conserved, so `n_t = clamp(⌊(v(0) + Σ I)/θ⌋, 0, cap)`, as long as the cap never fell below what the sum had asked for: the
-//! neuron has no error but rounding and clipping. With v(0) = ½ and a constant input current, the network after t steps is therefore the
+//! `v + nθ` is conserved, so `n_t = clamp(⌊(v(0) + Σ I)/θ⌋, 0, cap)`: the neuron has no error but rounding
+//! and clipping. With v(0) = ½ and a constant input current, the network after t steps is therefore the
 //! trained one whose activations a, in λ, are rounded to `clamp(⌊τt·a + ½⌋, 0, τt)/(τt)`, layer by layer, at every step.
 //!
 //! Source: spikes of both signs that track a sum are those of Wang et al. 2022, "Signed neuron with memory", and of the spike-tracking
