@@ -822,7 +822,8 @@ mod tests {
             ),
             (
                 with_end(&[conv(2, 3, 1, 1), MaxPool(HALVE), Relu]),
-                "1: max-pool: stands between a layer and its activation",
+                "1: max-pool: stands between a layer and its activation; put the `relu` right before the pool: the network computes the \
+                 same if nothing that multiplies by numbers below zero",
             ),
             (
                 problems(&[conv(10, 27, 1, 0)]),
@@ -837,7 +838,10 @@ mod tests {
                 with_end(&[conv(2, 31, 1, 0), Relu]),
                 "0: conv2d: kernel 31 exceeds its 28×28 input; use kernel ≤ 28 or padding ≥ 2",
             ),
-            (with_end(&[conv(2, 3, 1, 3), Relu]), "0: conv2d: padding 3 is not below kernel 3"),
+            (
+                with_end(&[conv(2, 3, 1, 1), Relu, MaxPool(Window { padding: [2; 4], ..HALVE })]),
+                "2: max-pool: padding 2 is not below kernel 2, so some windows see no input; use a smaller padding",
+            ),
             (with_end(&[AvgPool(Window::square(29, 1))]), "0: avg-pool: kernel 29 exceeds its 28×28 input"),
             (with_end(&[Flatten, conv(2, 3, 1, 1), Relu]), "1: conv2d: its input is a vector"),
             (
@@ -855,6 +859,13 @@ mod tests {
         for (text, expected) in cases {
             assert!(text.starts_with(expected), "expected {expected}\nfound {text}");
         }
+    }
+
+    #[test]
+    fn a_convolution_may_pad_by_more_than_its_kernel() {
+        let layers = [conv(2, 3, 1, 5), Relu, Flatten, Dense { units: 10 }];
+        let architecture = Architecture::new([1, 28, 28], &layers).unwrap();
+        assert_eq!(architecture.populations()[0].shape, [2, 36, 36]);
     }
 
     #[test]

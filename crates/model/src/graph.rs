@@ -283,18 +283,10 @@ fn dense(units: usize, input: &[usize]) -> impl Iterator<Item = String> {
 
 fn conv2d(conv: Conv2d, image: [usize; 3], problems: &mut Vec<String>) -> Vec<usize> {
     let [c_in, height, width] = image;
-    let Conv2d { channels, kernel: size, padding, groups, .. } = conv;
+    let Conv2d { channels, kernel: size, groups, .. } = conv;
     let kernel = conv.on(image);
     let extent = [kernel.axis(0).extent(), kernel.axis(1).extent()];
     let text = sides_text(size);
-    if (0..4).any(|side| padding[side] >= extent[side % 2]) {
-        let (found, most) = (sides_text(padding), extent.map(|extent| extent - 1));
-        problems.push(format!(
-            "conv2d: padding {found} is not below kernel {}, so some outputs see nothing but zeros; use padding ≤ {}",
-            sides_text(extent),
-            sides_text(most)
-        ));
-    }
     if !c_in.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
         problems.push(format!(
             "conv2d: groups {groups} does not divide both {c_in} input and {channels} output channels; use a common divisor"

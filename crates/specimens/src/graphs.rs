@@ -32,7 +32,12 @@ fn kind(step: u8, parameter: usize, [channels, height, width]: [usize; 3]) -> La
         channels: 2 * (1 + of(2, 29)),
         kernel,
         stride: [1 + of(2, 7), 1],
-        padding: if of(2, 31) == 1 { [0; 4] } else { window.padding },
+        padding: match of(4, 31) {
+            0 | 1 => window.padding,
+            // Outputs that see nothing but zeros.
+            2 => window.padding.map(|padding| padding + of(4, 47)),
+            _ => [0; 4],
+        },
         dilation: [1, 1 + usize::from(2 * (kernel[1] - 1) < width) * of(2, 37)],
         groups: if channels.is_multiple_of(2) { 1 + of(2, 41) } else { 1 },
         bias: of(2, 43) == 1,

@@ -186,6 +186,8 @@ pub fn uneven_convs() -> Vec<Conv> {
         Conv { size: [2, 3], stride: [2, 1], padding: [0, 2, 1, 0], pool: bordered(true, false), ..plain },
         // Holes in the kernel: of all channels, of one each, of many.
         Conv { dilation: [2, 1], padding: [2, 1, 2, 1], ..plain },
+        // Some outputs see nothing but padding.
+        Conv { size: [2, 3], padding: [2, 5, 4, 3], ..plain },
         Conv { groups: [3, 1, 1], dilation: [1, 2], padding: [1, 2, 0, 2], ..plain },
         Conv { groups: [1, 3, 50], dilation: [2, 2], padding: [2; 4], own_biases: false, ..plain },
         // Max pools ignore their padding, and may begin anywhere.
@@ -229,12 +231,12 @@ fn drawn_conv(seed: u64, attempt: u32) -> Option<([usize; 2], Conv)> {
         Conv { groups, size: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2], pool: None, skip, own_biases };
     let mut conv = if below(2) == 1 {
         let (size, stride) = (1 + below(5), 1 + below(3));
-        plain.square(size, stride, below(size))
+        plain.square(size, stride, below(size + 2))
     } else {
         let size = [1 + below(5), 1 + below(5)];
         // Most have no holes.
         let dilation = [1 + below(4) / 2, 1 + below(4) / 2];
-        let padding = [0, 1, 2, 3].map(|side| below(dilation[side % 2] * (size[side % 2] - 1) + 1));
+        let padding = [0, 1, 2, 3].map(|side| below(dilation[side % 2] * (size[side % 2] - 1) + 3));
         Conv { size, stride: [1 + below(3), 1 + below(3)], padding, dilation, ..plain }
     };
     let shape = conv.kernel(input).output();
