@@ -919,7 +919,9 @@ fn max(mut signal: Signal, pool: Pool) -> Result<Signal, String> {
         };
         if !part.is_spikes {
             return Err(
-                "stands between a layer and its activation; put the `relu` before it (the network computes the same if it follows directly)"
+                "stands between a layer and its activation; put the `relu` right before the pool: the network computes the same if \
+                 nothing that multiplies by numbers below zero, such as a batch norm, stands between the two, and has to be trained \
+                 anew otherwise"
                     .to_owned(),
             );
         }

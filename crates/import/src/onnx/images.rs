@@ -133,7 +133,9 @@ impl<'a> Walk<'a> {
         let kernel = spatial(attributes, "kernel_shape", image.is_line, 1)?.ok_or("has no kernel_shape")?;
         let Sweep { stride, dilation, padding } = sweep(attributes, kernel, image)?;
         if dilation != [1; 2] {
-            return Err(format!("not supported: a pool with dilations {dilation:?}; supported: 1"));
+            return Err(format!(
+                "not supported: a pool with dilations {dilation:?}; supported: [1, 1], where the inputs of a window lie side by side"
+            ));
         }
         let counts_own = attributes.int("count_include_pad", 0)? != 0;
         let ceil = attributes.int("ceil_mode", 0)? != 0;

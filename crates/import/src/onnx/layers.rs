@@ -56,7 +56,7 @@ pub(super) fn layers(signals: Vec<Signal>, output: &Ref) -> Result<Layers, Vec<S
     network.join_biases();
     network.join_affines();
     network.join_clips().map_err(one)?;
-    network.activations_before_pools();
+    network.activations_before_pools()?;
     network.two_classes();
     network.refuse_padding()?;
     network.into_layers().map_err(one)
@@ -186,8 +186,12 @@ impl Network {
 
     /// Puts each activation behind its weights where it stood behind a max pool: the largest of several numbers and what rises with
     /// them may be taken in either order.
-    fn activations_before_pools(&mut self) {
+    ///
+    /// # Errors
+    /// Where what stands between the two falls, so that the activation sees the smallest of several numbers.
+    fn activations_before_pools(&mut self) -> Result<(), Vec<String>> {
         let readers = self.readers();
+        let mut problems = Vec::new();
         for at in self.order() {
             if !matches!(self.signals[at].kind, Kind::Clip { low: 0.0, .. }) {
                 continue;
@@ -199,6 +203,7 @@ impl Network {
                 chain.push(from);
                 from = self.signals[from].from[0];
             }
+            problems.extend(self.falling_behind_pool(from, at));
             while chain.last().is_some_and(|&last| !is_max_pool(&self.signals[last]) && last != at) {
                 from = chain.pop().unwrap_or(from);
             }
@@ -206,6 +211,29 @@ impl Network {
                 self.sort(&chain, from);
             }
         }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Why the factors of a signal keep an activation from being put before the max pool that they stand behind.
+    ///
+    /// - `at`: what may be factors
+    /// - `activation`: what reads them, maybe behind others that rise
+    fn falling_behind_pool(&self, at: usize, activation: usize) -> Option<String> {
+        let falling = falling(&self.signals[at])?;
+        let n = self.signals[at].shape[0];
+        let mut pool = self.signals[at].from[0];
+        while factors(&self.signals[pool]).is_some() {
+            pool = self.signals[pool].from[0];
+        }
+        let [of, before] = [&self.signals[at].node, &self.signals[pool].node];
+        (is_max_pool(&self.signals[pool]) && !is_not_negative(&self.signals, pool)).then(|| {
+            format!(
+                "{of}: not supported: factors below zero in {falling} of {n} channels between {before} and {}: what is the largest of a \
+                 window becomes the smallest, which spikes do not show; supported: factors from 0, or an activation before the pool, \
+                 with which the network has to be trained",
+                self.signals[activation].node
+            )
+        })
     }
 
     /// - `chain`: an activation and what leads to it, backwards
@@ -379,16 +407,27 @@ fn is_max_pool(signal: &Signal) -> bool {
     matches!(signal.kind, Kind::Layer(LayerKind::MaxPool(_)))
 }
 
+/// What multiplies each channel, but for a positive number; `None` where it is no such layer.
+fn factors(signal: &Signal) -> Option<Vec<f64>> {
+    match &signal.kind {
+        Kind::Affine(affine) => Some(affine.scale.clone()),
+        Kind::Layer(LayerKind::BatchNorm { .. }) => {
+            let (_, weight) = signal.tensors.iter().find(|(field, _)| *field == "weight")?;
+            Some(weight.values.iter().map(|&value| f64::from(value)).collect())
+        }
+        _ => None,
+    }
+}
+
 /// Whether each channel rises with its input, or stays.
 fn rises(signal: &Signal) -> bool {
-    match &signal.kind {
-        Kind::Affine(affine) => affine.scale.iter().all(|&scale| scale >= 0.0),
-        Kind::Layer(LayerKind::BatchNorm { .. }) => {
-            let weight = signal.tensors.iter().find(|(field, _)| *field == "weight");
-            weight.is_some_and(|(_, weight)| weight.values.iter().all(|&value| value >= 0.0))
-        }
-        _ => false,
-    }
+    factors(signal).is_some_and(|factors| factors.iter().all(|&factor| factor >= 0.0))
+}
+
+/// Number of channels that fall with their input; `None` where there is none.
+fn falling(signal: &Signal) -> Option<usize> {
+    let n = factors(signal)?.iter().filter(|factor| **factor < 0.0).count();
+    (n > 0).then_some(n)
 }
 
 /// One after the other.
