@@ -6,6 +6,7 @@
 //! | `mnist` | 28×28, 60,000 + 10,000 | a folder of IDX files, gzipped or not |
 //! | `fashion-mnist` | 28×28, 60,000 + 10,000 | a folder of IDX files, gzipped or not |
 //! | `cifar10` | 3×32×32, 50,000 + 10,000 | a folder of CIFAR-10 binary batches |
+//! | `cifar100` | 3×32×32, 50,000 + 10,000 | a folder of CIFAR-100's binary version, with its 100 fine classes |
 //! | `custom` | any | pictures in a folder for each class, `.npz`, IDX, CIFAR's binary files, safetensors |
 //!
 //! [`DataSet::open`] looks at files, [`DataSet::samples`] gives the [`Samples`] of a split, and [`Samples::read`] makes

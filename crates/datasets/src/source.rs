@@ -216,9 +216,9 @@ fn open_custom(
     Ok((facts, notes, Content::Custom(Box::new(splits), path)))
 }
 
-/// [`LabelledImages::checksum`] of a published split; `None` for a user's own.
+/// [`LabelledImages::checksum`] of a published split; `None` where it is not known, as for a user's own.
 pub fn published_checksum(name: DatasetName, split: Split) -> Option<&'static str> {
-    row(name).map(|row| row.checksums[split as usize])
+    Some(row(name)?.checksums?[split as usize])
 }
 
 /// What is known of a published data set before any file is read.

@@ -1,6 +1,7 @@
 //! CIFAR-10: 3×32×32 images of animals and vehicles, in binary batches: per sample one byte of label, then the pixels, plane by plane.
 //!
-//! Reads batch files only, as `scripts/fetch-data cifar10` makes them; [`crate::images`] makes samples of them.
+//! Reads batch files only, as `scripts/fetch-data cifar10` makes them; [`crate::images`] makes samples of them. The files of
+//! [`super::cifar100`], which differ in their labels, are read here as well.
 //! Source: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version".
 
 use std::fs::File;
@@ -14,10 +15,10 @@ use crate::{DatasetError, Split};
 pub(super) static ROW: Row = Row {
     published: &PUBLISHED,
     scale: 255,
-    checksums: [
+    checksums: Some([
         "189931a7bc39a4d5854f4f53682fb4c5f9f294d49ccfb5d398c57c86b520dafc",
         "e4d0c931f1a2cbfbc10a6ea06f6bb380b9f0ff8b97fabfbdc221cb76f4c0d0b7",
-    ],
+    ]),
     load,
 };
 
@@ -25,41 +26,68 @@ static PUBLISHED: Published = Published { shape: [3, 32, 32], class_names: &THIN
 
 const THINGS: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
+pub(super) const LAYOUT: Layout = Layout { n_label_bytes: 1, n_classes: THINGS.len(), max_samples: 100_000 };
+
 /// How to get a missing folder or file.
 const REMEDY: &str =
     "run `scripts/fetch-data cifar10`, or set data.path to a folder that holds the CIFAR-10 binary batches";
 
 const N_PIXELS: usize = 3 * 32 * 32;
 
-/// Bytes of a sample in a batch file.
-const RECORD: u64 = 1 + N_PIXELS as u64;
+/// What a batch file holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Bytes before the pixels of a sample, the last of which is its class.
+    pub(super) n_label_bytes: usize,
+    pub(super) n_classes: usize,
+    /// Most samples read of one file; of the published ones, CIFAR-10's have 10,000 and CIFAR-100's 50,000.
+    pub(super) max_samples: u64,
+}
 
-/// Most samples read of one batch file; the published ones have 10,000.
-const MAX_SAMPLES: u64 = 100_000;
+impl Layout {
+    /// Bytes of a sample.
+    const fn record(self) -> u64 {
+        (self.n_label_bytes + N_PIXELS) as u64
+    }
+}
 
 /// Pixels `[N, 3, 32, 32]` and labels `[N]` of one split.
 fn load(split: Split, folder: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
-    if !folder.is_dir() {
-        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: REMEDY.to_owned() });
-    }
-    let inner = folder.join("cifar-10-batches-bin");
-    let folder = if inner.is_dir() { &inner } else { folder };
     let names: &[&str] = match split {
         Split::Train => &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
         Split::Test => &["test_batch"],
     };
+    load_files(LAYOUT, folder, "cifar-10-batches-bin", names, REMEDY)
+}
+
+/// The samples of some files, joined in order.
+///
+/// - `folder`: that of the files, or one with the folder `inner`, that the published archive is unpacked to
+/// - `names`: of the files, without their ending
+pub(super) fn load_files(
+    layout: Layout,
+    folder: &Path,
+    inner: &str,
+    names: &[&str],
+    remedy: &str,
+) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
+    if !folder.is_dir() {
+        return Err(DatasetError::MissingFolder { path: folder.to_owned(), remedy: remedy.to_owned() });
+    }
+    let inner = folder.join(inner);
+    let folder = if inner.is_dir() { &inner } else { folder };
     let mut batches = Batches::default();
     for name in names {
         let path = folder.join(format!("{name}.bin"));
         let io_error = |cause: std::io::Error| match cause.kind() {
-            ErrorKind::NotFound => DatasetError::MissingFile { path: path.clone(), remedy: REMEDY.to_owned() },
+            ErrorKind::NotFound => DatasetError::MissingFile { path: path.clone(), remedy: remedy.to_owned() },
             _ => DatasetError::Io { path: path.clone(), cause },
         };
         let file = File::open(&path).map_err(io_error)?;
         // The length is only a hint to avoid copies; reading checks what is really there.
         let length = file.metadata().map_err(io_error)?.len();
-        batches.pixels.reserve_exact(length.min(MAX_SAMPLES * RECORD) as usize);
-        batches.read(&path, BufReader::new(file), MAX_SAMPLES)?;
+        batches.pixels.reserve_exact(length.min(layout.max_samples * layout.record()) as usize);
+        batches.read(layout, &path, BufReader::new(file))?;
     }
     batches.pixels.shrink_to_fit();
     Ok((batches.pixels, batches.labels))
@@ -73,36 +101,37 @@ struct Batches {
 }
 
 impl Batches {
-    /// Appends the samples of one file, no more than `max_samples`.
-    fn read(&mut self, path: &Path, mut reader: impl Read, max_samples: u64) -> Result<(), DatasetError> {
-        let n_classes = PUBLISHED.class_names.len();
-        let mut sample = Vec::with_capacity(RECORD as usize);
+    /// Appends the samples of one file.
+    fn read(&mut self, layout: Layout, path: &Path, mut reader: impl Read) -> Result<(), DatasetError> {
+        let Layout { n_label_bytes, n_classes, max_samples } = layout;
+        let record = layout.record();
+        let mut sample = Vec::with_capacity(record as usize);
         for index in 0.. {
             sample.clear();
             (&mut reader)
-                .take(RECORD)
+                .take(record)
                 .read_to_end(&mut sample)
                 .map_err(|cause| DatasetError::Io { path: path.to_owned(), cause })?;
-            let found = index * RECORD + sample.len() as u64;
+            let found = index * record + sample.len() as u64;
             match sample.len() as u64 {
                 0 if index == 0 => return Err(DatasetError::Empty { path: path.to_owned() }),
                 0 => break,
-                RECORD => {}
+                n if n == record => {}
                 _ => {
-                    let expected = (index + 1) * RECORD;
+                    let expected = (index + 1) * record;
                     return Err(DatasetError::Truncated { path: path.to_owned(), found, expected });
                 }
             }
             if index == max_samples {
-                return Err(DatasetError::TooLarge { path: path.to_owned(), found, limit: max_samples * RECORD });
+                return Err(DatasetError::TooLarge { path: path.to_owned(), found, limit: max_samples * record });
             }
-            let label = sample[0];
+            let label = sample[n_label_bytes - 1];
             if usize::from(label) >= n_classes {
                 let (place, index, label) = (path.display().to_string(), index as usize, i128::from(label));
                 return Err(DatasetError::LabelOutOfRange { place, index, label, first: 0, n_classes });
             }
             self.labels.push(label);
-            self.pixels.extend_from_slice(&sample[1..]);
+            self.pixels.extend_from_slice(&sample[n_label_bytes..]);
         }
         Ok(())
     }
@@ -114,13 +143,18 @@ mod tests {
 
     use super::*;
 
+    const RECORD: u64 = LAYOUT.record();
+
+    /// A layout with a small limit.
+    const THREE: Layout = Layout { max_samples: 3, ..LAYOUT };
+
     fn sample(label: u8, pixel: u8) -> Vec<u8> {
         [vec![label], vec![pixel; N_PIXELS]].concat()
     }
 
     fn read(bytes: &[u8]) -> Result<Batches, DatasetError> {
         let mut batches = Batches::default();
-        batches.read(Path::new("test_batch.bin"), bytes, 3).map(|()| batches)
+        batches.read(THREE, Path::new("test_batch.bin"), bytes).map(|()| batches)
     }
 
     #[test]
@@ -157,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_endless_batch_is_left_at_the_limit() {
-        let endless = Batches::default().read(Path::new("test_batch.bin"), std::io::repeat(0), 3);
+        let endless = Batches::default().read(THREE, Path::new("test_batch.bin"), std::io::repeat(0));
         assert!(matches!(endless, Err(DatasetError::TooLarge { limit: 9219, .. })));
         assert_eq!(read(&vec![0; 9219]).unwrap_or_default().labels, [0; 3]);
     }

@@ -13,10 +13,10 @@ use crate::source::Published;
 pub(super) static ROW: Row = Row {
     published: &PUBLISHED,
     scale: 16,
-    checksums: [
+    checksums: Some([
         "0449253afbff52ee94beae24b276afc8960a69ce7c9d4f40c538bbad8e7b92d0",
         "bec5fb5ceb40d34ee15c8e881c53e171d1b657a261273098f130ec00c4c9b0f0",
-    ],
+    ]),
     load: |split, _| Ok(load(split)),
 };
 

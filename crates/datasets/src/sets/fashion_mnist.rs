@@ -10,10 +10,10 @@ use crate::source::Published;
 pub(super) static ROW: Row = Row {
     published: &PUBLISHED,
     scale: 255,
-    checksums: [
+    checksums: Some([
         "fb9974f488b911abe56ff66817f5877d6264df039c0c5111317a32181877fec3",
         "e7020434a35cbb7121bcda30a7400b70bb44a0e4b62c286ac5360d858ea2d27e",
-    ],
+    ]),
     load: |split, folder| idx::load(&PUBLISHED, REMEDY, split, folder),
 };
 

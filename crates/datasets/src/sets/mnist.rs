@@ -10,10 +10,10 @@ use crate::source::Published;
 pub(super) static ROW: Row = Row {
     published: &PUBLISHED,
     scale: 255,
-    checksums: [
+    checksums: Some([
         "f7df01b7c4dbb5a8c8fc5a77cc3ac9e51ed9b4deb5c7f46b5c9da66808ebde7f",
         "31ef87ab4c948765e885add21204cfcd1b3f3940d53a01236c9dc658fb03d146",
-    ],
+    ]),
     load: |split, folder| idx::load(&PUBLISHED, REMEDY, split, folder),
 };
 

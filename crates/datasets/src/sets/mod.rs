@@ -3,6 +3,7 @@
 //! A new one has its word in the configuration ([`DatasetName`]), too, and `scripts/fetch-data` may know how to get it.
 
 mod cifar10;
+mod cifar100;
 mod digits;
 mod fashion_mnist;
 mod mnist;
@@ -21,8 +22,8 @@ pub(crate) struct Row {
     pub(crate) published: &'static Published,
     /// Pixel value that stands for 1: pixels are divided by it.
     pub(crate) scale: u8,
-    /// [`crate::LabelledImages::checksum`] of the published training and test samples.
-    pub(crate) checksums: [&'static str; 2],
+    /// [`crate::LabelledImages::checksum`] of the published training and test samples, where it is known.
+    pub(crate) checksums: Option<[&'static str; 2]>,
     /// Reads one split from a folder.
     pub(crate) load: fn(Split, &Path) -> Result<Loaded, DatasetError>,
 }
@@ -37,6 +38,7 @@ pub(crate) const fn row(name: DatasetName) -> Option<&'static Row> {
         DatasetName::Mnist => Some(&mnist::ROW),
         DatasetName::FashionMnist => Some(&fashion_mnist::ROW),
         DatasetName::Cifar10 => Some(&cifar10::ROW),
+        DatasetName::Cifar100 => Some(&cifar100::ROW),
         DatasetName::Custom => None,
     }
 }

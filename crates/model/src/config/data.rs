@@ -18,6 +18,8 @@ words! {
         FashionMnist = "fashion-mnist",
         /// CIFAR-10 (Krizhevsky 2009).
         Cifar10 = "cifar10",
+        /// CIFAR-100 (Krizhevsky 2009) with its 100 fine classes.
+        Cifar100 = "cifar100",
         /// A user's own.
         Custom = "custom",
     }
