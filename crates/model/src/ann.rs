@@ -30,6 +30,9 @@ pub struct AnnMetadata {
     pub config: String,
     /// Accuracy on the test set, in [0, 1].
     pub test_accuracy: f64,
+    /// Share of the test set whose class is among the five that are decided for first, in [0, 1]; `None` where there are few classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
     /// The epoch whose weights these are, from 1: the best one on the validation split with early stopping,
     /// else the last.
     pub epoch: usize,

@@ -18,8 +18,9 @@ use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use results::record::EpochRecord;
+use results::record::{EpochRecord, TOP_FIVE_ABOVE};
 use serde_json::Value;
+use snn::engine::rank;
 
 use crate::checkpoint::{self, Progress};
 use crate::progress::Display;
@@ -108,6 +109,24 @@ pub fn fit(
 /// Accuracy of a network on samples, in [0, 1].
 pub fn accuracy(network: &Network, samples: &LabelledImages, device: &Device) -> f64 {
     evaluate(network, samples, device).accuracy
+}
+
+/// Classes that are decided for first, among which a sample's own is looked for.
+const TOP: usize = 5;
+
+/// Share of samples whose class is among the five that a network decides for first, in [0, 1]; `None` with [`TOP_FIVE_ABOVE`] classes
+/// or fewer.
+pub fn top_five(network: &Network, samples: &LabelledImages, device: &Device) -> Option<f64> {
+    let n_classes = samples.n_classes();
+    (n_classes > TOP_FIVE_ABOVE).then(|| {
+        let order: Vec<usize> = (0..samples.len()).collect();
+        let among = |chunk: &[usize]| {
+            let logits = values(network.forward(Batch::new(samples, chunk, device, |_, _| {}).images));
+            let ranks = logits.chunks_exact(n_classes).zip(chunk);
+            ranks.filter(|(logits, sample)| rank(logits, samples.label(**sample).into()) < TOP).count()
+        };
+        order.chunks(EVALUATION_BATCH).map(among).sum::<usize>() as f64 / samples.len() as f64
+    })
 }
 
 /// Mean cross entropy (nats) and accuracy.
@@ -300,8 +319,10 @@ mod tests {
     use std::array::from_fn;
     use std::path::PathBuf;
 
-    use model::Backend;
+    use model::architecture::LayerKind;
+    use model::artefact::TensorF32;
     use model::config::ExperimentFile;
+    use model::{Architecture, Backend};
 
     use super::*;
 
@@ -456,6 +477,25 @@ mod tests {
         tensors.get_mut("1.bias").unwrap().values[1] = f32::NAN;
         let error = check(&tensors).unwrap_err().to_string();
         assert!(error.contains("weights are not finite after epoch 1"), "{error}");
+    }
+
+    #[test]
+    fn classes_are_looked_for_among_the_first_five_where_there_are_more_than_ten() {
+        let device = ann::device(ann::backend::built_in()[0]).unwrap();
+        let share = |n_classes: usize, labels: &[u16]| {
+            let layers = [LayerKind::Flatten, LayerKind::Dense { units: n_classes }];
+            // Whatever the pixel is, the last class comes first.
+            let biases =
+                TensorF32 { shape: vec![n_classes], values: (0..n_classes).map(|class| class as f32).collect() };
+            let weights = TensorF32 { shape: vec![n_classes, 1], values: vec![0.0; n_classes] };
+            let tensors = [("1.weight".to_owned(), weights), ("1.bias".to_owned(), biases)].into();
+            let network = Network::with_tensors(&Architecture::new([1, 1, 1], &layers).unwrap(), &tensors, &device);
+            let pixels = vec![0; labels.len()];
+            let samples = LabelledImages::from_parts([1, 1, 1], 16, n_classes, pixels, labels.to_vec()).unwrap();
+            top_five(&network, &samples, &device)
+        };
+        assert_eq!(share(12, &[11, 7, 6, 0]), Some(0.5));
+        assert_eq!(share(10, &[9, 0]), None);
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
         recipe,
         config: experiment.to_toml(),
         test_accuracy: fit::accuracy(&fitted.network, &data.test, &device),
+        test_top5: fit::top_five(&fitted.network, &data.test, &device),
         epoch: fitted.epoch,
         history: serde_json::to_value(&fitted.history)?,
     };

@@ -40,10 +40,13 @@ fn main() -> ExitCode {
                 eprintln!("note: {key}");
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
+            let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+            let top_five = outcome.metadata.test_top5.map(|share| format!(", among the first five {}", percent(share)));
             println!(
-                "{}: test accuracy {:.2} %{state}",
+                "{}: test accuracy {}{}{state}",
                 outcome.path.display(),
-                100.0 * outcome.metadata.test_accuracy
+                percent(outcome.metadata.test_accuracy),
+                top_five.unwrap_or_default()
             );
             ExitCode::SUCCESS
         }
