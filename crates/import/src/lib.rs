@@ -39,6 +39,10 @@ use source::Source;
 /// What to do about a file that is missing or damaged.
 const REMEDY: &str = "run `train` on this configuration first, or name a whole weights file with `--weights`";
 
+/// What to do about an ONNX file that is missing or damaged.
+const ONNX_REMEDY: &str =
+    "name the whole file that the network was exported to, such as by torch.onnx.export(net, (x,), FILE)";
+
 /// A network from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
@@ -144,7 +148,15 @@ const RECORD_REMEDY: &str = "load it with burn and save it anew: net.into_record
 
 /// What a file is that is known by its first bytes and not read, and what to do.
 fn other_kind(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    let kinds: [(&[u8], _, _); 4] = [
+    let page = ("a page of the web, which a server gave in place of the file", "download the file itself");
+    let kinds: [(&[u8], _, _); 7] = [
+        (
+            b"version https://git-lfs",
+            "what Git LFS keeps in place of the file",
+            "get the file itself: git lfs pull, or download it",
+        ),
+        (b"<!DOCTYPE", page.0, page.1),
+        (b"<html", page.0, page.1),
         (
             b"\x89HDF",
             "an HDF5 file, as Keras writes",
@@ -165,7 +177,11 @@ fn other_kind(head: &[u8]) -> Option<(&'static str, &'static str)> {
 /// # Errors
 /// [`ImportError`] if the file is missing or damaged, or its network has no exact counterpart among the layers there are.
 pub fn network(path: &Path, sample: Option<[usize; 3]>, output: Option<&str>) -> Result<Network, ImportError> {
-    let bytes = artefact::read_bytes(path, REMEDY)?;
+    let bytes = artefact::read_bytes(path, ONNX_REMEDY)?;
+    if let Some((found, remedy)) = other_kind(&bytes[..bytes.len().min(300)]) {
+        let (path, found, remedy) = (path.to_owned(), found.to_owned(), remedy.to_owned());
+        return Err(ImportError::Refused { path, found, remedy });
+    }
     let OnnxNetwork { model, tensors, notes, checksum } = onnx::read(path, bytes, sample, output)?;
     Ok(Network { model, notes, path: path.to_owned(), tensors, checksum })
 }

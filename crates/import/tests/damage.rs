@@ -279,8 +279,19 @@ fn a_file_of_another_kind_is_refused_by_what_it_is_not() {
     refused("x.mpk.gz", b"\x1f\x8b\x08\0", "a file packed by gzip; unpack it before: gunzip FILE");
     refused("x.json", b"{\"a\": 1}", "JSON without `weight_map`");
     refused("x.onnx", b"\x08\x01", "not a whole ONNX file (no graph in it)");
-    for name in ["x.onnx", "x.pt", "x.safetensors"] {
+    refused("x.onnx", b"", "x.onnx: an empty file; name the whole file that the network was exported to");
+    for name in ["x.pt", "x.safetensors"] {
         refused(name, b"", &format!("{name}: an empty file; run `train`"));
+        refused(
+            name,
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "what Git LFS keeps in place of the file; get the file itself",
+        );
+        refused(
+            name,
+            b"<!DOCTYPE html>",
+            "a page of the web, which a server gave in place of the file; download the file itself",
+        );
     }
     let folder = import::weights(Path::new(env!("CARGO_MANIFEST_DIR")), &mlp(), None).unwrap_err().to_string();
     assert!(folder.contains("import: a folder where a file is needed; "), "{folder}");

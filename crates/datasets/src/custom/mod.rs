@@ -97,6 +97,10 @@ pub(crate) fn open(path: &Path, config: &DataConfig, input: Option<[usize; 3]>) 
     }
     match &found[..] {
         [(format, _)] => (format.open)(path, config, input),
+        [] if path.is_dir() && pictures::are_in(path)? => {
+            let remedy = "put them into folders, one for each class, in the order of the network's outputs";
+            Err(refused(path, "holds pictures, and no folder for each class with them".to_owned(), remedy))
+        }
         [] if path.is_dir() => Err(refused(path, "holds no samples of a kind that is read".to_owned(), REMEDY)),
         [] if path.exists() => Err(refused(path, "is no file of samples that is read".to_owned(), REMEDY)),
         [] => Err(DatasetError::MissingFolder { path: path.to_owned(), remedy: REMEDY.to_owned() }),

@@ -90,6 +90,11 @@ pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok([train, test].into_iter().flatten().collect())
 }
 
+/// Whether pictures lie in a folder itself, where no class is told of them.
+pub(super) fn are_in(folder: &Path) -> Result<bool, DatasetError> {
+    Ok(entries(folder)?.iter().any(|path| has_ending(path, &PICTURES)))
+}
+
 /// Folders with a folder of pictures for each class; the folder itself holds test samples if it is such a one.
 fn roots(folder: &Path) -> Result<Roots, DatasetError> {
     let folders: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| path.is_dir()).collect();

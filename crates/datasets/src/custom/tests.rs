@@ -392,6 +392,17 @@ fn cifar_100_has_fine_classes_or_coarse_ones() {
 }
 
 #[test]
+fn pictures_without_folders_of_classes_are_refused_as_what_they_are() {
+    let error = refusal(&[("one.PNG", b"x"), ("two.jpeg", b"x")]);
+    assert!(
+        error.contains(
+            ": holds pictures, and no folder for each class with them; put them into folders, one for each class"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
 fn cifar_10_is_known_by_its_files_too() {
     let record = [vec![7], vec![9; 3072]].concat();
     let test = load_from(&[("test_batch.bin", &record)], Split::Test).unwrap();

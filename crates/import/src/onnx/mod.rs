@@ -35,7 +35,7 @@ use model::config::ModelSection;
 use prost::Message as _;
 
 use crate::floats::rounding_note;
-use crate::{ImportError, REMEDY};
+use crate::{ImportError, ONNX_REMEDY};
 pub(crate) use fit::fit;
 use graph::Graph;
 use input::Layout;
@@ -80,7 +80,7 @@ pub(crate) fn read(
     let model = model.and_then(with_graph).map_err(|error| ImportError::Refused {
         path: path.to_owned(),
         found: format!("not a whole ONNX file ({error})"),
-        remedy: REMEDY.to_owned(),
+        remedy: ONNX_REMEDY.to_owned(),
     })?;
     let store = Store::new(path);
     let fail = |problems: Vec<String>| ImportError::Network { path: path.to_owned(), problems };

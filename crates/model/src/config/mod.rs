@@ -194,12 +194,16 @@ fn told_apart(mut problems: Vec<Problem>, overrides: &[String]) -> Vec<Problem> 
 
 /// The text of an experiment file.
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError {
-        file: path.to_owned(),
-        problems: vec![Problem::new(
-            "",
-            format!("{error}; give the path of an experiment file, such as configs/quickstart.toml"),
-        )],
+    std::fs::read_to_string(path).map_err(|error| {
+        let is_network = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+        let message = if is_network {
+            "a network, where an experiment file is needed; give the samples that it is for (convert FILE.onnx --data PATH), or an \
+             experiment file with it (convert CONFIG --weights FILE.onnx)"
+                .to_owned()
+        } else {
+            format!("{error}; give the path of an experiment file, such as configs/quickstart.toml")
+        };
+        ConfigError { file: path.to_owned(), problems: vec![Problem::new("", message)] }
     })
 }
 
@@ -470,8 +474,12 @@ impl Experiment {
         }
         if self.architecture.n_classes() != n_classes {
             // Without names, the largest label counts.
-            let names =
-                if dataset == DatasetName::Custom { ", or name all classes in the files' metadata" } else { "" };
+            let names = if dataset == DatasetName::Custom {
+                ", or name all classes: in the files' metadata, or by empty folders beside those of \
+                     pictures"
+            } else {
+                ""
+            };
             return Err(format!(
                 "[model] layers: the last layer has {} units, but {dataset} has {n_classes} classes; use units = {n_classes}{names}",
                 self.architecture.n_classes()
