@@ -54,7 +54,7 @@ fn run(config: &str, weights: &Path) -> (Experiment, convert::Outcome, simulate:
     let run = folder.path().join("imported");
     let converted = convert::run(&experiment, weights, &run, Options::default()).unwrap();
     let again = convert::run(&experiment, weights, &run, Options::default()).unwrap();
-    assert!(again.reused && again.notes.iter().all(|note| converted.notes.contains(note)), "{:?}", again.notes);
+    assert_eq!((again.reused, &again.notes), (true, &converted.notes));
     // `simulate` is given the same file, and finds the network's architecture in its folder.
     let simulated = simulate::read_experiment(&args).unwrap();
     assert_eq!(simulated.architecture, experiment.architecture);
@@ -97,7 +97,7 @@ fn an_onnx_file_is_read_once_for_its_architecture_and_its_weights() {
         convert::run_imported(&experiment, imported, folder.path(), Options::default(), Expectation::default())
             .unwrap();
     let again = convert::run(&experiment, &fixture("mlp.onnx"), folder.path(), Options::default()).unwrap();
-    assert!(again.reused && again.notes.iter().all(|note| converted.notes.contains(note)), "{:?}", again.notes);
+    assert_eq!((again.reused, &again.notes), (true, &converted.notes));
 }
 
 #[test]
@@ -140,6 +140,61 @@ layers = [
         convert::run(&experiment, &weights, folder.path(), Options::default()).unwrap().reused
     };
     assert_eq!([convert("max"), convert("max"), convert("avg"), convert("avg")], [false, true, false, true]);
+}
+
+#[test]
+fn an_experiment_of_a_network_alone_has_a_file_once_that_is_written_and_gives_way_to_no_other() {
+    let (folder, mut args) = args("");
+    args.config = Some(fixture("cnn.onnx"));
+    args.overrides = vec!["data.dataset=digits".to_owned()];
+    let experiment_of = |args: &ExperimentArgs, data: &str| convert::experiment_of(args, Path::new(data), None);
+    let (experiment, network, file) = experiment_of(&args, "somewhere").unwrap();
+    assert_eq!(experiment.name, "cnn");
+    assert_eq!(network.model.input, [1, 8, 8]);
+    assert_eq!(file.path, folder.path().join("cnn").join(convert::EXPERIMENT_FILE));
+    // An experiment that was never converted is in nobody's way.
+    assert!(!file.path.exists());
+    experiment_of(&args, "elsewhere").unwrap();
+    file.write().unwrap();
+    experiment_of(&args, "somewhere").unwrap();
+    let error = experiment_of(&args, "elsewhere").unwrap_err().to_string();
+    assert!(error.contains("is there already, and another experiment") && error.contains("--set name=NAME"), "{error}");
+    args.overrides.push("name=other".to_owned());
+    experiment_of(&args, "elsewhere").unwrap();
+}
+
+#[test]
+fn what_is_no_onnx_file_by_its_contents_is_refused_by_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let refusal = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        import::network(&path, None, None).unwrap_err().to_string()
+    };
+    let whole = std::fs::read(fixture("cnn.onnx")).unwrap();
+    let cases: [(&[u8], &str); 4] = [
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "what Git LFS keeps in place of the file; get the file itself: git lfs pull",
+        ),
+        (
+            b"<!DOCTYPE html><html>",
+            "a page of the web, which a server gave in place of the file; download the file itself",
+        ),
+        (
+            &whole[..3000],
+            "; name the whole file that the network was exported to, such as by torch.onnx.export(net, (x,), FILE)",
+        ),
+        (b"", "an empty file; name the whole file that the network was exported to"),
+    ];
+    for (bytes, expected) in cases {
+        let error = refusal(bytes);
+        assert!(error.contains("net.onnx: ") && error.contains(expected), "{error}");
+    }
+    let (_folder, mut args) = args("");
+    args.config = Some(fixture("cnn.onnx"));
+    let error = read_experiment(&args, None, None).unwrap_err().to_string();
+    assert!(error.contains("a network, where an experiment file is needed; give the samples"), "{error}");
 }
 
 #[test]

@@ -309,6 +309,43 @@ fn an_imported_network_at_chance_is_refused_with_the_likely_causes_in_order() {
 }
 
 #[test]
+fn what_was_said_of_a_conversion_is_said_again_where_it_is_found_unchanged() {
+    let (folder, weights) = trained();
+    let weights = foreign(&weights, |_| {});
+    let first = convert(&[], &weights, folder.path()).unwrap();
+    let of_accuracy = |note: &&String| note.starts_with("the trained network's accuracy is");
+    assert_eq!(first.notes.iter().filter(of_accuracy).count(), 1, "{:?}", first.notes);
+    let again = convert(&[], &weights, folder.path()).unwrap();
+    assert_eq!(again, convert::Outcome { reused: true, ..first.clone() });
+
+    // Files of before notes were kept are as good as ever.
+    let path = folder.path().join("snn.safetensors");
+    let whole: artefact::Contents<Value> = artefact::read(&path, "").unwrap();
+    let mut description = whole.metadata.unwrap();
+    assert!(description.as_object_mut().unwrap().shift_remove("notes").is_some());
+    artefact::write(&path, &whole.tensors, &description).unwrap();
+    let old = convert(&[], &weights, folder.path()).unwrap();
+    assert!(old.reused && !old.notes.iter().any(|note| of_accuracy(&note)), "{:?}", old.notes);
+}
+
+#[test]
+fn an_expected_accuracy_is_asked_of_an_unchanged_network_too() {
+    let (folder, weights) = trained();
+    let weights = foreign(&weights, |_| {});
+    let experiment = experiment(&[]);
+    let run = |accuracy: Option<f64>| {
+        let imported = import::weights(&weights, &experiment.architecture, None).unwrap();
+        let expected = convert::check::Expectation { accuracy, chance: false };
+        convert::run_imported(&experiment, imported, folder.path(), convert::Options::default(), expected)
+    };
+    run(None).unwrap();
+    let error = run(Some(1.0)).unwrap_err().to_string();
+    assert!(error.contains("and 1 % is expected"), "{error}");
+    let found = run(None).unwrap().notes.into_iter().find(|note| note.contains("accuracy is")).unwrap();
+    assert!(found.contains("training samples"), "{found}");
+}
+
+#[test]
 fn networks_that_cannot_be_simulated_are_refused_with_a_remedy() {
     let (folder, weights) = trained();
     let error = simulate(&[], folder.path()).unwrap_err().to_string();

@@ -72,11 +72,15 @@ impl Trial<'_> {
             if (accuracy - wanted).abs() <= TOLERANCE {
                 return Ok(vec![found]);
             }
-            bail!("{found}, and {wanted} % is expected; {}", self.causes(accuracy));
+            let share = if wanted > 0.0 && wanted <= 1.0 {
+                format!(" (--expect-accuracy is in percent: was {} % meant?)", 100.0 * wanted)
+            } else {
+                String::new()
+            };
+            bail!("{found}, and {wanted} % is expected{share}; {}", self.causes(accuracy));
         }
         let chance = self.chance();
-        let limit = chance + STANDARD_ERRORS * 100.0 * (chance / 100.0 * (1.0 - chance / 100.0) / n as f64).sqrt();
-        if accuracy <= limit && n >= LEAST_SAMPLES && !expected.chance {
+        if accuracy <= self.limit_of_chance() && n >= LEAST_SAMPLES && !expected.chance {
             bail!(
                 "{found}, no more than chance ({chance:.1} %); {}; to convert it all the same, such as a network of random weights, \
                  give --accept-chance",
@@ -117,6 +121,12 @@ impl Trial<'_> {
         let mut counts = vec![0_usize; self.samples.n_classes()];
         self.samples.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
         100.0 * counts.into_iter().max().unwrap_or_default() as f64 / self.samples.len().max(1) as f64
+    }
+
+    /// Accuracy in percent up to which a network may be one that guesses.
+    fn limit_of_chance(&self) -> f64 {
+        let share = self.chance() / 100.0;
+        100.0 * (share + STANDARD_ERRORS * (share * (1.0 - share) / self.samples.len().max(1) as f64).sqrt())
     }
 
     /// Preparations that other programs usually make, where the experiment does not say which.
@@ -168,13 +178,14 @@ impl Trial<'_> {
         sums.into_iter().map(|[sum, squares]| [sum / n, (squares / n - (sum / n).powi(2)).max(0.0).sqrt()]).collect()
     }
 
-    /// The best of the usual preparations, where it is better than what is.
+    /// The best of the usual preparations, where it is better than what is and than chance.
     fn better(&self, accuracy: f64) -> Option<(Preparation, f64)> {
         let tried = self.preparations().into_iter().map(|preparation| {
             let accuracy = self.accuracy(&preparation.affine);
             (preparation, accuracy)
         });
-        tried.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, better)| *better > accuracy + TOLD)
+        let least = (accuracy + TOLD).max(self.limit_of_chance());
+        tried.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, better)| *better > least)
     }
 
     /// Why an accuracy may be low, the likeliest first.

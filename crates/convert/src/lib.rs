@@ -21,12 +21,12 @@ pub mod check;
 pub mod export;
 pub mod preview;
 
-use std::cell::OnceCell;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use analysis::probe::current_variance;
 use ann::network::Network;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use burn::tensor::Device;
 use check::{Expectation, Trial};
 use cli::ExperimentArgs;
@@ -42,7 +42,7 @@ use model::config::{
 };
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
-use snn::artefact::{FILE_NAME, FORMAT, SnnMetadata, Structure};
+use snn::artefact::{FILE_NAME, FORMAT, SnnArtefact, SnnMetadata, Structure};
 use snn::grid::Precision;
 use snn::network::ExactLayer;
 use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
@@ -121,7 +121,8 @@ fn find_model(
 pub const EXPERIMENT_FILE: &str = "experiment.toml";
 
 /// An experiment without a file: a network, the data that it is for, and what serves most networks: a constant current and the
-/// `percentile` method. Writes it to `RUNS/NAME/experiment.toml`, for the commands that follow.
+/// `percentile` method. Its file, `RUNS/NAME/experiment.toml`, is for the commands that follow, and for whoever has converted the network
+/// to write.
 ///
 /// - `args`: the network's file in place of an experiment's; its name becomes the experiment's
 /// - `data`: folder or file with the samples
@@ -132,7 +133,7 @@ pub fn experiment_of(
     args: &ExperimentArgs,
     data: &Path,
     output: Option<&str>,
-) -> Result<(Experiment, import::Network, PathBuf)> {
+) -> Result<(Experiment, import::Network, OwnFile)> {
     let onnx = args.config.as_deref().unwrap_or(Path::new(""));
     if !import::is_onnx(onnx) {
         bail!(
@@ -157,7 +158,14 @@ pub fn experiment_of(
     ])
     .to_string();
     let mut network = None;
-    let find = |outline: &Outline| find_model(outline, Some(onnx), output, &mut network);
+    // The experiment's file is the network's here, and named once.
+    let own = format!("{}: ", onnx.display());
+    let find = |outline: &Outline| {
+        let found = find_model(outline, Some(onnx), output, &mut network);
+        found.map_err(|message| {
+            message.lines().map(|line| line.strip_prefix(&own).unwrap_or(line)).collect::<Vec<_>>().join("; ")
+        })
+    };
     let experiment = Experiment::parse_or_find(&text, onnx, &args.all_overrides(), find)?;
     let network = network.with_context(|| format!("{}: not read", onnx.display()))?;
     let path = args.runs.join(&experiment.name).join(EXPERIMENT_FILE);
@@ -167,17 +175,33 @@ pub fn experiment_of(
     let text = format!("# Of {}; its [model] is in {FILE_NAME}.\n{resolved}", onnx.display());
     match std::fs::read_to_string(&path) {
         Ok(found) if found != text && !args.force => bail!(
-            "{}: is there already, and another experiment; convert with it (convert {0} --weights {}), remove it, or give --force",
+            "{}: is there already, and another experiment; convert with it (convert {0} --weights {}), give this one another name (--set \
+             name=NAME), or give --force",
             path.display(),
             onnx.display()
         ),
-        _ => {
-            let context = || format!("{}: cannot be written", path.display());
-            std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(context)?;
-            std::fs::write(&path, text).with_context(context)?;
-        }
+        _ => Ok((experiment, network, OwnFile { path, text })),
     }
-    Ok((experiment, network, path))
+}
+
+/// The file of an experiment that was made of a network and its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Where it goes.
+    pub path: PathBuf,
+    text: String,
+}
+
+impl OwnFile {
+    /// Writes it, where the network is converted: an experiment that fails is soon made another.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn write(&self) -> Result<()> {
+        let context = || format!("{}: cannot be written", self.path.display());
+        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new("."))).with_context(context)?;
+        std::fs::write(&self.path, &self.text).with_context(context)
+    }
 }
 
 /// Converts a network, or finds it converted, in a run's folder.
@@ -223,39 +247,48 @@ pub fn run_imported(
     let experiment = &experiment;
     let files = Files { experiment, data: data.as_ref() };
     let recipe = recipe(experiment, &ann.checksum, files.own_checksum().as_deref());
+    let found = if options.force { None } else { snn::artefact::read::<Value, ConversionRecord>(&path).ok() };
+    let found = found.filter(|found| is_same(&found.metadata, &recipe, experiment));
+    let mut found = found.map(|SnnArtefact { metadata, checksum, .. }| (metadata, checksum));
+    let network = |device: &Device| Network::with_tensors(&experiment.architecture, &ann.tensors, device);
+    let unchanged = |(metadata, checksum): (SnnMetadata<Value, ConversionRecord>, String)| {
+        let SnnMetadata { conversion, notes: own_notes, .. } = metadata;
+        // Files of before notes were kept have none.
+        let of_record = search::end_of_grid_note(&conversion).filter(|_| own_notes.is_empty());
+        let mut notes: Vec<String> = import_notes.iter().cloned().chain(own_notes).chain(of_record).collect();
+        if made_by.is_none() && expected.accuracy.is_some() {
+            let (device, none_needed) = (ann::device(experiment.backend)?, Err(&anyhow!("not read")));
+            let judged = files.judge(&network(&device), &device, none_needed, expected)?;
+            notes.extend(judged.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+        }
+        Ok(Outcome { path: path.clone(), checksum, conversion, notes, reused: true })
+    };
     // What was converted without data lacks the saturation that data tell: not for ever, if they are there by now.
     let lacks_data =
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
-    if !options.force
-        && let Ok(found) = snn::artefact::read::<Value, ConversionRecord>(&path)
-        && is_same(&found.metadata, &recipe, experiment)
-        && !(lacks_data(&found.metadata.conversion) && files.calibration().is_ok())
-    {
-        let (checksum, conversion) = (found.checksum, found.metadata.conversion);
-        let notes = import_notes.into_iter().chain(search::end_of_grid_note(&conversion)).collect();
-        return Ok(Outcome { path, checksum, conversion, notes, reused: true });
+    if let Some(found) = found.take_if(|(metadata, _)| !lacks_data(&metadata.conversion)) {
+        return unchanged(found);
     }
-    import_notes.extend(composition_note(experiment));
+    let samples = files.calibration();
+    if let Some(found) = found.filter(|_| samples.is_err()) {
+        return unchanged(found);
+    }
     let device = ann::device(experiment.backend)?;
+    let network = network(&device);
+    let mut notes: Vec<String> = composition_note(experiment).into_iter().collect();
     let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
-    let network = Network::with_tensors(&experiment.architecture, &ann.tensors, &device);
     if made_by.is_none() {
-        import_notes.extend(files.judge(&network, &device, expected)?);
+        notes.extend(files.judge(&network, &device, samples.as_ref(), expected)?);
     }
-    let data = OnceCell::new();
-    let activations = match files.calibration() {
-        Ok(found) => {
-            let mut activations =
-                activation::measure(&network, experiment.architecture.populations(), &found.calibration, &device);
-            import_notes.extend(raise_logits(experiment, &mut layers, &mut activations));
-            // Nobody has set it.
-            let _ = data.set(found);
-            Ok(activations)
-        }
-        Err(error) => Err(error),
-    };
-    let converter = Converter { experiment, layers: &layers, activations, files, data };
+    let data = samples.map(|samples| {
+        let populations = experiment.architecture.populations();
+        let mut activations = activation::measure(&network, populations, &samples.calibration, &device);
+        notes.extend(raise_logits(experiment, &mut layers, &mut activations));
+        Data { samples, activations }
+    });
+    let converter = Converter { experiment, layers: &layers, data };
     let converted = converter.convert(options)?;
+    notes.extend(converted.notes);
     let metadata = SnnMetadata {
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -263,10 +296,11 @@ pub fn run_imported(
         config: experiment.to_toml(),
         parent: ann.checksum,
         conversion: converted.record.clone(),
+        notes: notes.clone(),
         structure: Structure::default(),
     };
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
-    let notes = import_notes.into_iter().chain(converted.notes).collect();
+    let notes = import_notes.into_iter().chain(notes).collect();
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
 }
 
@@ -356,7 +390,15 @@ impl Files<'_> {
     }
 
     /// Tries an imported network; says so where there are no samples to try it on.
-    fn judge(self, network: &Network, device: &Device, expected: Expectation) -> Result<Vec<String>> {
+    ///
+    /// - `training`: samples to try it on where no accuracy on the test samples is expected, or why there are none
+    fn judge(
+        self,
+        network: &Network,
+        device: &Device,
+        training: Result<&CalibrationData, &Error>,
+        expected: Expectation,
+    ) -> Result<Vec<String>> {
         let experiment = self.experiment;
         let of = |split: Split| -> Result<LabelledImages> {
             let all = self.data.map_err(|error| anyhow!("{error}"))?.samples(split)?;
@@ -366,11 +408,15 @@ impl Files<'_> {
         let (split, samples) = if expected.accuracy.is_some() {
             ("test", of(Split::Test)?)
         } else {
-            match self.calibration().and_then(|data| Ok(data.rest.take(check::SAMPLES).read()?)) {
+            let unmeasured =
+                |error: &dyn Display| vec![format!("the trained network's accuracy is not measured: {error:#}")];
+            let training = match training {
+                Ok(training) => training.rest.take(check::SAMPLES).read(),
+                Err(error) => return Ok(unmeasured(error)),
+            };
+            match training {
                 Ok(samples) => ("training", samples),
-                Err(error) => {
-                    return Ok(vec![format!("the trained network's accuracy is not measured: {error:#}")]);
-                }
+                Err(error) => return Ok(unmeasured(&error)),
             }
         };
         Trial { experiment, network, device, samples: &samples, split }.judge(expected)
@@ -387,14 +433,21 @@ impl Files<'_> {
                 all.split_validation(n_validation, experiment.seed).with_context(context)?.0
             }
         };
-        let (rest, calibration) = draw(&train, experiment.convert.calibration_samples, experiment.seed)?;
-        Ok(CalibrationData { calibration: calibration.read()?, rest })
+        let (rest, calibration) = draw(train, experiment.convert.calibration_samples, experiment.seed)?;
+        Ok(CalibrationData { calibration, rest })
     }
 }
 
-/// Draws samples; where there are not more than that, all of them are both drawn and left.
-fn draw(samples: &Samples, n: usize, seed: u64) -> Result<(Samples, Samples), DatasetError> {
-    if n < samples.len() { samples.split_validation(n, seed) } else { Ok((samples.clone(), samples.clone())) }
+/// Draws samples and reads them; where there are not more than that, all of them are both drawn and left, and read once.
+///
+/// Returns those that are left, then those that are drawn.
+fn draw(samples: Samples, n: usize, seed: u64) -> Result<(Samples, LabelledImages), DatasetError> {
+    if n < samples.len() {
+        let (rest, drawn) = samples.split_validation(n, seed)?;
+        return Ok((rest, drawn.read()?));
+    }
+    let drawn = samples.read()?;
+    Ok((drawn.clone().into(), drawn))
 }
 
 /// What it costs that layers without an activation between them are multiplied out, where it costs something.
@@ -438,11 +491,15 @@ fn value_of(scale: Scale) -> f64 {
 struct Converter<'a> {
     experiment: &'a Experiment,
     layers: &'a [AnnLayer],
-    /// On calibration samples, or why there are none.
-    activations: Result<Vec<Activations>>,
-    files: Files<'a>,
-    /// Read when first needed.
-    data: OnceCell<CalibrationData>,
+    /// What the trained network does with training samples, or why there are none.
+    data: Result<Data>,
+}
+
+/// Training samples and what the trained network does with them.
+struct Data {
+    samples: CalibrationData,
+    /// On the calibration samples.
+    activations: Vec<Activations>,
 }
 
 /// What conversion made.
@@ -468,15 +525,14 @@ impl Converter<'_> {
             || config.is_searched()
             || config.calibrate != Calibrate::None;
         let mut notes = Vec::new();
-        match &self.activations {
+        match &self.data {
             Err(error) if data_needed => bail!("{error:#}"),
             Err(error) => notes.push(format!("no expected saturation: {error:#} (the method itself needs no data)")),
             Ok(_) => {}
         }
-        let measured = self.activations.as_deref().ok();
+        let measured = self.data.as_ref().ok().map(|data| &data.activations[..]);
         let best = |knob: Knob, grid: &[f64], convert: &dyn Fn(f64) -> Result<Tuned>| {
-            let (_, selection) = draw(&self.data()?.rest, config.kappa_samples, self.experiment.seed)?;
-            let selection = selection.read()?;
+            let (_, selection) = draw(self.samples()?.rest.clone(), config.kappa_samples, self.experiment.seed)?;
             self.check_rates(&selection)?;
             let network = |value| Ok(convert(value)?.network);
             search::best(knob, grid, &self.settings(config.target_steps), &selection, network, options.progress)
@@ -506,7 +562,7 @@ impl Converter<'_> {
             compensate: config.compensate,
             initial_potential: config.initial_potential,
             calibrate: config.calibrate.to_string(),
-            n_calibration: if data_needed { self.data()?.calibration.len() } else { 0 },
+            n_calibration: if data_needed { self.samples()?.calibration.len() } else { 0 },
             layers: summary::layers(&network, &exact, rate_errors.as_deref(), measured),
             scale_search,
         };
@@ -536,12 +592,8 @@ impl Converter<'_> {
         Ok(DEFAULT_KAPPAS.iter().map(|kappa| two_digits(kappa * ratio)).collect())
     }
 
-    fn data(&self) -> Result<&CalibrationData> {
-        if self.data.get().is_none() {
-            // Nobody else sets it: there is one thread.
-            let _ = self.data.set(self.files.calibration()?);
-        }
-        Ok(self.data.get().expect("set just now"))
+    fn samples(&self) -> Result<&CalibrationData> {
+        self.data.as_ref().map(|data| &data.samples).map_err(|error| anyhow!("{error:#}"))
     }
 
     /// Refuses samples that no spikes can stand for, if they are to be run as spikes.
@@ -612,7 +664,7 @@ impl Converter<'_> {
         choice: &Choice,
         shifts: bool,
     ) -> Result<(Vec<ExactLayer>, Vec<f64>)> {
-        let samples = &self.data()?.calibration;
+        let samples = &self.samples()?.calibration;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let quantised = Quantised {
             input: self.experiment.architecture.input(),
@@ -634,7 +686,7 @@ impl Converter<'_> {
         precision: Precision,
     ) -> Result<Vec<f64>> {
         let Self { experiment, .. } = self;
-        let samples = &self.data()?.calibration;
+        let samples = &self.samples()?.calibration;
         self.check_rates(samples)?;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let settings = self.settings(experiment.convert.target_steps);
@@ -646,7 +698,7 @@ impl Converter<'_> {
     /// Standard deviation of a layer's input current per step, in units of activations: measured by running the layers
     /// before it, as they are converted, on calibration samples.
     fn noise(&self, idx: usize, before: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let calibration = &self.data()?.calibration.take(NOISE_SAMPLES);
+        let calibration = &self.samples()?.calibration.take(NOISE_SAMPLES);
         self.check_rates(calibration)?;
         // The noise of spikes of 0 and 1.
         let settings = RunSettings {

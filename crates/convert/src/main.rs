@@ -33,7 +33,7 @@ struct Args {
     key: Option<String>,
     /// Accuracy of the trained network in %, on the test samples, that whoever trained it found; a network that differs by more than
     /// 0.5 is refused
-    #[arg(long, value_name = "PERCENT", requires = "imported")]
+    #[arg(long, value_name = "PERCENT", requires = "imported", value_parser = percent)]
     expect_accuracy: Option<f64>,
     /// Convert an imported network that is no better than chance, such as one of random weights
     #[arg(long, requires = "imported", conflicts_with = "expect_accuracy")]
@@ -54,6 +54,14 @@ struct Args {
     allow: Vec<Deviation>,
 }
 
+/// Reads a number of percent.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("give a number from 0 to 100, such as 93.5".to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
     let Args { experiment: args, weights, data, key, expect_accuracy, accept_chance, output, preview, export, allow } =
         Args::parse();
@@ -63,13 +71,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let read = match &data {
-        Some(data) => convert::experiment_of(&args, data, output.as_deref()).map(|(experiment, network, path)| {
-            eprintln!("note: the experiment is written to {0}; run it with `simulate {0}`", path.display());
-            (experiment, Some(network))
-        }),
-        None => convert::read_experiment(&args, weights.as_deref(), output.as_deref()).map_err(Into::into),
+        Some(data) => convert::experiment_of(&args, data, output.as_deref())
+            .map(|(experiment, network, file)| (experiment, Some(network), Some(file))),
+        None => convert::read_experiment(&args, weights.as_deref(), output.as_deref())
+            .map(|(experiment, network)| (experiment, network, None))
+            .map_err(Into::into),
     };
-    let (experiment, network) = match read {
+    let (experiment, network, file) = match read {
         Ok(read) => read,
         Err(error) => {
             eprintln!("{error:#}");
@@ -84,7 +92,8 @@ fn main() -> ExitCode {
     };
     let outcome = imported
         .map_err(Into::into)
-        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options(), expected));
+        .and_then(|imported| convert::run_imported(&experiment, imported, &folder, args.options(), expected))
+        .and_then(|outcome| file.as_ref().map_or(Ok(()), convert::OwnFile::write).map(|()| outcome));
     match outcome {
         Ok(outcome) => {
             print!("{}", report::terminal(&methods::summary::table(&outcome.conversion)));
@@ -93,6 +102,9 @@ fn main() -> ExitCode {
             }
             for key in ["data", "convert"].iter().flat_map(|section| experiment.keys_without_effect(section)) {
                 eprintln!("note: {key}");
+            }
+            if let Some(path) = file.map(|file| file.path) {
+                eprintln!("note: the experiment is written to {0}; run it with `simulate {0}`", path.display());
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             println!("{}: {}{state}", outcome.path.display(), experiment.convert.label());

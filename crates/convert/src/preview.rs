@@ -42,8 +42,7 @@ pub fn preview(experiment: &Experiment, path: &Path) -> Result<Preview> {
     let artefact = snn::artefact::read::<Value, ConversionRecord>(path)?;
     let Resolved { experiment, data, .. } = Resolved::of(experiment, Some(&artefact.metadata.config))?;
     let files = Files { experiment: &experiment, data: Ok(&data) };
-    let (_, samples) = draw(&files.calibration()?.rest, experiment.convert.kappa_samples, experiment.seed)?;
-    let samples = samples.read()?;
+    let (_, samples) = draw(files.calibration()?.rest, experiment.convert.kappa_samples, experiment.seed)?;
     let images: Vec<Vec<f32>> = (0..samples.len()).map(|index| samples.image(index)).collect();
     let inputs = Sample::consecutive(0, &images);
     let engine = EventEngine::new(&artefact.network);

@@ -43,6 +43,9 @@ pub struct SnnMetadata<R, C> {
     pub parent: String,
     /// How the network was converted.
     pub conversion: C,
+    /// What the user was told of the conversion, one sentence each; none in files of before they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How its parts hang together; filled in when the file is written.
     pub structure: Structure,
 }
@@ -229,6 +232,7 @@ mod tests {
             config: "name = \"x\"".to_owned(),
             parent: "abc".to_owned(),
             conversion: Value::Null,
+            notes: Vec::new(),
             structure: Structure::default(),
         }
     }
