@@ -33,7 +33,7 @@ struct Fixture {
     /// `[N, T]` texts of `0` and `1`.
     input_spikes: Vec<Vec<String>>,
     /// `[layers, N, neurons]`
-    counts: Vec<Vec<Vec<u32>>>,
+    counts: Vec<Vec<Vec<i32>>>,
     graph: FoundGraph,
 }
 
@@ -72,7 +72,7 @@ fn every_neuron_spikes_as_often_as_in_spikingjelly_and_norse() {
         let samples = Sample::consecutive(0, &fixture.pixels);
         let traces = EventEngine::new(&snn.network).run(&samples, &run).unwrap();
         assert_eq!(traces.len(), fixture.input_spikes.len());
-        let spikes = |layer: &Vec<Vec<u32>>| layer.iter().flatten().any(|&count| count > 0);
+        let spikes = |layer: &Vec<Vec<i32>>| layer.iter().flatten().any(|&count| count > 0);
         assert!(fixture.counts.iter().all(spikes), "{name}: a silent layer shows nothing");
         for (sample, trace) in traces.iter().enumerate() {
             let input = &trace.spikes[0];
@@ -81,7 +81,7 @@ fn every_neuron_spikes_as_often_as_in_spikingjelly_and_norse() {
             let input: Vec<String> = (0..fixture.steps).map(of_step).collect();
             assert_eq!(input, fixture.input_spikes[sample], "{name}, sample {sample}: what went into the simulators");
             let counts: Vec<Vec<i32>> = trace.spikes[1..].iter().map(snn::SpikeTrain::counts).collect();
-            let theirs: Vec<&Vec<u32>> = fixture.counts.iter().map(|layer| &layer[sample]).collect();
+            let theirs: Vec<&Vec<i32>> = fixture.counts.iter().map(|layer| &layer[sample]).collect();
             assert_eq!(counts.iter().collect::<Vec<_>>(), theirs, "{name}, sample {sample}");
         }
     }

@@ -225,6 +225,7 @@ mod tests {
                 scale_search: None,
             },
             simulation: SimulationRecord {
+                graded: None,
                 engine: String::new(),
                 encoding: String::new(),
                 reset: String::new(),

@@ -37,6 +37,7 @@ fn run(label: &str, accuracies: &[[f64; 2]], operations: [f64; 2]) -> RunRecord 
             scale_search: None,
         },
         simulation: SimulationRecord {
+            graded: None,
             engine: "event".to_owned(),
             encoding: "poisson".to_owned(),
             reset: "subtract".to_owned(),
