@@ -674,7 +674,6 @@ impl Converter<'_> {
             initial_potential: choice.initial_potential,
             scale: choice.scale,
             shifts,
-            readout: choice.readout,
         };
         quantised.choose(self.layers, thresholds)
     }

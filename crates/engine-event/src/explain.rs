@@ -48,7 +48,8 @@ pub fn explain(network: &SpikingNetwork, settings: &RunSettings) -> Vec<LayerExp
         let (sums, potentials) = match kernel.sums() {
             Sums::Float32 => ("float32", "float32"),
             Sums::Int16 => {
-                let subtracts = neurons.fires == Some(Reset::Subtract) && neurons.limits.is_none();
+                let subtracts =
+                    settings.neuron.is_binary() && neurons.fires == Some(Reset::Subtract) && neurons.limits.is_none();
                 let are_short = subtracts && kernel.are_at_hand() && firing::is_short(arch, settings.n_steps);
                 ("int16", if are_short { "int32, int16 for 8 steps at a time" } else { "int32" })
             }

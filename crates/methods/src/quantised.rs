@@ -4,9 +4,14 @@
 //! ([`snn::neurons::Counting`]). So nothing has to be simulated to know what a layer does: one step of L quanta is the same. Each
 //! layer is chosen behind the chosen ones before it, so that it makes up for what they lost.
 //!
-//! `λ_j, δ_j = argmin Σ (a − λ/L · clamp(⌊Lx/λ + v(0) + δ⌋, 0, L))²` over the channel's neurons and the calibration samples: a are the
-//! trained network's activations, x what the layer computes from quantised inputs. λ is among hundredths of the largest activation;
-//! the shift δ, in quanta, is zero unless `calibrate` asks for it, and is then what takes the mean error back.
+//! `λ_j = argmin Σ (max(0, x + δλ/L) − λ/L · clamp(⌊Lx/λ + v(0) + δ⌋, 0, L))²` over the channel's neurons and the calibration samples, x
+//! being what the layer computes from quantised inputs. λ is among hundredths of the largest activation. The shift δ_j, in quanta, is
+//! zero unless `calibrate` asks for it; then it makes the mean of what is put out that of the trained network's activations, and both are
+//! chosen in turn.
+//!
+//! Tried and left out, as they lost accuracy on the VGG-like network of CIFAR-10 at T = 4 (first network, test images, 2026-12-01): the
+//! least squared error against the trained network's activations (85.0 for 84.9 %, at twice the time: within the noise), and with it a
+//! value of its own for what a quantum stands for (84.2 %: it shrinks large activations).
 //!
 //! Source: the error is that of Li et al. 2021, "A free lunch from ANN", whose inputs are the trained network's.
 
@@ -54,8 +59,6 @@ pub struct Quantised<'a> {
     pub scale: f64,
     /// Whether mean errors are taken back.
     pub shifts: bool,
-    /// Where the decision is read from: a readout from spikes keeps the thresholds that it is given.
-    pub readout: Readout,
 }
 
 impl Quantised<'_> {
@@ -191,4 +194,127 @@ pub fn one_step(levels: u32, readout: Readout) -> RunSettings {
     let neuron = NeuronConfig { kind: NeuronKind::Counting, levels, rate_cap: RateCap::Step };
     let (encoding, reset) = (Encoding::Constant, model::config::Reset::Subtract);
     RunSettings { encoding, neuron, reset, readout, n_steps: 1, seed: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use snn::{Connection, Source, Wiring};
+
+    use super::*;
+
+    const LEVELS: u32 = 4;
+
+    /// Rounding of means of a few hundred values; a step of the bisection moves none of them but where a value crosses.
+    const TOLERANCE: f64 = 0.02;
+
+    fn dense(name: &str, source: usize, weights: Vec<f64>, biases: Vec<f64>) -> AnnLayer {
+        let n_out = biases.len();
+        let wiring = Wiring::dense(Source::from_index(source), [weights.len() / n_out, 1, 1], n_out);
+        AnnLayer {
+            name: name.to_owned(),
+            shape: [n_out, 1, 1],
+            connections: vec![Connection { wiring, weights }],
+            biases: biases.into(),
+            ceiling: f64::INFINITY,
+            may_be_silent: false,
+        }
+    }
+
+    /// A pixel → two neurons → one → a readout.
+    fn layers() -> Vec<AnnLayer> {
+        vec![
+            dense("dense 1", 0, vec![1.0, -2.0], vec![-0.1, 1.5]),
+            dense("dense 2", 1, vec![1.0, 0.7], vec![-0.3]),
+            dense("dense 3", 2, vec![1.0], vec![0.0]),
+        ]
+    }
+
+    fn images() -> Vec<Vec<f32>> {
+        (0..300).map(|i| vec![(i as f32 / 300.0).powi(2)]).collect()
+    }
+
+    fn activations() -> Vec<Activations> {
+        let rows: Vec<[f64; 4]> = images()
+            .iter()
+            .map(|image| {
+                let pixel = f64::from(image[0]);
+                let [a, b] = [pixel - 0.1, 1.5 - 2.0 * pixel].map(|x| x.max(0.0));
+                let c = (a + 0.7 * b - 0.3).max(0.0);
+                [a, b, c, c]
+            })
+            .collect();
+        let of = |columns: std::ops::Range<usize>| Activations {
+            n_neurons: columns.len(),
+            n_positions: 1,
+            values: rows.iter().flat_map(|row| row[columns.clone()].iter().map(|&value| value as f32)).collect(),
+        };
+        vec![of(0..2), of(2..3), of(3..4)]
+    }
+
+    fn chosen(shifts: bool, scale: f64) -> Vec<ExactLayer> {
+        let (images, activations) = (images(), activations());
+        let quantised = Quantised {
+            input: [1, 1, 1],
+            images: &images,
+            activations: &activations,
+            levels: LEVELS,
+            initial_potential: 0.5,
+            scale,
+            shifts,
+        };
+        quantised.choose(&layers(), &[vec![1.0; 2], vec![1.0], vec![1.0]]).unwrap().0
+    }
+
+    /// What a neuron puts out, as an activation.
+    fn rounded(x: f64, lambda: f64, start: f64) -> f64 {
+        let levels = f64::from(LEVELS);
+        lambda / levels * (x * levels / lambda + start).floor().clamp(0.0, levels)
+    }
+
+    #[test]
+    fn each_layer_has_the_threshold_of_least_error_on_what_the_chosen_ones_before_it_send() {
+        let layers = chosen(false, 1.0);
+        let first = &layers[0].thresholds;
+        let inputs: Vec<f64> = images()
+            .iter()
+            .map(|image| {
+                let pixel = f64::from(image[0]);
+                rounded(pixel - 0.1, first[0], 0.5) + 0.7 * rounded(1.5 - 2.0 * pixel, first[1], 0.5) - 0.3
+            })
+            .collect();
+        let error = |lambda: f64| inputs.iter().map(|x| (x.max(0.0) - rounded(*x, lambda, 0.5)).powi(2)).sum::<f64>();
+        let largest = inputs.iter().copied().fold(f64::from(activations()[1].largest() as f32), f64::max);
+        let least = (1..=100).map(|k| error(largest * f64::from(k) / 100.0)).fold(f64::INFINITY, f64::min);
+        // The grid of the weights moves values by far less than this share.
+        assert!(error(layers[1].thresholds[0]) <= least * 1.02, "{} {least}", error(layers[1].thresholds[0]));
+        assert!(least < 0.9 * error(largest));
+        assert!(layers.iter().flat_map(|layer| &layer.initial_potentials).all(|start| [0.0, 0.5].contains(start)));
+        let halved = chosen(false, 0.5)[0].thresholds[0];
+        assert!((halved - first[0] / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn shifts_take_back_the_mean_error_of_every_layer() {
+        let precision = Precision { may_saturate: false, ..(4 * LEVELS as usize).into() };
+        let mean_errors = |layers: &[ExactLayer]| -> Vec<f64> {
+            let of = |idx: usize| {
+                let network = rescale::round([1, 1, 1], &layers[..=idx], precision).unwrap();
+                let readout = if idx < 2 { Readout::Spikes } else { Readout::Potential };
+                let per_threshold = if idx < 2 { f64::from(LEVELS) } else { 1.0 };
+                let images = images();
+                let samples = Sample::consecutive(0, &images);
+                let traces = EventEngine::new(&network).run(&samples, &one_step(LEVELS, readout)).unwrap();
+                let wanted = activations()[idx].channel_means();
+                let of_channel = |channel: usize| {
+                    let sum: f64 = traces.iter().map(|trace| f64::from(trace.readout[channel])).sum();
+                    sum / (images.len() as f64 * per_threshold) * layers[idx].thresholds[channel] - wanted[channel]
+                };
+                (0..wanted.len()).map(of_channel).fold(0.0, |most: f64, error| most.max(error.abs()))
+            };
+            (0..3).map(of).collect()
+        };
+        let (without, with) = (mean_errors(&chosen(false, 1.0)), mean_errors(&chosen(true, 1.0)));
+        assert!(with.iter().all(|error| *error < TOLERANCE), "{with:?}");
+        assert!(without.iter().any(|error| *error > TOLERANCE), "{without:?}");
+    }
 }

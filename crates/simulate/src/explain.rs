@@ -39,7 +39,13 @@ pub fn explain(experiment: &Experiment, folder: &Path) -> Result<Explanation> {
         }
         EngineKind::Dense => {
             let device = ann::device(experiment.backend)?;
-            Explanation { table: None, reasons: vec![DenseEngine::explain(&network, &device)] }
+            let neuron = experiment.simulate.neuron;
+            let reason = if neuron.is_binary() {
+                DenseEngine::explain(&network, &device)
+            } else {
+                format!("the dense engine runs neurons `{}` step by step on {}", neuron.kind, experiment.backend)
+            };
+            Explanation { table: None, reasons: vec![reason] }
         }
     })
 }
