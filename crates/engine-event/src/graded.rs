@@ -32,7 +32,7 @@ impl Rows {
     /// - `trains`: with the sources that they come from
     /// - `levels`: quanta in a threshold, a power of two
     pub(crate) fn of<'a>(
-        trains: impl Iterator<Item = (Source, &'a SpikeTrain)> + Clone,
+        trains: &(impl Iterator<Item = (Source, &'a SpikeTrain)> + Clone),
         n_steps: usize,
         levels: u32,
     ) -> Self {
@@ -123,14 +123,16 @@ mod tests {
         ) {
             let (mut hidden, mut input) = (SpikeTrain::silent([10, 2, 1], 3), SpikeTrain::silent([10, 2, 1], 3));
             let mut table = [[0; 20]; 3];
-            picks.into_iter().for_each(|(step, neuron, quanta)| table[step][neuron] = quanta);
+            for (step, neuron, quanta) in picks {
+                table[step][neuron] = quanta;
+            }
             for (step, row) in table.iter().enumerate() {
                 row.iter().enumerate().for_each(|(neuron, &quanta)| hidden.add_quanta(step, neuron, quanta));
                 (0..20).filter(|neuron| inputs >> neuron & 1 == 1 && step != 1).for_each(|neuron| input.add(step, neuron));
             }
             let hidden = hidden.normalized();
             let trains = [(Source::INPUT, &input), (Source::of_layer(0), &hidden)];
-            let rows = Rows::of(trains.into_iter(), 3, 1 << shift);
+            let rows = Rows::of(&trains.into_iter(), 3, 1 << shift);
             let mut sums = [[[0; 20]; 3]; 2];
             let mut step = 0;
             let expanded = trains.map(|(source, train)| rows.expand(source.index(), train));

@@ -190,7 +190,7 @@ impl EventEngine {
                 let lists = &mut lists[..runs.len()];
                 let sources = layer.connections().iter().map(|connection| connection.wiring.source);
                 let trains = sources.flat_map(|source| spikes.iter().map(move |of| (source, &of[source.index()])));
-                let rows = (!is_binary).then(|| Rows::of(trains, n_steps, settings.neuron.levels));
+                let rows = (!is_binary).then(|| Rows::of(&trains, n_steps, settings.neuron.levels));
                 for ((run, spikes), lists) in runs.iter_mut().zip(&*spikes).zip(&mut *lists) {
                     let arriving = Arriving { spikes, rows: rows.as_ref() };
                     packed.synapses.list(self.arch, arriving, &mut run.layers[idx].pools, scratch, lists);

@@ -5,7 +5,7 @@
 //! layer is chosen behind the chosen ones before it, so that it makes up for what they lost.
 //!
 //! `λ_j = argmin Σ (max(0, x + δλ/L) − λ/L · clamp(⌊Lx/λ + v(0) + δ⌋, 0, L))²` over the channel's neurons and the calibration samples, x
-//! being what the layer computes from quantised inputs. λ is among hundredths of the largest activation. The shift δ_j, in quanta, is
+//! being what the layer computes from quantised inputs. λ is among hundredths of the largest activation. The shift `δ_j`, in quanta, is
 //! zero unless `calibrate` asks for it; then it makes the mean of what is put out that of the trained network's activations, and both are
 //! chosen in turn.
 //!

@@ -51,7 +51,9 @@ fn quantised(network: &SpikingNetwork, pixels: &[f32], levels: u32, t: usize) ->
             }
         }
         if idx + 1 < network.layers().len() {
-            sums.iter_mut().for_each(|sum| *sum = sum.floor().clamp(0.0, most));
+            for sum in &mut sums {
+                *sum = sum.floor().clamp(0.0, most);
+            }
         }
         counts.push(sums);
     }
