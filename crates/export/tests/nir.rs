@@ -289,7 +289,7 @@ fn a_run_so_long_that_potentials_saturate_is_one_of_the_things_to_be_allowed() {
 fn neurons_that_nir_does_not_know_are_refused_with_what_they_do() {
     let network = network(PoolKind::Mean, 0.0);
     for &kind in NeuronKind::ALL {
-        let run = RunSettings { neuron: NeuronConfig { kind, ..NeuronConfig::default() }, ..run(Reset::Subtract) };
+        let run = RunSettings { neuron: NeuronConfig { kind, ..NeuronConfig::default() }, ..run(Reset::Zero) };
         let graph = Graph::new(&network, &run, &[], &provenance());
         if kind == NeuronKind::IntegrateAndFire {
             assert!(graph.is_ok());

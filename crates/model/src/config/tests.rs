@@ -109,11 +109,14 @@ fn every_key_that_is_given_reaches_the_typed_experiment() {
         "train.patience" => vec!["data.validation_samples=9"],
         "train.sgd.step_epochs" | "train.sgd.step_factor" => vec!["train.sgd.schedule=step"],
         "convert.kappa_grid" => vec!["convert.kappa=auto"],
+        "simulate.levels" | "simulate.rate_cap" => vec!["simulate.neuron=counting"],
         _ => vec![],
     };
     for key in schema::KEYS {
         let value = match key.kind {
             Kind::Text | Kind::Slug => "other".to_owned(),
+            // A power of two.
+            _ if key.path == "simulate.levels" => "8".to_owned(),
             Kind::Bool => (key.default != Some("true")).to_string(),
             Kind::Integer(..) | Kind::IntegerOr(..) => "11".to_owned(),
             Kind::Float(..) | Kind::Above(..) => "0.25".to_owned(),
@@ -689,4 +692,25 @@ fn the_remedy_for_a_convolution_over_one_dimension_is_accepted_and_has_its_shape
     let text = MINIMAL.replace("[1, 8, 8]", "[1, 1, 64]").replace("{ kind = \"flatten\" }", layers);
     let experiment = parse(&text, &[]).unwrap().base;
     assert_eq!(experiment.architecture.layers()[0].output, [4, 1, 32]);
+}
+
+#[test]
+fn levels_that_are_no_power_of_two_and_what_other_neurons_do_not_look_at_are_told() {
+    let problems = |overrides: &[&str]| {
+        let mut problems = Vec::new();
+        experiment(&raw(MINIMAL, overrides), &mut problems);
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let counting = "simulate.neuron=counting";
+    assert_eq!(problems(&[counting, "simulate.levels=4"]), Vec::<String>::new());
+    let [problem] = &problems(&[counting, "simulate.levels=6"])[..] else { panic!("one problem") };
+    assert!(problem.contains("[simulate] levels") && problem.contains("use a power of two, 4 or 8"), "{problem}");
+    let [problem] = &problems(&[counting, "simulate.decompose=true"])[..] else { panic!("one problem") };
+    assert!(problem.contains("[simulate] decompose") && problem.contains("set decompose = false"), "{problem}");
+    let in_vain = |overrides: &[&str]| {
+        let experiment = experiment(&raw(MINIMAL, overrides), &mut Vec::new()).unwrap();
+        experiment.keys_without_effect("simulate").into_iter().map(|key| key.path).collect::<Vec<_>>()
+    };
+    assert_eq!(in_vain(&["simulate.levels=4", "simulate.rate_cap=run"]), ["simulate.levels", "simulate.rate_cap"]);
+    assert_eq!(in_vain(&["simulate.reset=zero", counting]), ["simulate.reset"]);
 }
