@@ -128,7 +128,7 @@ pub fn run(
     check_converted(experiment, &artefact, folder)?;
     let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
     let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
-    // The bound of spikes that carry more is another, and an error where it does not hold.
+    check_grids(&first_device, &RunSettings::new(&experiment.simulate, experiment.simulate.seeds[0]), folder)?;
     let is_binary = experiment.simulate.neuron.is_binary();
     let note =
         |layer: &snn::SpikingLayer| is_binary.then(|| layer.saturation_note(experiment.simulate.steps)).flatten();
@@ -275,6 +275,27 @@ fn check_converted(
     let differences = model::ann::differences(&experiment.architecture, &artefact.ann);
     if !differences.is_empty() {
         bail!("{}: converted from another model than [model]; {remedy}:\n{differences}", path.display());
+    }
+    Ok(())
+}
+
+/// Refuses neurons that count or take back on a network whose grids were made for others: potentials would saturate, and what is put out be
+/// wrong without a word. Where spikes are lost, what arrives is no count anyway.
+fn check_grids(network: &SpikingNetwork, settings: &RunSettings, folder: &Path) -> Result<()> {
+    if settings.neuron.is_binary() || network.spike_loss().is_some() {
+        return Ok(());
+    }
+    let neuron = snn::neurons::of_run(settings);
+    let is_exact =
+        |layer: &&snn::SpikingLayer| matches!(layer.potential_limits_of(&*neuron, settings.n_steps, false), Ok(None));
+    if let Some(layer) = network.layers().iter().find(|layer| !is_exact(layer)) {
+        bail!(
+            "{}: layer {}: converted for other neurons, or for fewer steps and levels: sums would not be exact with neurons `{}`; run \
+             `convert` with the same configuration",
+            folder.join(snn::artefact::FILE_NAME).display(),
+            layer.name(),
+            neuron.name()
+        );
     }
     Ok(())
 }
