@@ -263,15 +263,12 @@ impl Potential for f32 {
     }
     #[inline(always)]
     fn whole<const W: usize>(values: &[Self; W], thresholds: &[Self; W], are_nominal: bool) -> [i32; W] {
+        if !are_nominal {
+            return whole_quotients(values, thresholds);
+        }
         let mut whole = [0; W];
-        if are_nominal {
-            for lane in 0..W {
-                whole[lane] = integer(values[lane].floor());
-            }
-        } else {
-            for lane in 0..W {
-                whole[lane] = whole_quotient(f64::from(values[lane]), f64::from(thresholds[lane]));
-            }
+        for lane in 0..W {
+            whole[lane] = integer(values[lane].floor());
         }
         whole
     }
@@ -282,12 +279,16 @@ impl Potential for f32 {
     at_least!(f32, pulp::f32x8, cmp_ge_f32x16, _mm512_mask_sub_ps, cmp_ge_f32x8);
 }
 
-/// A quotient of whole multiples of one step below 2²⁴ of it, rounded down: the nearest 64-bit float to it is not above a whole number
-/// that it is below.
+/// Quotients of whole multiples of one step below 2²⁴ of it, rounded down: the nearest 64-bit float to such a quotient is not above a
+/// whole number that it is below.
 #[inline(always)]
-fn whole_quotient(value: f64, threshold: f64) -> i32 {
-    // What lies behind a site's neurons may have no threshold; a quotient without a value is then nothing.
-    (value / threshold).floor() as i32
+fn whole_quotients<N: Copy + Into<f64>, const W: usize>(values: &[N; W], thresholds: &[N; W]) -> [i32; W] {
+    let mut whole = [0; W];
+    for lane in 0..W {
+        // What lies behind a site's neurons may have no threshold; a quotient without a value is then nothing.
+        whole[lane] = (values[lane].into() / thresholds[lane].into()).floor() as i32;
+    }
+    whole
 }
 
 /// The integer that a float is, if it is one of at most 2³⁰ in magnitude.
@@ -316,15 +317,12 @@ impl Potential for i32 {
     }
     #[inline(always)]
     fn whole<const W: usize>(values: &[Self; W], thresholds: &[Self; W], are_nominal: bool) -> [i32; W] {
+        if !are_nominal {
+            return whole_quotients(values, thresholds);
+        }
         let mut whole = [0; W];
-        if are_nominal {
-            for lane in 0..W {
-                whole[lane] = values[lane] >> thresholds[lane].trailing_zeros();
-            }
-        } else {
-            for lane in 0..W {
-                whole[lane] = whole_quotient(f64::from(values[lane]), f64::from(thresholds[lane]));
-            }
+        for lane in 0..W {
+            whole[lane] = values[lane] >> thresholds[lane].trailing_zeros();
         }
         whole
     }
