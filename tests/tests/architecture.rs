@@ -24,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("inspect", &["model", "results", "snn", "report", "export"]),
     ("ann", &["model"]),
     ("engine-dense", &["model", "snn", "specimens", "engine-event", "ann"]),
-    ("train", &["model", "results", "datasets", "cli", "snn", "report", "ann"]),
+    ("train", &["model", "results", "datasets", "cli", "snn", "methods", "report", "ann"]),
     (
         "convert",
         &[

@@ -87,7 +87,7 @@ fn of_onnx(name: &str) -> (Architecture, Imported) {
 fn logits(architecture: &Architecture, imported: &Imported) -> Vec<f32> {
     let images = LabelledImages::load(DatasetName::Digits, Split::Test, None).unwrap();
     let device = ann::device(Backend::Flex).unwrap();
-    let network = Network::with_tensors(architecture, &imported.ann.tensors, &device);
+    let network = Network::with_tensors(architecture, &imported.ann.tensors, None, &device);
     let pixels = TensorData::new(images.images(0..images.len()), [images.len(), images.n_features()]);
     values(network.forward(Tensor::from_data(pixels, &device)))
 }

@@ -55,7 +55,7 @@ fn converted(family: &str, method: Method, readout: Readout) -> (SpikingNetwork,
     let tensors = network.into_weights(&architecture).unwrap().ann.tensors;
     let samples = images(architecture.input());
     let device = ann::device(ann::backend::built_in()[0]).unwrap();
-    let trained = Network::with_tensors(&architecture, &tensors, &device);
+    let trained = Network::with_tensors(&architecture, &tensors, None, &device);
     let activations = activation::measure(&trained, architecture.populations(), &samples, &device);
     let layers = ann_layers(&architecture, &tensors);
     let choice = Choice {

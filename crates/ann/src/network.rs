@@ -12,10 +12,12 @@ use burn::nn::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::backend;
+use crate::qcfs::Qcfs;
 use model::architecture::{Architecture, LayerKind};
 use model::artefact::TensorF32;
 use model::graph::{Graph, Node, Operand};
 use model::population::StandsFor;
+use model::quantised::{self, Rectifier};
 
 /// A network of an [`Architecture`] on a burn device.
 ///
@@ -62,6 +64,7 @@ enum Layer {
     Concat(Concat),
     Slice(Slice),
     ChannelShuffle(ChannelShuffle),
+    Qcfs(Qcfs),
 }
 
 #[derive(Module, Debug)]
@@ -110,6 +113,18 @@ struct Slice {
 #[derive(Module, Debug)]
 struct ChannelShuffle {
     groups: usize,
+}
+
+/// What the path of every parameter holds that is a threshold, and of no other.
+pub const THRESHOLD_PARAMETER: &str = "log_threshold";
+
+/// Thresholds of a rectifier before training: `λ_j = base_j · factor`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    /// What is not learned, `[C]`, above 0.
+    pub base: Vec<f32>,
+    /// What is learned, one per channel or one for all, above 0.
+    pub factors: Vec<f32>,
 }
 
 /// What flows between layers of a batch of N samples.
@@ -203,15 +218,88 @@ impl Network {
 
     /// A network with the given tensors, as [`Network::tensors`] returns them. Draws nothing.
     ///
+    /// - `levels`: number of levels of its activations; `None` for a network that is not quantised, whose thresholds, if there are any,
+    ///   are not looked at
+    ///
     /// # Panics
     /// If a tensor is missing or misshapen; [`model::ann::AnnArtefact::read`] has checked them.
-    pub fn with_tensors(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, device: &Device) -> Self {
+    pub fn with_tensors(
+        architecture: &Architecture,
+        tensors: &BTreeMap<String, TensorF32>,
+        levels: Option<usize>,
+        device: &Device,
+    ) -> Self {
         let mut network = Self::undrawn(architecture, device);
         let graph = architecture.graph();
         for (node, layer) in graph.nodes().iter().zip(&mut network.nodes) {
             layer.set_tensors(node, graph.shape(node.inputs[0]), tensors, device);
         }
-        network
+        let Some(levels) = levels else { return network };
+        let thresholds = |rectifier: &Rectifier| {
+            let lambda = tensors[&rectifier.tensor()].values.clone();
+            assert_eq!(lambda.len(), rectifier.n_channels, "tensors were checked against the architecture");
+            Thresholds { factors: vec![1.0; lambda.len()], base: lambda }
+        };
+        network.quantised(&Self::rectifiers(architecture), thresholds, levels, device)
+    }
+
+    /// The same network with its rectifiers quantised.
+    ///
+    /// - `rectifiers`: those of its architecture
+    /// - `thresholds`: of each of them
+    /// - `levels`: number of levels above zero
+    #[must_use]
+    pub fn quantised(
+        mut self,
+        rectifiers: &[Rectifier],
+        thresholds: impl Fn(&Rectifier) -> Thresholds,
+        levels: usize,
+        device: &Device,
+    ) -> Self {
+        for rectifier in rectifiers {
+            let qcfs = Qcfs::new(rectifier, &thresholds(rectifier), levels, device);
+            self.nodes[rectifier.node] = Layer::Qcfs(qcfs);
+        }
+        self
+    }
+
+    /// Sets the number of levels of all quantised rectifiers.
+    #[must_use]
+    pub fn at_levels(mut self, levels: usize) -> Self {
+        for layer in &mut self.nodes {
+            if let Layer::Qcfs(qcfs) = layer {
+                qcfs.set_levels(levels);
+            }
+        }
+        self
+    }
+
+    /// Replaces what the learned factors of a rectifier are multiplied with; they stay as they are.
+    ///
+    /// - `node`: index of a quantised rectifier
+    /// - `base`: `[C]`, above 0
+    ///
+    /// # Panics
+    /// If the node is no quantised rectifier.
+    pub fn set_base(&mut self, node: usize, base: &[f32]) {
+        let Layer::Qcfs(qcfs) = &self.nodes[node] else { unreachable!("node {node} is no quantised rectifier") };
+        qcfs.set_base(base);
+    }
+
+    /// The learned factors of a quantised rectifier, one per channel or one in all; `None` for another node.
+    pub fn factors(&self, node: usize) -> Option<Vec<f32>> {
+        match &self.nodes[node] {
+            Layer::Qcfs(qcfs) => Some(qcfs.factors()),
+            _ => None,
+        }
+    }
+
+    /// The rectifiers of an architecture that is quantised.
+    ///
+    /// # Panics
+    /// If it cannot be; such a configuration or file is refused before.
+    pub fn rectifiers(architecture: &Architecture) -> Vec<Rectifier> {
+        quantised::rectifiers(architecture).expect("networks that cannot be quantised were refused")
     }
 
     /// The tensors by name, named and shaped as [`Graph::tensors`] says: `1.weight` is the weight of layer 1, counted from 0
@@ -261,8 +349,9 @@ impl Network {
             let of_vectors = channels.clone();
             signal.clone().map(|x| x.select(1, channels), |x| x.select(1, of_vectors))
         };
-        // What comes out of a `relu` is what its neurons stand for.
-        if self.plan.graph.nodes()[stands_for.node].kind == LayerKind::Relu {
+        // What comes out of a `relu`, and of any quantised rectifier, is what its neurons stand for.
+        let is_quantised = matches!(self.nodes[stands_for.node], Layer::Qcfs(_));
+        if is_quantised || self.plan.graph.nodes()[stands_for.node].kind == LayerKind::Relu {
             return select(y).flat();
         }
         let x = (select(x).flat() * stands_for.sign - stands_for.floor).clamp_min(0.0);
@@ -414,6 +503,7 @@ impl Layer {
                     x.reshape([n, *groups, features / groups]).swap_dims(1, 2).reshape([n, features])
                 },
             ),
+            Self::Qcfs(qcfs) => x.map(|x| qcfs.forward(x), |x| qcfs.forward(x)),
         }
     }
 
@@ -438,6 +528,7 @@ impl Layer {
                 vec![("weight", stored(weight.val())), ("bias", stored(bias.val()))]
             }
             Self::PRelu(prelu) => vec![("weight", stored(prelu.alpha.val()))],
+            Self::Qcfs(qcfs) => vec![(quantised::FIELD, stored(qcfs.thresholds()))],
             _ => Vec::new(),
         }
     }
@@ -524,7 +615,7 @@ mod tests {
     #[test]
     fn logits_and_activations_are_those_computed_by_hand() {
         let (architecture, tensors) = two_layers();
-        let network = Network::with_tensors(&architecture, &tensors, &device());
+        let network = Network::with_tensors(&architecture, &tensors, None, &device());
         let images = Tensor::<2>::from_floats([[1.0, 0.5, 0.25]], &device());
         let activations = network.forward_with_activations(images.clone());
         // [1 + 1 + 0.75 + 0.5, relu(−1 + 0.25 − 3)], then 2·3.25 − 1.
@@ -536,7 +627,21 @@ mod tests {
     #[test]
     fn tensors_come_back_as_they_were_put_in() {
         let (architecture, tensors) = two_layers();
-        assert_eq!(Network::with_tensors(&architecture, &tensors, &device()).tensors(), tensors);
+        assert_eq!(Network::with_tensors(&architecture, &tensors, None, &device()).tensors(), tensors);
+    }
+
+    #[test]
+    fn a_quantised_network_computes_with_its_levels_and_keeps_its_thresholds() {
+        let (architecture, mut tensors) = two_layers();
+        tensors.insert("2.threshold".to_owned(), TensorF32 { shape: vec![2], values: vec![4.0, 1.0] });
+        let network = Network::with_tensors(&architecture, &tensors, Some(4), &device());
+        assert_eq!(network.tensors(), tensors);
+        let images = Tensor::<2>::from_floats([[1.0, 0.5, 0.25]], &device());
+        let logits = |network: &Network| values(network.forward(images.clone()));
+        // 3.25 of λ = 4 in steps of 1 is 3, in steps of ½ it is 3.5; then 2·3 − 1.
+        assert_eq!(logits(&network), [5.0]);
+        assert_eq!(values(network.forward_with_activations(images.clone())[0].clone()), [3.0, 0.0]);
+        assert_eq!(logits(&network.at_levels(8)), [6.0]);
     }
 
     /// The only test here that draws: the generator is one for all threads.
@@ -546,7 +651,7 @@ mod tests {
         let drawn = |seed| {
             device().seed(seed);
             // Given weights draw nothing.
-            _ = Network::with_tensors(&architecture, &tensors, &device());
+            _ = Network::with_tensors(&architecture, &tensors, None, &device());
             let network = Network::new(&architecture, &device());
             device().seed(seed + 1);
             network.tensors()

@@ -250,7 +250,7 @@ pub fn run_imported(
     let found = if options.force { None } else { snn::artefact::read::<Value, ConversionRecord>(&path).ok() };
     let found = found.filter(|found| is_same(&found.metadata, &recipe, experiment));
     let mut found = found.map(|SnnArtefact { metadata, checksum, .. }| (metadata, checksum));
-    let network = |device: &Device| Network::with_tensors(&experiment.architecture, &ann.tensors, device);
+    let network = |device: &Device| Network::with_tensors(&experiment.architecture, &ann.tensors, ann.levels(), device);
     let unchanged = |(metadata, checksum): (SnnMetadata<Value, ConversionRecord>, String)| {
         let SnnMetadata { conversion, notes: own_notes, .. } = metadata;
         // Files of before notes were kept have none.
@@ -290,6 +290,7 @@ pub fn run_imported(
     let converted = converter.convert(options)?;
     notes.extend(converted.notes);
     let metadata = SnnMetadata {
+        ann_levels: ann.levels(),
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
         recipe,

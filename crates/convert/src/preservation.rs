@@ -96,7 +96,7 @@ proptest! {
         let expected = graphs::activations(&architecture, &tensors, &wide);
         for backend in ann::backend::usable() {
             let device = ann::backend::device(backend).unwrap();
-            let network = Network::with_tensors(&architecture, &tensors, &device);
+            let network = Network::with_tensors(&architecture, &tensors, None, &device);
             prop_assert_eq!(&network.tensors(), &tensors);
             let images = Tensor::from_data(TensorData::new(narrow.clone(), [1, narrow.len()]), &device);
             let found = network.forward_with_activations(images);
@@ -123,7 +123,11 @@ proptest! {
             return Err(TestCaseError::reject("no exact counterpart"));
         };
         let tensors = graphs::tensors(&architecture, seed);
-        let layers = ann_layers(&architecture, &tensors);
+        let mut layers = ann_layers(&architecture, &tensors);
+        for layer in &mut layers {
+            // Any thresholds: what is quantised is not looked at here.
+            layer.trained = Some((0..layer.n_channels()).map(|channel| 0.5 + channel as f64).collect());
+        }
         let inputs: Vec<Vec<f64>> = (0..4).map(|stream| pixels(seed ^ stream)).collect();
         let outputs: Vec<_> = inputs.iter().map(|pixels| graphs::activations(&architecture, &tensors, pixels)).collect();
         let activations: Vec<Activations> = layers.iter().enumerate().map(|(l, layer)| Activations {

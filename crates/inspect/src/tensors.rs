@@ -102,6 +102,10 @@ fn trained(facts: &mut Map<String, Value>, own: &Value) {
         facts,
         [
             ("test_accuracy", own["test_accuracy"].clone()),
+            ("levels_of_activations", own["quantisation"]["levels"].clone()),
+            ("validation_accuracy_of_start", own["quantisation"]["validation"]["start"].clone()),
+            ("validation_accuracy_untrained", own["quantisation"]["validation"]["untrained"].clone()),
+            ("validation_accuracy", own["quantisation"]["validation"]["trained"].clone()),
             ("epoch", own["epoch"].clone()),
             ("epochs", json!(own["history"].as_array().map(Vec::len))),
             ("last_train_loss", last.map_or(Value::Null, |epoch| epoch["train_loss"].clone())),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use model::Architecture;
 use model::artefact::TensorF32;
 use model::population::{self, Factors, Population, Weights};
+use model::quantised;
 use snn::{Biases, Connection, Kernel, Source, Wiring};
 
 mod rest;
@@ -28,6 +29,8 @@ pub struct AnnLayer {
     /// Whether it is a part of what the trained network activates (the side below zero, or some channels), so that it may well be
     /// that no calibration sample activates it.
     pub may_be_silent: bool,
+    /// Thresholds that the network was trained with, `[C]`, where it is quantised; the logits have none.
+    pub trained: Option<Vec<f64>>,
 }
 
 /// Thresholds of the layers before one, `[C]` each, or none where they are not undone.
@@ -70,6 +73,7 @@ impl AnnLayer {
 /// - `tensors`: as [`model::ann::AnnArtefact::read`] has checked them
 pub fn ann_layers(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> Vec<AnnLayer> {
     let graph = architecture.graph();
+    let all = tensors;
     let tensors = Tensors(tensors);
     let rests = rest::of_nodes(graph, tensors);
     let layer = |population: &Population| AnnLayer {
@@ -79,6 +83,7 @@ pub fn ann_layers(architecture: &Architecture, tensors: &BTreeMap<String, Tensor
         biases: rest::biases(graph, population, &rests),
         ceiling: population.ceiling(),
         may_be_silent: population.stands_for.sign < 0.0 || population.stands_for.channels.is_some(),
+        trained: quantised::of_population(architecture, &population.stands_for, all),
     };
     architecture.populations().iter().map(layer).collect()
 }

@@ -217,6 +217,7 @@ mod tests {
             biases: biases.into(),
             ceiling: f64::INFINITY,
             may_be_silent: false,
+            trained: None,
         }
     }
 

@@ -87,6 +87,7 @@ mod tests {
             biases: vec![bias].into(),
             ceiling: f64::INFINITY,
             may_be_silent: false,
+            trained: None,
         };
         let layers = [layer(0, 2.0, 1.0), layer(1, 3.0, 4.0)];
         let thresholds = [vec![4.0], vec![1.0]];

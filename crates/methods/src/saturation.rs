@@ -115,6 +115,7 @@ mod tests {
             biases: biases.into(),
             ceiling: f64::INFINITY,
             may_be_silent: false,
+            trained: None,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::architecture::Architecture;
 use crate::artefact::{self, ArtefactError, Contents, TensorF32};
+use crate::quantised;
 
 /// Name of the artefact in a run's folder.
 pub const FILE_NAME: &str = "ann.safetensors";
@@ -38,12 +39,36 @@ pub struct AnnMetadata {
     pub epoch: usize,
     /// One entry per epoch, as the command that trained wrote it.
     pub history: Value,
+    /// Of a network with the activation `qcfs`; a file of any other network says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
+}
+
+/// What is known of a network whose activations are quantised ([`crate::quantised`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quantisation {
+    /// Number of levels L above zero.
+    pub levels: usize,
+    /// Accuracies on the validation split, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// Accuracies on the validation split, in [0, 1], of a quantised network and of what it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The network that training started from, as it was.
+    pub start: f64,
+    /// The same, quantised to the final number of levels, without training.
+    pub untrained: f64,
+    /// The trained one.
+    pub trained: f64,
 }
 
 /// A trained network: its weights and where they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnArtefact {
-    /// Named and shaped as [`crate::architecture::Layer::tensors`] says.
+    /// Named and shaped as [`crate::architecture::Layer::tensors`] says; in a quantised network, with its thresholds.
     pub tensors: BTreeMap<String, TensorF32>,
     /// `None` if the file was made by something else.
     pub metadata: Option<AnnMetadata>,
@@ -57,25 +82,70 @@ const REMEDY: &str = "run `train` on this configuration first, or name a whole s
 impl AnnArtefact {
     /// Reads a weights file and checks that it fits the architecture.
     ///
-    /// The file need not be Quartic's: names, shapes and finite values are all that is asked for.
+    /// The file need not be Quartic's: names, shapes and finite values are all that is asked for. Thresholds are asked for where the
+    /// file's description says that the network is quantised, and left over where it does not.
     ///
     /// # Errors
     /// [`ArtefactError`] if the file is missing, damaged, or its tensors are missing, left over, misshapen or
     /// not finite; all of them are named.
     pub fn read(path: &Path, architecture: &Architecture) -> Result<Self, ArtefactError> {
-        let Contents { tensors, metadata, checksum } = artefact::read(path, REMEDY)?;
-        let differences = differences(architecture, &tensors);
+        Self::read_or(path, architecture, REMEDY)
+    }
+
+    /// The same.
+    ///
+    /// - `remedy`: what to do about a file that is missing or damaged
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_or(path: &Path, architecture: &Architecture, remedy: &'static str) -> Result<Self, ArtefactError> {
+        let Contents { tensors, metadata, checksum } = artefact::read::<AnnMetadata>(path, remedy)?;
+        let quantisation = metadata.as_ref().and_then(|metadata| metadata.quantisation.as_ref());
+        let levels = quantisation.map(|quantisation| quantisation.levels);
+        let differences = differences_at(architecture, levels, &tensors);
         if differences.is_empty() {
             Ok(Self { tensors, metadata, checksum })
         } else {
             Err(ArtefactError::Unfit { path: path.to_owned(), differences })
         }
     }
+
+    /// Number of levels of its activations; `None` of a network that is not quantised.
+    pub fn levels(&self) -> Option<usize> {
+        Some(self.metadata.as_ref()?.quantisation.as_ref()?.levels)
+    }
 }
 
 /// One line per tensor that does not fit; empty if all do.
 pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> String {
-    let expected: BTreeMap<String, Vec<usize>> = architecture.tensors().into_iter().collect();
+    differences_at(architecture, None, tensors)
+}
+
+/// The same of a network that may be quantised.
+///
+/// - `levels`: number of levels of its activations, if it is
+pub fn differences_at(
+    architecture: &Architecture,
+    levels: Option<usize>,
+    tensors: &BTreeMap<String, TensorF32>,
+) -> String {
+    let mut expected = architecture.tensors();
+    let mut text = String::new();
+    if let Some(levels) = levels {
+        if levels == 0 {
+            text.push_str("  its description tells of activations with 0 levels; train it again\n");
+        }
+        for problem in quantised::rectifiers(architecture).err().unwrap_or_default() {
+            _ = writeln!(text, "  its activations are quantised, and {problem}");
+        }
+        expected.extend(quantised::tensors(architecture));
+    }
+    text + &differences_from(expected, tensors)
+}
+
+/// - `expected`: shapes by name
+fn differences_from(expected: Vec<(String, Vec<usize>)>, tensors: &BTreeMap<String, TensorF32>) -> String {
+    let expected: BTreeMap<String, Vec<usize>> = expected.into_iter().collect();
     let mut text = String::new();
     for (name, shape) in &expected {
         match tensors.get(name) {
@@ -94,6 +164,10 @@ pub fn differences(architecture: &Architecture, tensors: &BTreeMap<String, Tenso
                     && let Some(value) = tensor.values.iter().find(|value| **value < 0.0)
                 {
                     _ = writeln!(text, "  `{name}`: found the variance {value}; give variances of at least 0");
+                } else if name.ends_with(&format!(".{}", quantised::FIELD))
+                    && let Some(value) = tensor.values.iter().find(|value| **value <= 0.0)
+                {
+                    _ = writeln!(text, "  `{name}`: found the threshold {value}; give thresholds above 0");
                 }
             }
         }
@@ -160,6 +234,39 @@ mod tests {
                 .to_string();
             assert!(error.contains("`1.weight`: value") && error.contains("position 2"), "{error}");
         }
+    }
+
+    #[test]
+    fn thresholds_are_asked_for_where_the_description_says_so_and_must_be_positive() {
+        let kinds = [LayerKind::Flatten, LayerKind::Dense { units: 2 }, LayerKind::Relu, LayerKind::Dense { units: 1 }];
+        let architecture = Architecture::new([1, 1, 1], &kinds).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let read = |thresholds: Option<[f32; 2]>, levels: Option<usize>| {
+            let mut tensors: BTreeMap<String, TensorF32> =
+                architecture.tensors().into_iter().map(|(name, shape)| (name, TensorF32::zeros(shape))).collect();
+            let tensor = |values: [f32; 2]| TensorF32 { shape: vec![2], values: values.to_vec() };
+            tensors.extend(thresholds.map(|values| ("2.threshold".to_owned(), tensor(values))));
+            let metadata = AnnMetadata {
+                format: FORMAT,
+                quartic_version: String::new(),
+                recipe: Value::Null,
+                config: String::new(),
+                test_accuracy: 0.5,
+                test_top5: None,
+                epoch: 1,
+                history: Value::Null,
+                quantisation: levels.map(|levels| Quantisation { levels, validation: None }),
+            };
+            artefact::write(&path, &tensors, &metadata).unwrap();
+            AnnArtefact::read(&path, &architecture).map(|ann| ann.levels()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(None, None), Ok(None));
+        assert_eq!(read(Some([1.0, 0.5]), Some(4)), Ok(Some(4)));
+        assert!(read(None, Some(4)).unwrap_err().contains("`2.threshold`: missing"));
+        assert!(read(Some([1.0, 0.5]), None).unwrap_err().contains("`2.threshold`: left over"));
+        assert!(read(Some([1.0, 0.0]), Some(4)).unwrap_err().contains("`2.threshold`: found the threshold 0"));
+        assert!(read(Some([1.0, 0.5]), Some(0)).unwrap_err().contains("0 levels"));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub mod evaluate;
 pub mod graph;
 pub mod kernel;
 pub mod population;
+pub mod quantised;
 
 pub use architecture::{Architecture, Layer, LayerKind};
 pub use backend::Backend;

@@ -109,7 +109,7 @@ pub struct RunRecord {
 /// How one network was converted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConversionRecord {
-    /// Method, as in the configuration: `none`, `model`, `max`, `percentile`, `channel-percentile`, `norm`, `std`, `mmse`.
+    /// Method, as in the configuration: `none`, `model`, `max`, `percentile`, `channel-percentile`, `norm`, `std`, `mmse`, `trained`.
     pub method: String,
     /// Norm order p for `norm`.
     pub p: Option<f64>,

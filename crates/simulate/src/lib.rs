@@ -140,7 +140,8 @@ pub fn run(
         return Ok(Outcome { path, results, notes, reused: true });
     }
     let device = ann::device(experiment.backend)?;
-    let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, &device);
+    let levels = artefact.metadata.ann_levels;
+    let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, levels, &device);
     let operations = SynapticOperations::new(&artefact.network);
     let simulation = Simulation {
         experiment,
@@ -272,7 +273,7 @@ fn check_converted(
     if let Some((key, [made, asked])) = settings.iter().find(|(_, [made, asked])| made != asked) {
         bail!("{}: converted for {key} = {made}, but {asked} is asked for; {remedy}", path.display());
     }
-    let differences = model::ann::differences(&experiment.architecture, &artefact.ann);
+    let differences = model::ann::differences_at(&experiment.architecture, artefact.metadata.ann_levels, &artefact.ann);
     if !differences.is_empty() {
         bail!("{}: converted from another model than [model]; {remedy}:\n{differences}", path.display());
     }

@@ -48,6 +48,9 @@ pub struct SnnMetadata<R, C> {
     pub notes: Vec<String>,
     /// How its parts hang together; filled in when the file is written.
     pub structure: Structure,
+    /// Number of levels of the trained network's activations; `None`, and not in the file, where they are not quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ann_levels: Option<usize>,
 }
 
 /// How the layers of a network hang together.
@@ -234,6 +237,7 @@ mod tests {
             conversion: Value::Null,
             notes: Vec::new(),
             structure: Structure::default(),
+            ann_levels: None,
         }
     }
 

@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn load_recipe(folder: &Path, recipe: &Value) -> Option<Checkpoint> {
-        load(folder, recipe, fresh, |best| Network::with_tensors(&architecture(), &best.tensors, &device()))
+        load(folder, recipe, fresh, |best| Network::with_tensors(&architecture(), &best.tensors, None, &device()))
     }
 
     fn names(folder: &Path) -> Vec<String> {

@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ann::network::{Network, values};
+use ann::network::{Network, THRESHOLD_PARAMETER, Thresholds, values};
 use anyhow::{Result, bail};
-use burn::module::Module as _;
+use burn::module::{Module as _, ParamGroup};
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{GradientsParams, ModuleOptimizer, Optimizer, Sgd, SgdConfig, SgdState};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use datasets::LabelledImages;
 use model::Experiment;
-use model::config::TrainConfig;
+use model::ann::{Quantisation, Validation};
+use model::config::{Activation, TrainConfig, TrainedThresholds};
+use model::quantised::Rectifier;
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +27,7 @@ use snn::engine::rank;
 use crate::checkpoint::{self, Progress};
 use crate::progress::Display;
 use crate::schedule::learning_rate;
+use crate::start::{self, Start};
 use crate::{Data, Options, augment};
 
 /// Samples per batch where no gradient is needed; does not change results.
@@ -39,9 +42,13 @@ pub struct Fitted {
     pub epoch: usize,
     /// One entry per epoch.
     pub history: Vec<EpochRecord>,
+    /// Of a network with the activation `qcfs`.
+    pub quantisation: Option<Quantisation>,
 }
 
 /// Trains a network, going on from a checkpoint in `folder` if there is one of the same recipe.
+///
+/// - `start`: the network to start from, if not from random weights
 ///
 /// # Errors
 /// If training diverges or a checkpoint cannot be written.
@@ -49,6 +56,7 @@ pub fn fit(
     experiment: &Experiment,
     data: &Data,
     device: &Device,
+    start: Option<&Start>,
     folder: &Path,
     recipe: &Value,
     options: Options,
@@ -57,29 +65,36 @@ pub fn fit(
     let architecture = &experiment.architecture;
     let training_device = device.clone().autodiff();
     let _turn = turn();
-    let fresh = || (initial_network(experiment, &training_device), optimizer(config));
     if options.force {
         checkpoint::remove(folder)?;
     }
-    let resumed =
-        checkpoint::load(folder, recipe, fresh, |best| Network::with_tensors(architecture, &best.tensors, device));
+    let initial = Initial { experiment, data, start, device: &training_device };
+    let fresh = || (initial.shaped(), optimizer(config));
+    let resumed = checkpoint::load(folder, recipe, fresh, |best| {
+        Network::with_tensors(architecture, &best.tensors, config.final_levels(), device)
+    });
     let (mut network, mut optimizer, mut progress, mut best) = if let Some(checkpoint) = resumed {
         (checkpoint.network, checkpoint.optimizer, checkpoint.progress, checkpoint.best)
     } else {
-        let (network, optimizer) = fresh();
-        (network, optimizer, Progress { recipe: recipe.clone(), history: Vec::new(), best: None }, None)
+        let progress = Progress { recipe: recipe.clone(), history: Vec::new(), best: None };
+        (initial.network(), optimizer(config), progress, None)
     };
+    // A checkpoint does not keep them.
+    network = at_levels_of(network, config, progress.history.len());
     let n_resumed = progress.history.len();
     let display = Display::new(config.epochs, data.train.len(), &progress.history, options.progress);
     while progress.history.len() < config.epochs && !out_of_patience(&progress, config) {
         let epoch = progress.history.len() + 1;
         let loss;
+        network = at_levels_of(network, config, epoch);
+        start::renew_norms(experiment, &mut network);
         (network, loss) = train_epoch(experiment, data, &training_device, network, &mut optimizer, epoch, &display);
         let inference = network.valid();
         let validation = data.validation.as_ref().map(|samples| evaluate(&inference, samples, device));
         refuse_divergence(config, epoch, &[Some(loss), validation], &inference)?;
         if let Some(Score { loss, .. }) = validation
             && config.patience.is_some()
+            && config.is_final_stage(epoch)
             && progress.best.is_none_or(|(_, lowest)| loss < lowest)
         {
             progress.best = Some((epoch, loss));
@@ -103,7 +118,100 @@ pub fn fit(
         _ => (network.valid(), last),
     };
     display.finish(&progress.history, epoch, (last - n_resumed) * data.train.len());
-    Ok(Fitted { network, epoch, history: progress.history })
+    let quantisation = config.final_levels().map(|levels| Quantisation {
+        levels,
+        validation: data.validation.as_ref().map(|samples| initial.validation(&network, levels, samples, device)),
+    });
+    Ok(Fitted { network, epoch, history: progress.history, quantisation })
+}
+
+/// A network with the number of levels of an epoch, 0 being that before the first; with `relu`, as it is.
+fn at_levels_of(network: Network, config: &TrainConfig, epoch: usize) -> Network {
+    match config.levels_in(epoch) {
+        Some(levels) => network.at_levels(levels),
+        None => network,
+    }
+}
+
+/// What training begins with.
+struct Initial<'a> {
+    experiment: &'a Experiment,
+    data: &'a Data,
+    start: Option<&'a Start>,
+    /// Of training.
+    device: &'a Device,
+}
+
+impl Initial<'_> {
+    /// The network before it is quantised.
+    fn unquantised(&self, device: &Device) -> Network {
+        match self.start {
+            Some(start) => Network::with_tensors(&self.experiment.architecture, &start.ann.tensors, None, device),
+            None => initial_network(self.experiment, device),
+        }
+    }
+
+    /// A network of the right form, which gives up its contents.
+    fn shaped(&self) -> Network {
+        let network = self.unquantised(self.device);
+        let is_shared = self.experiment.train.thresholds == TrainedThresholds::Norm;
+        let any = |rectifier: &Rectifier| Thresholds {
+            base: vec![1.0; rectifier.n_channels],
+            factors: vec![1.0; if is_shared { 1 } else { rectifier.n_channels }],
+        };
+        self.quantised(network, any, self.device)
+    }
+
+    /// The network that the first epoch starts from.
+    fn network(&self) -> Network {
+        let network = self.unquantised(self.device);
+        match self.experiment.train.levels_in(1) {
+            Some(levels) => self.measured(network, levels, self.device),
+            None => network,
+        }
+    }
+
+    /// A network with measured thresholds, or those that it was trained with already.
+    fn measured(&self, network: Network, levels: usize, device: &Device) -> Network {
+        let Self { experiment, data, start, .. } = self;
+        let trained = start.filter(|start| start.ann.levels().is_some());
+        if let Some(start) = trained.filter(|_| experiment.train.thresholds == TrainedThresholds::Channel) {
+            let of = |rectifier: &Rectifier| {
+                let base = start.ann.tensors[&rectifier.tensor()].values.clone();
+                Thresholds { factors: vec![1.0; base.len()], base }
+            };
+            return self.quantised(network, of, device).at_levels(levels);
+        }
+        let inference = device.clone().inner();
+        let all = start::thresholds(experiment, &network.valid(), levels, &data.train, &inference);
+        let rectifiers = Network::rectifiers(&experiment.architecture);
+        let of = |rectifier: &Rectifier| {
+            let at = rectifiers.iter().position(|other| other.node == rectifier.node);
+            all[at.expect("one of them")].clone()
+        };
+        self.quantised(network, of, device).at_levels(levels)
+    }
+
+    fn quantised(&self, network: Network, of: impl Fn(&Rectifier) -> Thresholds, device: &Device) -> Network {
+        match self.experiment.train.levels_in(1) {
+            Some(levels) => network.quantised(&Network::rectifiers(&self.experiment.architecture), of, levels, device),
+            None => network,
+        }
+    }
+
+    /// Accuracies on validation samples of a trained network and of what it was made of.
+    fn validation(&self, trained: &Network, levels: usize, samples: &LabelledImages, device: &Device) -> Validation {
+        let start = match self.start {
+            Some(start) => start.network(&self.experiment.architecture, device),
+            None => self.unquantised(device),
+        };
+        let untrained = self.measured(self.unquantised(self.device), levels, self.device).valid();
+        Validation {
+            start: accuracy(&start, samples, device),
+            untrained: accuracy(&untrained, samples, device),
+            trained: accuracy(trained, samples, device),
+        }
+    }
 }
 
 /// Accuracy of a network on samples, in [0, 1].
@@ -258,7 +366,40 @@ fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
         let momentum = MomentumConfig::new().with_momentum(config.momentum).with_dampening(0.0);
         sgd = sgd.with_momentum(Some(momentum.with_nesterov(config.nesterov)));
     }
-    sgd.init()
+    if config.activation == Activation::Relu {
+        return sgd.init();
+    }
+    let of_thresholds = ThresholdSgd {
+        sgd: sgd.clone().with_weight_decay(None).build(),
+        factor: config.threshold_rate() / config.learning_rate,
+    };
+    sgd.init().with_group(ParamGroup::from_predicate(THRESHOLD_PARAMETER), of_thresholds, None)
+}
+
+/// Stochastic gradient descent of thresholds: with a step size of their own, which falls as that of the weights does.
+#[derive(Clone)]
+struct ThresholdSgd {
+    sgd: Sgd,
+    /// Step size relative to that of the weights.
+    factor: f64,
+}
+
+impl Optimizer for ThresholdSgd {
+    type State<const D: usize> = SgdState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: f64,
+        tensor: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<SgdState<D>>,
+    ) -> (Tensor<D>, Option<SgdState<D>>) {
+        self.sgd.step(rate * self.factor, tensor, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: SgdState<D>, device: &Device) -> SgdState<D> {
+        Sgd::to_device(state, device)
+    }
 }
 
 fn steps_per_epoch(config: &TrainConfig, data: &Data) -> usize {
@@ -356,7 +497,7 @@ mod tests {
     fn fit_in_new_folder(experiment: &Experiment, data: &Data) -> Result<Fitted> {
         let folder = tempfile::tempdir().unwrap();
         let device = ann::device(experiment.backend).unwrap();
-        fit(experiment, data, &device, folder.path(), &Value::Null, Options::default())
+        fit(experiment, data, &device, None, folder.path(), &Value::Null, Options::default())
     }
 
     /// Weights, then biases.
@@ -470,7 +611,7 @@ mod tests {
         let _turn = turn();
         let mut tensors = initial_network(&experiment, &device).tensors();
         let check = |tensors: &_| {
-            let network = Network::with_tensors(&experiment.architecture, tensors, &device);
+            let network = Network::with_tensors(&experiment.architecture, tensors, None, &device);
             refuse_divergence(&experiment.train, 1, &[Some(Score { loss: 0.5, accuracy: 0.5 }), None], &network)
         };
         check(&tensors).unwrap();
@@ -489,7 +630,8 @@ mod tests {
                 TensorF32 { shape: vec![n_classes], values: (0..n_classes).map(|class| class as f32).collect() };
             let weights = TensorF32 { shape: vec![n_classes, 1], values: vec![0.0; n_classes] };
             let tensors = [("1.weight".to_owned(), weights), ("1.bias".to_owned(), biases)].into();
-            let network = Network::with_tensors(&Architecture::new([1, 1, 1], &layers).unwrap(), &tensors, &device);
+            let network =
+                Network::with_tensors(&Architecture::new([1, 1, 1], &layers).unwrap(), &tensors, None, &device);
             let pixels = vec![0; labels.len()];
             let samples = LabelledImages::from_parts([1, 1, 1], 16, n_classes, pixels, labels.to_vec()).unwrap();
             top_five(&network, &samples, &device)

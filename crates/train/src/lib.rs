@@ -3,6 +3,7 @@
 //! - [`fit`]: stochastic gradient descent, epoch by epoch
 //! - [`augment`]: random crops and mirror images
 //! - [`schedule`]: the learning rate at each step
+//! - [`start`]: the network and the thresholds that training starts from
 //! - [`checkpoint`]: what is needed to go on after a kill
 //! - [`progress`]: what is shown meanwhile
 //!
@@ -24,6 +25,7 @@ pub mod checkpoint;
 pub mod fit;
 pub mod progress;
 pub mod schedule;
+pub mod start;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,7 @@ use model::ann::{AnnArtefact, AnnMetadata, FILE_NAME, FORMAT};
 use model::{Experiment, artefact};
 use results::record::EpochRecord;
 use serde_json::{Value, json};
+use start::Start;
 
 /// A trained network on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +68,8 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
     let data = Data::load(experiment)?;
     let experiment = &data.experiment;
     let notes = data.notes.clone();
-    let recipe = recipe(experiment, &data);
+    let start = Start::of(experiment)?;
+    let recipe = recipe(experiment, &data, start.as_ref());
     if !options.force
         && let Some(outcome) = reusable(experiment, &path, &recipe)
     {
@@ -79,7 +83,7 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
         checkpoint::remove(folder)?;
         return Ok(Outcome { path, notes, ..twin });
     }
-    let fitted = fit::fit(experiment, &data, &device, folder, &recipe, options)?;
+    let fitted = fit::fit(experiment, &data, &device, start.as_ref(), folder, &recipe, options)?;
     let metadata = AnnMetadata {
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -89,6 +93,7 @@ pub fn run(experiment: &Experiment, folder: &Path, runs: Option<&Path>, options:
         test_top5: fit::top_five(&fitted.network, &data.test, &device),
         epoch: fitted.epoch,
         history: serde_json::to_value(&fitted.history)?,
+        quantisation: fitted.quantisation,
     };
     let checksum = artefact::write(&path, &fitted.network.tensors(), &metadata)?;
     checkpoint::remove(folder)?;
@@ -145,8 +150,11 @@ pub fn seems_trained(experiment: &Experiment, folder: &Path) -> bool {
     let Ok(Some(AnnMetadata { mut recipe, .. })) = artefact::read_description(&folder.join(FILE_NAME), "") else {
         return false;
     };
-    let data = recipe["data"].as_object_mut();
-    let _ = data.map(|data| data.shift_remove("checksum"));
+    for (section, key) in [("data", "checksum"), ("train", FROM)] {
+        if let Some(section) = recipe[section].as_object_mut() {
+            section.shift_remove(key);
+        }
+    }
     recipe == recipe_without_data(experiment)
 }
 
@@ -162,13 +170,35 @@ fn recipe_without_data(experiment: &Experiment) -> Value {
         "train",
     ]);
     recipe["format"] = json!(FORMAT);
+    let config = &experiment.train;
+    let Some(train) = recipe["train"].as_object_mut() else { return recipe };
+    // Where that network is does not matter, and what is left out is what it would be by default.
+    train.shift_remove(FROM);
+    for key in ["activation", "levels", "thresholds"] {
+        train.shift_remove(key);
+    }
+    if let Some(sgd) = train.get_mut("sgd").and_then(Value::as_object_mut) {
+        sgd.shift_remove("threshold_learning_rate");
+    }
+    if config.final_levels().is_some() {
+        train.insert("activation".to_owned(), json!(config.activation));
+        train.insert("levels".to_owned(), json!(config.levels));
+        train.insert("thresholds".to_owned(), json!(config.thresholds));
+        train.insert("threshold_learning_rate".to_owned(), json!(config.threshold_rate()));
+    }
     recipe
 }
 
+/// Key of a recipe's `train`: checksum of the network that training starts from.
+const FROM: &str = "from";
+
 /// Everything that the weights depend on.
-fn recipe(experiment: &Experiment, data: &Data) -> Value {
+fn recipe(experiment: &Experiment, data: &Data, start: Option<&Start>) -> Value {
     let mut recipe = recipe_without_data(experiment);
     recipe["data"]["checksum"] = json!(data.checksum);
+    if let Some(start) = start {
+        recipe["train"][FROM] = json!(start.ann.checksum);
+    }
     recipe
 }
 
@@ -310,6 +340,71 @@ mod tests {
         // A damaged file is passed over.
         std::fs::write(&first.path, "damaged").unwrap();
         assert!(run_beside("five", "seed=7", Options::default()).reused);
+    }
+
+    /// A network too small to bear a single level as it is.
+    const SMALL: &str =
+        "model.layers=[{kind=\"flatten\"}, {kind=\"dense\", units=16}, {kind=\"relu\"}, {kind=\"dense\", units=10}]";
+
+    #[test]
+    fn fine_tuning_to_few_levels_gets_back_what_quantising_costs_and_keeps_its_thresholds() {
+        let folder = tempfile::tempdir().unwrap();
+        let split = "data.validation_samples=800";
+        let relu =
+            run_in(&folder.path().join("relu"), &[SMALL, split, "train.epochs=20", "train.sgd.learning_rate=0.2"]);
+        assert!(AnnArtefact::read(&relu.path, &experiment(&[SMALL]).architecture).unwrap().levels().is_none());
+        let from = format!("train.from={}", folder.path().join("relu").display());
+        for thresholds in ["channel", "norm"] {
+            let set = format!("train.thresholds={thresholds}");
+            let levels = "train.levels=[1]";
+            let keys = [
+                SMALL,
+                split,
+                "train.activation=qcfs",
+                levels,
+                &from,
+                &set,
+                "train.epochs=8",
+                "train.sgd.learning_rate=0.05",
+            ];
+            let tuned = run_in(&folder.path().join(thresholds), &keys);
+            let quantisation = tuned.metadata.quantisation.clone().unwrap();
+            let accuracies = quantisation.validation.unwrap();
+            assert_eq!(quantisation.levels, 1);
+            assert_eq!(Some(accuracies.start), relu.history.last().unwrap().validation_accuracy);
+            assert_eq!(Some(accuracies.trained), tuned.history.last().unwrap().validation_accuracy);
+            let (cost, regained) = (accuracies.start - accuracies.untrained, accuracies.trained - accuracies.untrained);
+            assert!(cost > 0.1 && regained > cost / 2.0, "{thresholds}: {accuracies:?}");
+            // What is read back computes the same, and is not made again.
+            let artefact = AnnArtefact::read(&tuned.path, &experiment(&keys).architecture).unwrap();
+            assert_eq!(artefact.tensors["2.threshold"].shape, [16]);
+            let (device, data) = (ann::device(model::Backend::Flex).unwrap(), Data::load(&experiment(&keys)).unwrap());
+            let levels = artefact.levels();
+            let network =
+                ann::Network::with_tensors(&experiment(&keys).architecture, &artefact.tensors, levels, &device);
+            assert_eq!(fit::accuracy(&network, &data.test, &device), tuned.metadata.test_accuracy);
+            assert!(run_in(&folder.path().join(thresholds), &keys).reused);
+            assert!(seems_trained(&experiment(&keys), &folder.path().join(thresholds)));
+        }
+    }
+
+    #[test]
+    fn a_network_of_another_architecture_is_no_start_and_is_told_with_its_differences() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = run_in(folder.path(), &[]);
+        let from = format!("train.from={}", first.path.display());
+        let refused = |layers: &str| {
+            let keys = [from.as_str(), &format!("model.layers={layers}")];
+            let error = run(&experiment(&keys), &folder.path().join("other"), None, Options::default()).unwrap_err();
+            format!("{error:#}")
+        };
+        let error = refused("[{kind=\"flatten\"}, {kind=\"dense\", units=10}]");
+        assert!(error.contains("[train] from = ") && error.contains("`1.weight`: found shape [128, 64]"), "{error}");
+        let other = "[{kind=\"flatten\"}, {kind=\"dense\", units=128}, {kind=\"abs\"}, {kind=\"dropout\", rate=0.1}, {kind=\"dense\", units=10}]";
+        let error = refused(other);
+        assert!(error.contains("layer `2` is a `relu` there and a `abs` here"), "{error}");
+        let nowhere = run(&experiment(&["train.from=nowhere"]), folder.path(), None, Options::default()).unwrap_err();
+        assert!(format!("{nowhere:#}").contains("give train.from a trained network's ann.safetensors"), "{nowhere:#}");
     }
 
     #[test]

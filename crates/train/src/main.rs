@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::ExperimentArgs;
+use model::ann::Quantisation;
 
 #[global_allocator]
 static ALLOCATOR: cli::Allocator = cli::Allocator;
@@ -48,6 +49,15 @@ fn main() -> ExitCode {
                 percent(outcome.metadata.test_accuracy),
                 top_five.unwrap_or_default()
             );
+            if let Some(Quantisation { levels, validation: Some(of) }) = &outcome.metadata.quantisation {
+                let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+                println!(
+                    "validation accuracy: {} of the network it started from, {} quantised to {levels} levels without training, {} trained",
+                    percent(of.start),
+                    percent(of.untrained),
+                    percent(of.trained)
+                );
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

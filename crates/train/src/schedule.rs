@@ -25,7 +25,6 @@ pub fn learning_rate(config: &TrainConfig, step: usize, steps_per_epoch: usize) 
 
 #[cfg(test)]
 mod tests {
-    use model::config::Augment;
     use proptest::prelude::*;
 
     use super::*;
@@ -43,7 +42,7 @@ mod tests {
             nesterov: false,
             weight_decay: 0.0,
             schedule,
-            augment: Augment::default(),
+            ..TrainConfig::default()
         };
         learning_rate(&config, step, 5)
     }

@@ -65,6 +65,18 @@ augment = { crop_padding = 1, flip = true }
 sgd = { learning_rate = 0.1, momentum = 0.9 }
 "#;
 
+/// What the activation `qcfs` has beside: thresholds of their own step size and without decay, two stages, and the best of the last one.
+const QUANTISED: &[&str] = &[
+    "--set",
+    "train.activation=qcfs",
+    "--set",
+    "train.levels=[8, 4]",
+    "--set",
+    "train.epochs=8",
+    "--set",
+    "train.sgd.weight_decay=1e-4",
+];
+
 /// Far longer than an epoch takes: only a hang is ended by it.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -163,6 +175,25 @@ fn a_killed_training_of_a_convolutional_network_ends_in_the_same_file_too() {
     killed.kill_after_epoch(&["digits.toml"], 2, Duration::from_millis(10));
     assert!(killed.run(&["digits.toml"]).status.success());
     assert_eq!(checksum(&killed), checksum(&whole));
+}
+
+#[test]
+fn a_killed_training_of_a_quantised_network_ends_in_the_same_file_too() {
+    for (thresholds, epochs) in [("train.thresholds=channel", [2, 6]), ("train.thresholds=norm", [3, 5])] {
+        let arguments = [&["digits.toml", "--set", thresholds], QUANTISED].concat();
+        let whole = Workplace::new(CONFIG);
+        let output = whole.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("validation accuracy: "), "{}", text(&output.stdout));
+        let metadata: AnnMetadata = artefact::read(&whole.path("ann.safetensors"), "").unwrap().metadata.unwrap();
+        assert!(metadata.epoch > 4, "the network that is kept is one of the last stage");
+        let killed = Workplace::new(CONFIG);
+        for epoch in epochs {
+            killed.kill_after_epoch(&arguments, epoch, Duration::ZERO);
+        }
+        assert!(killed.run(&arguments).status.success());
+        assert_eq!(checksum(&killed), checksum(&whole), "{thresholds}");
+    }
 }
 
 #[test]

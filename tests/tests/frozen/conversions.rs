@@ -412,7 +412,7 @@ fn every_sum_of_the_trained_networks_is_exact_in_32_bits() {
         let Experiment { architecture, backend, .. } = experiment(text, &[]);
         let tensors = AnnArtefact::read(&weights, &architecture).expect("weights that fit").tensors;
         let device = ann::device(backend).expect("built in for these tests");
-        let network = Network::with_tensors(&architecture, &tensors, &device);
+        let network = Network::with_tensors(&architecture, &tensors, None, &device);
         let measured = activation::measure(&network, architecture.populations(), &samples, &device);
         let layers = ann_layers(&architecture, &tensors);
         (0..samples.len()).into_par_iter().for_each(|sample| {
@@ -476,7 +476,7 @@ fn train_the_network_anew() {
 /// Share of the test samples that a network decides rightly.
 fn accuracy(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>) -> f64 {
     let device = ann::device(experiment(CNN, &[]).backend).expect("built in for these tests");
-    let network = Network::with_tensors(architecture, tensors, &device);
+    let network = Network::with_tensors(architecture, tensors, None, &device);
     let test = LabelledImages::load(DatasetName::Digits, Split::Test, None).expect("embedded");
     let measured = activation::measure(&network, architecture.populations(), &test, &device);
     let logits = measured.last().expect("logits").values.chunks_exact(10).map(snn::engine::first_largest);

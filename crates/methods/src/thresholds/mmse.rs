@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::{Choice, Place};
+use super::Place;
 
 /// Candidates for each neuron's λ of least squared error: the largest activation times 1/100, 2/100, … 1, the steps of the code
 /// of Li et al. 2021, which stops at 6/100.
@@ -21,22 +21,33 @@ pub(super) fn thresholds(place: &Place<'_>) -> anyhow::Result<Vec<f64>> {
     let (activations, choice) = (place.activations(), place.choice);
     let of_layer = activations.largest();
     let of_channel = |channel: usize| {
-        let values: Vec<f64> = activations.of_channel(channel).map(|value| value.max(0.0)).collect();
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        if largest == 0.0 {
-            return of_layer;
-        }
-        let candidates = (1..=CANDIDATES).map(|k| largest * k as f64 / CANDIDATES as f64);
-        let error = |lambda: f64| values.iter().map(|&a| quantisation_error(a, lambda, choice).powi(2)).sum::<f64>();
-        let scored = candidates.map(|lambda| (error(lambda), lambda));
-        scored.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1
+        let values: Vec<f64> = activations.of_channel(channel).collect();
+        least_error(values, choice.target_steps, choice.initial_potential).unwrap_or(of_layer)
     };
     Ok((0..activations.n_channels()).into_par_iter().map(of_channel).collect())
 }
 
+/// The λ that represents activations with the least squared error in a number of steps; `None` if none is positive.
+///
+/// - `n_steps`: or the number of levels of a quantised activation
+/// - `initial_potential`: what is rounded with, ½ for the nearest level
+pub fn least_error(mut activations: Vec<f64>, n_steps: usize, initial_potential: f64) -> Option<f64> {
+    activations.iter_mut().for_each(|value| *value = value.max(0.0));
+    let largest = activations.iter().copied().fold(0.0, f64::max);
+    if largest == 0.0 {
+        return None;
+    }
+    let candidates = (1..=CANDIDATES).map(|k| largest * k as f64 / CANDIDATES as f64);
+    let error = |lambda: f64| {
+        activations.iter().map(|&a| quantisation_error(a, lambda, n_steps, initial_potential).powi(2)).sum::<f64>()
+    };
+    let scored = candidates.map(|lambda| (error(lambda), lambda));
+    scored.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lambda)| lambda)
+}
+
 /// What is lost of an activation that T steps of a neuron with threshold λ and steady input stand for.
-fn quantisation_error(activation: f64, lambda: f64, choice: &Choice) -> f64 {
-    let n_steps = choice.target_steps as f64;
-    let count = (activation * n_steps / lambda + choice.initial_potential).floor().clamp(0.0, n_steps);
+fn quantisation_error(activation: f64, lambda: f64, n_steps: usize, initial_potential: f64) -> f64 {
+    let n_steps = n_steps as f64;
+    let count = (activation * n_steps / lambda + initial_potential).floor().clamp(0.0, n_steps);
     activation - count * lambda / n_steps
 }

@@ -13,6 +13,7 @@ pub mod none;
 pub mod norm;
 pub mod percentile;
 pub mod std_dev;
+pub mod trained;
 
 use model::config::{Method, Readout};
 use thiserror::Error;
@@ -35,6 +36,7 @@ fn rule(method: Method) -> Rule {
         Method::Norm => norm::thresholds,
         Method::Std => std_dev::thresholds,
         Method::Mmse => mmse::thresholds,
+        Method::Trained => trained::thresholds,
     }
 }
 
@@ -42,6 +44,8 @@ fn rule(method: Method) -> Rule {
 struct Place<'a> {
     /// The layer whose thresholds are chosen.
     layer: &'a AnnLayer,
+    /// Whether it gives the logits.
+    is_output: bool,
     /// Thresholds of the layers before it.
     before: Before<'a>,
     choice: &'a Choice,
@@ -89,6 +93,15 @@ pub enum ThresholdError {
         /// Name of the layer.
         layer: String,
     },
+    /// The network was not trained with thresholds.
+    #[error(
+        "layer {layer}: the trained network has no thresholds of its own, so `trained` gives none; train with train.activation = \
+         \"qcfs\", or use another convert.method, such as \"mmse\""
+    )]
+    NotTrained {
+        /// Name of the layer.
+        layer: String,
+    },
 }
 
 /// What decides the thresholds, apart from the network.
@@ -126,9 +139,9 @@ pub type MeasureNoise<'a> = dyn Fn(usize, &[Vec<f64>]) -> anyhow::Result<Vec<f64
 /// - `layers`: the trained network
 /// - `activations`: one per layer, the logits last; needed if [`Method::needs_data`] says so
 /// - returns `[C]` per layer, each > 0, C being the channels, or the neurons of a fully connected layer. None is above the activation at
-///   which the trained network saturates itself, and, but for `none`, none below the least activation that a channel can have. The last
+///   which the trained network saturates itself, and, but for `none` and `trained`, none below the least activation that a channel can have. The last
 ///   layer's are 1 for a readout from potentials. A readout from spikes takes the largest that the method gives any output
-///   neuron, for all of them: one factor on all logits, which leaves the decision as it is. `none`, `norm` and `std` do not know
+///   neuron, for all of them: one factor on all logits, which leaves the decision as it is. `none`, `norm`, `std` and `trained` do not know
 ///   how large logits become, and neurons that fire at every step cannot be told apart: there it is no less than the percentile
 ///   of the positive logits.
 ///
@@ -151,6 +164,7 @@ pub fn choose(
         }
         let place = Place {
             layer,
+            is_output: idx == last,
             before: Before(choice.compensate.then_some(bases.as_slice())),
             choice,
             activations: activations.map(|activations| &activations[idx]),
@@ -188,11 +202,12 @@ pub fn choose(
 }
 
 /// The largest activation that the inputs of a channel allow, where a threshold that knows of weights alone is below the least; `None`
-/// where it is not, and for `none`, whose thresholds are what they are.
+/// where it is not, and for `none` and `trained`, whose thresholds are what they are.
 fn raised(place: &Place<'_>, base: &[f64]) -> Vec<Option<f64>> {
     let of = |(channel, base): (usize, &f64)| {
         let [least, most] = saturation::bounds(place.layer, channel, place.before);
-        (place.choice.method != Method::None && least > *base).then_some(most)
+        let is_fixed = matches!(place.choice.method, Method::None | Method::Trained);
+        (!is_fixed && least > *base).then_some(most)
     };
     base.iter().enumerate().map(of).collect()
 }
@@ -233,14 +248,13 @@ mod tests {
             biases: biases.into(),
             ceiling: f64::INFINITY,
             may_be_silent: false,
+            trained: None,
         }
     }
 
     fn layers() -> Vec<AnnLayer> {
-        vec![
-            dense("dense 1", 0, vec![3.0, -4.0, 1.0, 1.0], vec![0.5, -9.0]),
-            dense("dense 2", 1, vec![1.0, -2.0], vec![0.0]),
-        ]
+        let first = dense("dense 1", 0, vec![3.0, -4.0, 1.0, 1.0], vec![0.5, -9.0]);
+        vec![AnnLayer { trained: Some(vec![1.5, 0.25]), ..first }, dense("dense 2", 1, vec![1.0, -2.0], vec![0.0])]
     }
 
     fn measured(n_neurons: usize, values: &[f32]) -> Activations {
@@ -267,6 +281,7 @@ mod tests {
             (Method::ChannelPercentile, [1.0, 4.0]),
             (Method::Norm, [fourth_root(81.0 + 256.0) / 0.5, fourth_root(2.0) / 0.5]),
             (Method::Std, [0.5, 0.5]),
+            (Method::Trained, [1.5, 0.25]),
         ];
         for (method, expected) in cases {
             let thresholds = chosen(&choice(method));
@@ -358,6 +373,7 @@ mod tests {
             biases: vec![0.5].into(),
             ceiling: f64::INFINITY,
             may_be_silent: false,
+            trained: None,
         };
         let found = |method| choose(&layers, None, &choice(method), &|_, _| Ok(Vec::new())).unwrap()[0][0];
         assert!((found(Method::Norm) - (1296.0 + 1.0 + 16.0_f64).powf(0.25) / 0.5).abs() < ROUNDING);
@@ -432,6 +448,19 @@ mod tests {
         let found = choose(&layers, None, &choice(Method::Norm), &|_, _| Ok(Vec::new())).unwrap();
         assert!(free[0].iter().all(|threshold| *threshold > 0.5), "{free:?}");
         assert_eq!(found[0], [0.5, 0.5]);
+    }
+
+    #[test]
+    fn thresholds_of_training_stay_what_they_are_and_a_network_without_them_is_refused_with_the_remedy() {
+        let mut layers = layers();
+        // Its least activation is above its threshold, as it may be after training.
+        layers[0].connections[0].weights[..2].fill(0.0);
+        layers[0].biases = vec![7.0, 0.0].into();
+        let choose = |layers: &[AnnLayer]| choose(layers, None, &choice(Method::Trained), &|_, _| Ok(Vec::new()));
+        assert_eq!(choose(&layers).unwrap()[0], [1.5, 0.25]);
+        layers[0].trained = None;
+        let error = choose(&layers).unwrap_err().to_string();
+        assert!(error.contains("layer dense 1") && error.contains("train with train.activation = \"qcfs\""), "{error}");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::schema::Kind::{
 };
 use super::schema::lookup;
 use super::{
-    Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NeuronKind, NoiseOf,
-    Normalize, RateCap, Readout, Reset, Resize, Scale, Schedule, WeightRange, number,
+    Activation, Calibrate, DatasetName, Encoding, EngineKind, Experiment, Interpolation, Kappa, Method, NeuronKind,
+    NoiseOf, Normalize, RateCap, Readout, Reset, Resize, Scale, Schedule, TrainedThresholds, WeightRange, number,
 };
 
 /// One key.
@@ -105,6 +105,9 @@ const MOST_MISMATCH: f64 = 0.3;
 /// Largest magnitude of a value of a sample; larger ones would not be told apart by 32-bit floats.
 const MOST_VALUE: f64 = 1e9;
 
+/// Most levels of a quantised activation: more are as good as none.
+const MAX_ACTIVATION_LEVELS: i64 = 256;
+
 /// Longest side of a picture, in pixels.
 const MAX_SIDE: i64 = 4096;
 
@@ -147,6 +150,8 @@ const COUNTING: Condition = Condition {
     who: "only neurons `counting` look at it",
     holds: |of| of.simulate.neuron.kind == NeuronKind::Counting,
 };
+const QCFS: Condition =
+    Condition { who: "only activation = \"qcfs\" looks at it", holds: |of| of.train.activation == Activation::Qcfs };
 const DENSE: Condition =
     Condition { who: "only the dense engine looks at it", holds: |of| of.simulate.engine == EngineKind::Dense };
 
@@ -366,6 +371,36 @@ pub const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        path: "train.activation",
+        kind: Choice(Activation::WORDS),
+        doc: "what rectifiers compute: `relu`, the default, or `qcfs`, λ/L · clamp(⌊Lx/λ + ½⌋, 0, L) with L levels and learned thresholds λ: for networks that are run for few steps",
+        read: |to, from| to.train.activation = from.word(),
+        ..KEY
+    },
+    Key {
+        path: "train.levels",
+        kind: Integers(1, MAX_ACTIVATION_LEVELS),
+        doc: "activation `qcfs`: numbers of levels L, such as [16, 8, 4]; epochs are divided evenly among them, and the last one is what the network is trained for",
+        read: |to, from| to.train.levels = from.integers().into_iter().map(|levels| levels as usize).collect(),
+        matters: Matters::Where(QCFS),
+        ..KEY
+    },
+    Key {
+        path: "train.thresholds",
+        kind: Choice(TrainedThresholds::WORDS),
+        doc: "activation `qcfs`: what is learned of the thresholds: `channel`, the default, the λ of each channel; `norm`, one factor c per layer, λ_j = c·‖w_j∘λ‖₄, the norm being taken anew before each epoch",
+        read: |to, from| to.train.thresholds = from.word(),
+        matters: Matters::Where(QCFS),
+        ..KEY
+    },
+    Key {
+        path: "train.from",
+        kind: Text,
+        doc: "fine-tuning: the trained network to start from, its ann.safetensors or the run folder that holds it; `{seed}` stands for the training seed. Default: random weights",
+        read: |to, from| to.train.from = Some(from.text()),
+        ..KEY
+    },
+    Key {
         path: "train.sgd.learning_rate",
         kind: Above(0.0, 100.0),
         default: Some("0.1"),
@@ -430,6 +465,14 @@ pub const KEYS: &[Key] = &[
         doc: "schedule `cosine`: step size at the end",
         read: READ_WITH_SCHEDULE,
         matters: Matters::Where(COSINE),
+        ..KEY
+    },
+    Key {
+        path: "train.sgd.threshold_learning_rate",
+        kind: Above(0.0, 100.0),
+        doc: "activation `qcfs`: initial step size of the logarithms of λ, which falls as that of the weights does; they have no weight decay. Default 0.01",
+        read: |to, from| to.train.threshold_learning_rate = Some(from.float()),
+        matters: Matters::Where(QCFS),
         ..KEY
     },
     Key {

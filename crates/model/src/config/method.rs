@@ -25,6 +25,8 @@ words! {
         Std = "std",
         /// The λ of least squared quantisation error, per neuron.
         Mmse = "mmse",
+        /// The λ that the network was trained with, per neuron.
+        Trained = "trained",
     }
 }
 
@@ -109,6 +111,12 @@ impl Method {
                 bounds_logits: true,
                 keys: &["convert.target_steps"],
                 label: |_| "mmse".to_owned(),
+            },
+            Self::Trained => MethodFacts {
+                measures: Measures::Nothing,
+                bounds_logits: false,
+                keys: &[],
+                label: |_| "trained".to_owned(),
             },
         }
     }

@@ -22,17 +22,21 @@ use toml::{Table, Value};
 
 use crate::architecture::{Architecture, shape_text};
 use crate::backend::Backend;
+use crate::quantised;
 pub use data::{DataConfig, DatasetName, Interpolation, Normalize, Resize, Scaling};
 pub use faults::{FaultsConfig, NO_FAULTS};
 pub use layers::ModelSection;
 pub use method::{Measures, Method, MethodFacts};
 use schema::{KEYS, Key};
 pub use sections::{
-    Augment, ConvertConfig, DEFAULT_KAPPAS, Kappa, NeuronConfig, ReportConfig, Scale, Schedule, SimulateConfig,
-    TrainConfig,
+    Augment, ConvertConfig, DEFAULT_KAPPAS, DEFAULT_THRESHOLD_LEARNING_RATE, Kappa, NeuronConfig, ReportConfig, Scale,
+    Schedule, SimulateConfig, TrainConfig,
 };
 pub use sweep::{Axis, Cell, folder_name};
-pub use words::{Calibrate, Encoding, EngineKind, NeuronKind, NoiseOf, RateCap, Readout, Reset, WeightRange};
+pub use words::{
+    Activation, Calibrate, Encoding, EngineKind, NeuronKind, NoiseOf, RateCap, Readout, Reset, TrainedThresholds,
+    WeightRange,
+};
 
 /// Keys that the data fill in where a file leaves them open.
 const SCALE: &str = "data.scale";
@@ -548,6 +552,7 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "has no effect without momentum; set train.sgd.momentum, or nesterov = false".to_owned(),
         );
     }
+    quantisation(experiment, &mut refuse);
     normalization(experiment, &mut refuse);
     if simulate.seeds.is_empty() {
         refuse("simulate.seeds", "found none; give at least one".to_owned());
@@ -620,6 +625,31 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             "convert.scale",
             "\"auto\" beside kappa = \"auto\" searches the thresholds twice; give a number for one of them".to_owned(),
         );
+    }
+}
+
+/// A network with the activation `qcfs` that cannot be trained.
+fn quantisation(experiment: &Experiment, refuse: &mut impl FnMut(&str, String)) {
+    let TrainConfig { activation, levels, epochs, .. } = &experiment.train;
+    if *activation != Activation::Qcfs {
+        return;
+    }
+    if levels.is_empty() {
+        refuse(
+            "train.levels",
+            "missing, and activation = \"qcfs\" needs it; give numbers of levels, such as [16, 8, 4]: the last one is what the network is \
+             trained for"
+                .to_owned(),
+        );
+    } else if levels.len() > *epochs {
+        let n = levels.len();
+        refuse(
+            "train.levels",
+            format!("found {n} stages for train.epochs = {epochs}; raise epochs to at least {n}, or drop stages"),
+        );
+    }
+    for problem in quantised::rectifiers(&experiment.architecture).err().unwrap_or_default() {
+        refuse("train.activation", format!("\"qcfs\": {problem}"));
     }
 }
 

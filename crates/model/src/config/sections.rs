@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use super::{Calibrate, Encoding, EngineKind, FaultsConfig, Method, NeuronKind, RateCap, Readout, Reset};
+use super::{
+    Activation, Calibrate, Encoding, EngineKind, FaultsConfig, Method, NeuronKind, RateCap, Readout, Reset,
+    TrainedThresholds,
+};
 
 /// `[train]`
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +31,43 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// What is done to training images.
     pub augment: Augment,
+    /// What rectifiers compute.
+    pub activation: Activation,
+    /// Numbers of levels of `qcfs`, a stage of training each; the last is what the network is trained for.
+    pub levels: Vec<usize>,
+    /// Where the network to start from is, `{seed}` standing for the training seed; `None` starts from random weights.
+    pub from: Option<String>,
+    /// What is free in the thresholds of `qcfs`.
+    pub thresholds: TrainedThresholds,
+    /// Initial step size of the thresholds of `qcfs`; `None` for [`DEFAULT_THRESHOLD_LEARNING_RATE`].
+    pub threshold_learning_rate: Option<f64>,
+}
+
+/// Initial step size of the thresholds of `qcfs`, of their logarithms.
+pub const DEFAULT_THRESHOLD_LEARNING_RATE: f64 = 0.01;
+
+impl TrainConfig {
+    /// Number of levels in an epoch, from 1, where the activation is `qcfs`: the epochs are divided evenly among the stages, and the
+    /// later ones get what is left over.
+    pub fn levels_in(&self, epoch: usize) -> Option<usize> {
+        let stage = || (epoch.clamp(1, self.epochs) - 1) * self.levels.len() / self.epochs;
+        (self.activation == Activation::Qcfs).then(|| self.levels[stage()])
+    }
+
+    /// The number of levels that the network is trained for, where the activation is `qcfs`.
+    pub fn final_levels(&self) -> Option<usize> {
+        self.levels_in(self.epochs)
+    }
+
+    /// Whether an epoch, from 1, is of the last stage, whose network is the one that is wanted.
+    pub fn is_final_stage(&self, epoch: usize) -> bool {
+        self.levels_in(epoch) == self.final_levels()
+    }
+
+    /// Initial step size of the thresholds.
+    pub fn threshold_rate(&self) -> f64 {
+        self.threshold_learning_rate.unwrap_or(DEFAULT_THRESHOLD_LEARNING_RATE)
+    }
 }
 
 /// `[train.augment]`: random changes to training images, anew in each epoch.
@@ -265,5 +305,27 @@ impl ConvertConfig {
             label.push_str(&format!(", {}-bit weights", self.weight_bits));
         }
         label
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_divided_evenly_among_the_stages_and_later_ones_get_what_is_left_over() {
+        let config = |epochs, levels: &[usize]| TrainConfig {
+            epochs,
+            activation: Activation::Qcfs,
+            levels: levels.to_vec(),
+            ..TrainConfig::default()
+        };
+        let stages = |of: &TrainConfig| (1..=of.epochs).filter_map(|epoch| of.levels_in(epoch)).collect::<Vec<_>>();
+        assert_eq!(stages(&config(6, &[16, 8, 4])), [16, 16, 8, 8, 4, 4]);
+        assert_eq!(stages(&config(5, &[8, 4])), [8, 8, 8, 4, 4]);
+        assert_eq!(stages(&config(3, &[4])), [4, 4, 4]);
+        let five = config(5, &[8, 4]);
+        assert_eq!((five.is_final_stage(3), five.is_final_stage(4), five.final_levels()), (false, true, Some(4)));
+        assert!(TrainConfig { epochs: 2, ..TrainConfig::default() }.is_final_stage(1));
     }
 }

@@ -110,6 +110,7 @@ fn every_key_that_is_given_reaches_the_typed_experiment() {
         "train.sgd.step_epochs" | "train.sgd.step_factor" => vec!["train.sgd.schedule=step"],
         "convert.kappa_grid" => vec!["convert.kappa=auto"],
         "simulate.levels" | "simulate.rate_cap" => vec!["simulate.neuron=counting"],
+        "train.activation" => vec!["train.levels=[4]"],
         _ => vec![],
     };
     for key in schema::KEYS {
@@ -713,4 +714,35 @@ fn levels_that_are_no_power_of_two_and_what_other_neurons_do_not_look_at_are_tol
     };
     assert_eq!(in_vain(&["simulate.levels=4", "simulate.rate_cap=run"]), ["simulate.levels", "simulate.rate_cap"]);
     assert_eq!(in_vain(&["simulate.reset=zero", counting]), ["simulate.reset"]);
+}
+
+#[test]
+fn a_network_that_is_to_be_quantised_needs_levels_epochs_for_them_and_activations_that_can_be() {
+    let with = |keys: &[&str]| parse(MINIMAL, keys).map(|file| file.base.train).map_err(|error| error.to_string());
+    let qcfs = "train.activation=qcfs";
+    let train = with(&[qcfs, "train.levels=[8, 4]", "train.epochs=2"]).unwrap();
+    assert_eq!(
+        (train.levels_in(1), train.final_levels(), train.thresholds),
+        (Some(8), Some(4), TrainedThresholds::Channel)
+    );
+    assert!(with(&[qcfs]).unwrap_err().contains("[train] levels: missing, and activation = \"qcfs\" needs it"));
+    let error = with(&[qcfs, "train.levels=[8, 4]", "train.epochs=1"]).unwrap_err();
+    assert!(error.contains("found 2 stages for train.epochs = 1; raise epochs to at least 2"), "{error}");
+    let leaky =
+        "model.layers=[{kind=\"flatten\"}, {kind=\"dense\", units=4}, {kind=\"abs\"}, {kind=\"dense\", units=10}]";
+    let error = with(&[qcfs, "train.levels=[4]", leaky]).unwrap_err();
+    assert!(
+        error.contains("[train] activation: \"qcfs\": layer `2` (abs): has no quantised form; use `relu`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn levels_of_a_network_that_is_not_quantised_have_no_effect_and_leave_no_trace_by_default() {
+    let base = parse(MINIMAL, &["train.levels=[4]"]).unwrap().base;
+    let without: Vec<String> = base.keys_without_effect("train").iter().map(ToString::to_string).collect();
+    assert_eq!(without, ["train.levels has no effect: only activation = \"qcfs\" looks at it"]);
+    let base = parse(MINIMAL, &[]).unwrap().base;
+    let keys = ["activation", "levels", "thresholds", "from", "sgd.threshold_learning_rate"];
+    assert!(keys.iter().all(|key| schema::lookup(base.resolved(), &format!("train.{key}")).is_none()));
 }

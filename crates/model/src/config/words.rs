@@ -49,6 +49,26 @@ macro_rules! words {
 pub(super) use words;
 
 words! {
+    /// What the rectifiers of a network compute while it is trained, and from then on.
+    Activation {
+        /// `max(0, x)`.
+        Relu = "relu",
+        /// The same, quantised to a few levels.
+        Qcfs = "qcfs",
+    }
+}
+
+words! {
+    /// What is free in the thresholds that training learns.
+    TrainedThresholds {
+        /// Each channel's λ.
+        Channel = "channel",
+        /// One factor per layer, on the L4-norm of each channel's weights.
+        Norm = "norm",
+    }
+}
+
+words! {
     /// How each channel's mean spike rate is brought to that of the trained network.
     Calibrate {
         /// Not at all.
