@@ -103,6 +103,7 @@ fn trained(facts: &mut Map<String, Value>, own: &Value) {
         [
             ("test_accuracy", own["test_accuracy"].clone()),
             ("levels_of_activations", own["quantisation"]["levels"].clone()),
+            ("test_accuracy_of_start", own["quantisation"]["start_test_accuracy"].clone()),
             ("validation_accuracy_of_start", own["quantisation"]["validation"]["start"].clone()),
             ("validation_accuracy_untrained", own["quantisation"]["validation"]["untrained"].clone()),
             ("validation_accuracy", own["quantisation"]["validation"]["trained"].clone()),

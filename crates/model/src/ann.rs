@@ -49,6 +49,10 @@ pub struct AnnMetadata {
 pub struct Quantisation {
     /// Number of levels L above zero.
     pub levels: usize,
+    /// Accuracy on the test samples, in [0, 1], of the network that training started from, as it was; `None` without one, or where its
+    /// file does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_test_accuracy: Option<f64>,
     /// Accuracies on the validation split, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
@@ -256,7 +260,7 @@ mod tests {
                 test_top5: None,
                 epoch: 1,
                 history: Value::Null,
-                quantisation: levels.map(|levels| Quantisation { levels, validation: None }),
+                quantisation: levels.map(|levels| Quantisation { levels, start_test_accuracy: None, validation: None }),
             };
             artefact::write(&path, &tensors, &metadata).unwrap();
             AnnArtefact::read(&path, &architecture).map(|ann| ann.levels()).map_err(|error| error.to_string())

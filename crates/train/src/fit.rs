@@ -120,6 +120,7 @@ pub fn fit(
     display.finish(&progress.history, epoch, (last - n_resumed) * data.train.len());
     let quantisation = config.final_levels().map(|levels| Quantisation {
         levels,
+        start_test_accuracy: start.and_then(|start| Some(start.ann.metadata.as_ref()?.test_accuracy)),
         validation: data.validation.as_ref().map(|samples| initial.validation(&network, levels, samples, device)),
     });
     Ok(Fitted { network, epoch, history: progress.history, quantisation })

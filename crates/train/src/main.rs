@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::ExperimentArgs;
-use model::ann::Quantisation;
+use model::ann::{AnnMetadata, Quantisation};
 
 #[global_allocator]
 static ALLOCATOR: cli::Allocator = cli::Allocator;
@@ -42,15 +42,18 @@ fn main() -> ExitCode {
             }
             let state = if outcome.reused { " (unchanged)" } else { "" };
             let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-            let top_five = outcome.metadata.test_top5.map(|share| format!(", among the first five {}", percent(share)));
+            let AnnMetadata { test_accuracy, test_top5, quantisation, .. } = &outcome.metadata;
+            let top_five = test_top5.map(|share| format!(", among the first five {}", percent(share)));
+            let start = quantisation.as_ref().and_then(|of| of.start_test_accuracy);
+            let start = start.map(|share| format!(", of the network it started from {}", percent(share)));
             println!(
-                "{}: test accuracy {}{}{state}",
+                "{}: test accuracy {}{}{}{state}",
                 outcome.path.display(),
-                percent(outcome.metadata.test_accuracy),
-                top_five.unwrap_or_default()
+                percent(*test_accuracy),
+                top_five.unwrap_or_default(),
+                start.unwrap_or_default()
             );
-            if let Some(Quantisation { levels, validation: Some(of) }) = &outcome.metadata.quantisation {
-                let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+            if let Some(Quantisation { levels, validation: Some(of), .. }) = quantisation {
                 println!(
                     "validation accuracy: {} of the network it started from, {} quantised to {levels} levels without training, {} trained",
                     percent(of.start),
