@@ -11,7 +11,9 @@
 //!
 //! Tried and left out, as they lost accuracy on the VGG-like network of CIFAR-10 at T = 4 (first network, test images, 2026-12-01): the
 //! least squared error against the trained network's activations (85.0 for 84.9 %, at twice the time: within the noise), and with it a
-//! value of its own for what a quantum stands for (84.2 %: it shrinks large activations).
+//! value of its own for what a quantum stands for (84.2 %: it shrinks large activations); and weights and biases of each layer fitted by
+//! regularised least squares, so that it computes from rounded inputs what the trained one does from its own (84.93 for 84.89 %, and
+//! 86.30 for 86.33 % at T = 8, though on samples set aside the squared error before each rectifier fell by 8 to 27 %).
 //!
 //! Source: the error is that of Li et al. 2021, "A free lunch from ANN", whose inputs are the trained network's.
 
