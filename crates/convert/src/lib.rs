@@ -50,7 +50,7 @@ use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNet
 use methods::activation::Activations;
 use methods::calibrate::{self, Calibration};
 use methods::layer::{AnnLayer, Before, ann_layers};
-use methods::quantised::{Choices, Quantised};
+use methods::quantised::Quantised;
 use methods::search::{self, Knob, Tried};
 use methods::thresholds::{Choice, ThresholdError, choose, norm::ratio_to_l4};
 use methods::{logits, rescale, saturation, summary};
@@ -516,8 +516,6 @@ struct Tuned {
     exact: Vec<ExactLayer>,
     /// Mean magnitude of what calibration took back, per layer.
     rate_errors: Option<Vec<f64>>,
-    /// Share of the squared error that fitted weights leave, per layer.
-    fit_errors: Option<Vec<f64>>,
     network: SpikingNetwork,
 }
 
@@ -555,7 +553,7 @@ impl Converter<'_> {
             (Kappa::Value(kappa), Scale::Value(_)) => ((kappa, Vec::new()), None),
         };
         let scale = scale_search.as_ref().map_or_else(|| value_of(config.scale), |search| search.scale);
-        let Tuned { exact, rate_errors, fit_errors, network } = self.at(kappa, scale, measured)?;
+        let Tuned { exact, rate_errors, network } = self.at(kappa, scale, measured)?;
         let trial = |Tried { value, accuracy }| KappaTrial { kappa: value, accuracy };
         let record = ConversionRecord {
             method: config.method.to_string(),
@@ -572,23 +570,7 @@ impl Converter<'_> {
         notes.extend(search::end_of_grid_note(&record));
         let thresholds: Vec<Vec<f64>> = exact.iter().map(|layer| layer.thresholds.clone()).collect();
         notes.extend(saturation::notes(self.layers, &thresholds, measured));
-        notes.extend(fit_errors.map(|left| self.fit_note(&left)));
         Ok(Converted { network, record, notes })
-    }
-
-    /// What is said of fitted weights.
-    fn fit_note(&self, left: &[f64]) -> String {
-        let changed = self.layers.iter().zip(left).filter(|(_, left)| **left < 1.0);
-        let of_layers: Vec<String> =
-            changed.map(|(layer, left)| format!("{} {:.0} %", layer.name, 100.0 * left)).collect();
-        if of_layers.is_empty() {
-            return "calibrate = \"weights\": no layer's weights were changed, as nothing is gained on the samples set aside".to_owned();
-        }
-        format!(
-            "calibrate = \"weights\": weights were fitted to activations rounded to the levels of target_steps, so the function is not the \
-             trained one; squared error that is left of what rounding before the layer costs, on calibration samples set aside: {}",
-            of_layers.join(", ")
-        )
     }
 
     /// What `kappa = "auto"` tries, to two digits where it is fitted to the norm.
@@ -655,20 +637,19 @@ impl Converter<'_> {
         };
         let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
         let mut exact = self.rescaled(&thresholds);
-        let mut fit_errors = None;
         let rate_errors = match config.calibrate {
-            calibrate if is_quantised && calibrate != Calibrate::Bias => {
+            calibrate @ (Calibrate::None | Calibrate::Potential) if is_quantised => {
+                let shifts = calibrate == Calibrate::Potential;
                 let activations = activations.expect("calibration is given data");
-                let choices = self.quantised(&thresholds, activations, &choice)?;
-                exact = choices.layers;
-                fit_errors = (calibrate == Calibrate::Weights).then_some(choices.errors_left);
-                (calibrate != Calibrate::None).then_some(choices.shifts)
+                let magnitudes;
+                (exact, magnitudes) = self.quantised(&thresholds, activations, &choice, shifts)?;
+                shifts.then_some(magnitudes)
             }
             Calibrate::None => None,
             _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), precision)?),
         };
         let network = rescale::round(self.experiment.architecture.input(), &exact, precision)?;
-        Ok(Tuned { exact, rate_errors, fit_errors, network })
+        Ok(Tuned { exact, rate_errors, network })
     }
 
     fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {
@@ -677,8 +658,13 @@ impl Converter<'_> {
     }
 
     /// The layers for neurons that count, chosen on quantised inputs.
-    fn quantised(&self, thresholds: &[Vec<f64>], activations: &[Activations], choice: &Choice) -> Result<Choices> {
-        let calibrate = self.experiment.convert.calibrate;
+    fn quantised(
+        &self,
+        thresholds: &[Vec<f64>],
+        activations: &[Activations],
+        choice: &Choice,
+        shifts: bool,
+    ) -> Result<(Vec<ExactLayer>, Vec<f64>)> {
         let samples = &self.samples()?.calibration;
         let images: Vec<Vec<f32>> = (0..samples.len()).map(|sample| samples.image(sample)).collect();
         let quantised = Quantised {
@@ -688,8 +674,7 @@ impl Converter<'_> {
             levels: u32::try_from(choice.target_steps).expect("few steps"),
             initial_potential: choice.initial_potential,
             scale: choice.scale,
-            shifts: calibrate != Calibrate::None,
-            fits: calibrate == Calibrate::Weights,
+            shifts,
         };
         quantised.choose(self.layers, thresholds)
     }

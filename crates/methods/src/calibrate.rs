@@ -64,8 +64,7 @@ pub fn calibrate(
                 let n_positions = network.layers()[idx].n_positions();
                 layer.biases = layer.biases.map(n_positions, |channel, bias| bias + errors[channel]);
             }
-            // Configurations with weights that are fitted do not come here.
-            Calibrate::Potential | Calibrate::Weights => {
+            Calibrate::Potential => {
                 let potentials = layer.initial_potentials.iter_mut().zip(&errors);
                 let quanta = n_steps * f64::from(calibration.settings.neuron.levels);
                 potentials.for_each(|(potential, error)| *potential += quanta * error);

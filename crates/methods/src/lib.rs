@@ -15,7 +15,6 @@
 
 pub mod activation;
 pub mod calibrate;
-pub mod fit;
 pub mod layer;
 pub mod logits;
 pub mod quantised;

@@ -23,10 +23,9 @@ use model::config::{Encoding, NeuronConfig, NeuronKind, RateCap, Readout};
 use rayon::prelude::*;
 use snn::grid::Precision;
 use snn::network::ExactLayer;
-use snn::{Connection, Engine as _, RunSettings, Sample};
+use snn::{Engine as _, RunSettings, Sample};
 
 use crate::activation::Activations;
-use crate::fit::{self, Sources};
 use crate::layer::{AnnLayer, Before};
 use crate::rescale;
 
@@ -62,43 +61,6 @@ pub struct Quantised<'a> {
     pub scale: f64,
     /// Whether mean errors are taken back.
     pub shifts: bool,
-    /// Whether weights are fitted to quantised inputs ([`crate::fit`]).
-    pub fits: bool,
-}
-
-/// What was chosen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Choices {
-    /// The layers before rounding.
-    pub layers: Vec<ExactLayer>,
-    /// Per layer, the mean over its channels of the magnitude of the shift, in quanta.
-    pub shifts: Vec<f64>,
-    /// Per layer, the share of the squared error that fitted weights leave; 1 where they stay as they are.
-    pub errors_left: Vec<f64>,
-}
-
-/// What sources send, to whom weights are fitted to it.
-struct Sent<'a> {
-    images: &'a [Vec<f32>],
-    trained: &'a [Activations],
-    /// Of the layers that are chosen, `[n_samples, n_neurons]` each.
-    quantised: Vec<Vec<f32>>,
-}
-
-impl Sources for Sent<'_> {
-    fn n_samples(&self) -> usize {
-        self.images.len()
-    }
-
-    fn of(&self, sample: usize, connection: &Connection<f64>) -> [Vec<f64>; 2] {
-        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
-        let Some(layer) = connection.wiring.source.layer() else {
-            let pixels = wide(&self.images[sample]);
-            return [pixels.clone(), pixels];
-        };
-        let Activations { n_neurons, values, .. } = &self.trained[layer];
-        [values, &self.quantised[layer]].map(|values| wide(&values[sample * n_neurons..][..*n_neurons]))
-    }
 }
 
 impl Quantised<'_> {
@@ -106,18 +68,15 @@ impl Quantised<'_> {
     ///
     /// - `thresholds`: λ of every layer by a method that looks at each layer alone; a channel that is never active keeps its own, and so
     ///   does the last layer
+    /// - returns the layers before rounding, and per layer the mean over its channels of the magnitude of the shift, in quanta
     ///
     /// # Errors
     /// If weights are too large or not finite.
-    pub fn choose(&self, layers: &[AnnLayer], thresholds: &[Vec<f64>]) -> Result<Choices> {
+    pub fn choose(&self, layers: &[AnnLayer], thresholds: &[Vec<f64>]) -> Result<(Vec<ExactLayer>, Vec<f64>)> {
         let last = layers.len() - 1;
         let mut lambdas: Vec<Vec<f64>> = Vec::new();
-        let (mut exact, mut magnitudes, mut errors_left) = (Vec::new(), Vec::new(), Vec::new());
-        let mut sent = Sent { images: self.images, trained: self.activations, quantised: Vec::new() };
+        let (mut exact, mut magnitudes) = (Vec::new(), Vec::new());
         for (idx, layer) in layers.iter().enumerate() {
-            let mut fitted = layer.clone();
-            errors_left.push(if self.fits { fit::fit(&mut fitted, &sent) } else { 1.0 });
-            let layer = &fitted;
             let before = Before(Some(&lambdas));
             let inputs =
                 self.inputs(&exact, rescale::rescale_layer(layer, before, &vec![1.0; layer.n_channels()], 0.0))?;
@@ -145,27 +104,12 @@ impl Quantised<'_> {
             if self.shifts {
                 layer.initial_potentials.iter_mut().zip(&chosen).for_each(|(start, chosen)| *start += chosen.shift);
             }
-            if self.fits && idx < last {
-                sent.quantised.push(self.put_out(&inputs, &chosen));
-            }
             let mean = chosen.iter().map(|chosen| chosen.shift.abs()).sum::<f64>() / chosen.len() as f64;
             magnitudes.push(if self.shifts { mean } else { 0.0 });
             lambdas.push(own);
             exact.push(layer);
         }
-        Ok(Choices { layers: exact, shifts: magnitudes, errors_left })
-    }
-
-    /// What the neurons of a layer put out, as activations.
-    fn put_out(&self, inputs: &Activations, chosen: &[Chosen]) -> Vec<f32> {
-        let levels = f64::from(self.levels);
-        let of = |(neuron, &x): (usize, &f32)| {
-            let Chosen { lambda, shift } = chosen[neuron % inputs.n_neurons / inputs.n_positions];
-            let start = self.initial_potential + if self.shifts { shift } else { 0.0 };
-            let count = (f64::from(x) * levels / lambda + start).floor().clamp(0.0, levels);
-            (count * lambda / levels) as f32
-        };
-        inputs.values.iter().enumerate().map(of).collect()
+        Ok((exact, magnitudes))
     }
 
     /// What a layer computes of quantised inputs, before its rectifier.
@@ -256,7 +200,7 @@ pub fn one_step(levels: u32, readout: Readout) -> RunSettings {
 
 #[cfg(test)]
 mod tests {
-    use snn::{Source, Wiring};
+    use snn::{Connection, Source, Wiring};
 
     use super::*;
 
@@ -320,9 +264,8 @@ mod tests {
             initial_potential: 0.5,
             scale,
             shifts,
-            fits: false,
         };
-        quantised.choose(&layers(), &[vec![1.0; 2], vec![1.0], vec![1.0]]).unwrap().layers
+        quantised.choose(&layers(), &[vec![1.0; 2], vec![1.0], vec![1.0]]).unwrap().0
     }
 
     /// What a neuron puts out, as an activation.

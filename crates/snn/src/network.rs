@@ -142,17 +142,6 @@ impl<W> Biases<W> {
         }
     }
 
-    /// Those of a channel: one, or one for each of its neurons.
-    ///
-    /// - `n_positions`: neurons of a channel
-    #[inline]
-    pub fn of_channel_mut(&mut self, channel: usize, n_positions: usize) -> &mut [W] {
-        match self {
-            Self::OfChannels(values) => &mut values[channel..=channel],
-            Self::OfNeurons(values) => &mut values[channel * n_positions..][..n_positions],
-        }
-    }
-
     /// Other values in their place.
     ///
     /// - `of`: is given the channel and the value

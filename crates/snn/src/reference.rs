@@ -154,17 +154,6 @@ fn wide(steps: &[Vec<i32>]) -> Vec<Vec<f64>> {
     steps.iter().map(|quanta| quanta.iter().map(|&quanta| f64::from(quanta)).collect()).collect()
 }
 
-/// What comes out of a wiring's pools for values that arrive at once: of a max pool the largest of each window, none below zero, of an
-/// average pool the sum of the window (the divisor is in the weights).
-///
-/// - `values`: of the source, `[n]`
-pub fn pooled_once(values: Vec<f64>, wiring: &Wiring) -> Vec<f64> {
-    if wiring.pools.is_empty() {
-        return values;
-    }
-    pooled(vec![values], wiring).swap_remove(0)
-}
-
 /// What comes out of a wiring's pools at each step: of a max pool the change of the largest count so far of each window, of an average
 /// pool the sum of the window, each input as often as it is added (the divisor is in the weights).
 ///

@@ -591,7 +591,7 @@ pub const KEYS: &[Key] = &[
         path: "convert.calibrate",
         kind: Choice(Calibrate::WORDS),
         default: Some("\"none\""),
-        doc: "take back the mean error of each channel's spike rate on the calibration samples: by its bias, or by its initial potential, which leaves the function as it was trained; `weights` (method `mmse`, neurons `ternary` and `counting`) does the latter and fits each layer's weights to the rounded activations before it",
+        doc: "take back the mean error of each channel's spike rate on the calibration samples: by its bias, or by its initial potential, which leaves the function as it was trained",
         read: |to, from| to.convert.calibrate = from.word(),
         is_in_label: true,
         ..KEY

@@ -611,17 +611,6 @@ fn contradictions(experiment: &Experiment, problems: &mut Vec<Problem>) {
             ),
         );
     }
-    let is_fitted = convert.method == Method::Mmse && !simulate.neuron.is_binary();
-    if convert.calibrate == Calibrate::Weights && !is_fitted {
-        refuse(
-            "convert.calibrate",
-            format!(
-                "\"weights\" fits weights to rounded activations, which takes convert.method = \"mmse\" and simulate.neuron = \"ternary\" \
-                 or \"counting\"; found \"{}\" and \"{}\": set these, or calibrate = \"potential\"",
-                convert.method, simulate.neuron.kind
-            ),
-        );
-    }
     let divides = |method: &Method| method.facts().keys.contains(&"convert.kappa");
     if convert.kappa == Kappa::Auto && !divides(&convert.method) {
         let others: Vec<&str> =

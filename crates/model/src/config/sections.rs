@@ -297,7 +297,6 @@ impl ConvertConfig {
             Calibrate::None => {}
             Calibrate::Bias => label.push_str(" + bias"),
             Calibrate::Potential => label.push_str(" + v(0)"),
-            Calibrate::Weights => label.push_str(" + weights"),
         }
         if self.sum_bits != 24 {
             label.push_str(&format!(", {} bits", self.sum_bits));

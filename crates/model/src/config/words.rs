@@ -77,8 +77,6 @@ words! {
         Bias = "bias",
         /// By the potential before the first step.
         Potential = "potential",
-        /// So, and each layer's weights are fitted to what the layers before it send: for neurons that count.
-        Weights = "weights",
     }
 }
 
