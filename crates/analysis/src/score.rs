@@ -202,7 +202,7 @@ impl Activity {
             neuron: self.neuron.kind.to_string(),
             levels: self.neuron.levels,
             rate_cap: self.neuron.rate_cap.to_string(),
-            bits_per_spike: 1 + u32::BITS - largest.leading_zeros(),
+            bits_per_spike: u32::from(!self.neuron.waits()) + u32::BITS - largest.leading_zeros(),
             negative_share: share(negative),
             multiple_share: share(multiple),
         })

@@ -1,7 +1,7 @@
 //! Runs told step by step, with neurons of any model.
 
 use ann::network::values;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use snn::engine::{check_sizes, neurons_of};
 use snn::wiring::Source;
 use snn::{Emissions, EngineError, RunSettings, Sample};
@@ -37,6 +37,7 @@ impl DenseEngine {
             for state in &mut states {
                 state.current = state.current.clone().mul_scalar(levels);
             }
+            let steps_per_chunk = if neuron.waits() { settings.n_steps } else { steps_per_chunk };
             for first in (0..settings.n_steps).step_by(steps_per_chunk) {
                 let steps = first..settings.n_steps.min(first + steps_per_chunk);
                 let of_input = plain.input_tensor(&input, steps.clone()).map(|spikes| spikes.mul_scalar(levels));
@@ -52,6 +53,7 @@ impl DenseEngine {
                     let (quanta, potentials) = state.step_by_step(&currents, fires, true, first);
                     let potentials = potentials.expect("asked for");
                     let quanta = quanta.unwrap_or_else(|| Tensor::zeros(shape, &self.device));
+                    let quanta = if neuron.waits() && fires.is_some() { spread(&quanta, steps.len()) } else { quanta };
                     let quanta = plain.arriving(quanta, Source::of_layer(idx), batch, &steps);
                     read(potentials, &mut emissions, f64::from, |one| &mut one.potentials[idx]);
                     read(quanta.clone(), &mut emissions, whole, |one| &mut one.quanta[Source::of_layer(idx).index()]);
@@ -68,6 +70,22 @@ impl DenseEngine {
         let n_layers = self.network.layers().len();
         Emissions { quanta: vec![Vec::new(); n_layers + 1], potentials: vec![Vec::new(); n_layers] }
     }
+}
+
+/// What neurons that wait send.
+///
+/// - `quanta`: that they counted, `[T·N, n]`
+fn spread(quanta: &Tensor<2>, n_steps: usize) -> Tensor<2> {
+    let shape = quanta.dims();
+    let per_step = shape[0] * shape[1] / n_steps;
+    let mut all = values(quanta.clone());
+    for at in 0..per_step {
+        let count: f32 = (0..n_steps).map(|step| all[step * per_step + at]).sum();
+        for (step, fires) in snn::neurons::spread(count as usize, n_steps).enumerate() {
+            all[step * per_step + at] = f32::from(u8::from(fires));
+        }
+    }
+    Tensor::from_data(TensorData::new(all, shape), &quanta.device())
 }
 
 /// Appends the steps of a chunk to what is known of each sample.

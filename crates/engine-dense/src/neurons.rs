@@ -16,7 +16,8 @@ pub(crate) fn update(settings: &RunSettings) -> Box<dyn Update> {
     match settings.neuron.kind {
         NeuronKind::IntegrateAndFire => Box::new(IntegrateAndFire { reset: settings.reset }),
         NeuronKind::Ternary => Box::new(Ternary),
-        NeuronKind::Counting => Box::new(Counting::new(settings.neuron, settings.n_steps)),
+        // What waiting ones send is spread behind them.
+        NeuronKind::Counting | NeuronKind::Waiting => Box::new(Counting::new(settings.neuron, settings.n_steps)),
     }
 }
 

@@ -52,7 +52,9 @@ impl Graded<'_> {
     /// The most that a neuron may have put out after one of these steps.
     fn cap(&self, step: usize) -> i32 {
         match self.neuron.kind {
-            NeuronKind::Counting => Counting::new(self.neuron, self.n_steps).cap(self.first_step + step),
+            NeuronKind::Counting | NeuronKind::Waiting => {
+                Counting::new(self.neuron, self.n_steps).cap(self.first_step + step)
+            }
             _ => i32::MAX,
         }
     }
@@ -60,7 +62,7 @@ impl Graded<'_> {
     /// The least and the most that a neuron puts out at a step.
     fn range(&self) -> [i32; 2] {
         match self.neuron.kind {
-            NeuronKind::Counting => [i32::MIN, i32::MAX],
+            NeuronKind::Counting | NeuronKind::Waiting => [i32::MIN, i32::MAX],
             _ => [-1, 1],
         }
     }

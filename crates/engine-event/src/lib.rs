@@ -212,7 +212,8 @@ impl EventEngine {
                 for ((output, run), spikes) in outputs.into_iter().zip(runs).zip(spikes) {
                     match output {
                         Output::Spikes(train) => {
-                            spikes.push(arrive(train.normalized(), snn::Source::of_layer(idx), &run.sample));
+                            let train = if settings.neuron.waits() { train.spread() } else { train.normalized() };
+                            spikes.push(arrive(train, snn::Source::of_layer(idx), &run.sample));
                         }
                         Output::Potentials(steps) => {
                             let by_place = steps.chunks_exact(layer.n_out());
@@ -273,8 +274,9 @@ impl EventEngine {
         let mut runs = self.start(samples, settings.encoding);
         let mut watched: Vec<(usize, Watch<'_>)> = (0..).zip(samples.iter().map(|_| exit.watch(settings))).collect();
         let mut decisions = vec![None; samples.len()];
-        for first in (0..settings.n_steps).step_by(PIECE) {
-            let steps = first..settings.n_steps.min(first + PIECE);
+        let at_once = at_once(settings, PIECE);
+        for first in (0..settings.n_steps).step_by(at_once) {
+            let steps = first..settings.n_steps.min(first + at_once);
             self.advance(&mut runs, settings, neurons, steps.clone());
             let mut going_on = Vec::with_capacity(runs.len());
             for (run, (idx, mut watch)) in runs.into_iter().zip(watched) {
@@ -306,6 +308,14 @@ impl Run<'_> {
     }
 }
 
+/// Steps that all layers are run for before the next ones.
+///
+/// - `most`: for neurons that do not wait for their whole input
+fn at_once(settings: &RunSettings, most: usize) -> usize {
+    let at_once = if settings.neuron.waits() { settings.n_steps } else { most };
+    at_once.max(1)
+}
+
 /// Samples of a thread at a time: as many as the largest batch has or a few less, so that all threads have as many batches to do.
 fn batch_size(n_samples: usize, largest: usize) -> usize {
     let n_threads = rayon::current_num_threads();
@@ -317,7 +327,7 @@ impl Engine for EventEngine {
     fn run(&self, samples: &[Sample<'_>], settings: &RunSettings) -> Result<Vec<SampleTrace>, EngineError> {
         check_sizes(&self.network, samples)?;
         let neurons = neurons_of(&self.network, settings, &*snn::neurons::of_run(settings))?;
-        let at_once = if settings.neuron.is_binary() { settings.n_steps.max(1) } else { GRADED_PIECE };
+        let at_once = at_once(settings, if settings.neuron.is_binary() { settings.n_steps } else { GRADED_PIECE });
         Ok(self.by_batch(samples, |samples| {
             let mut runs = self.start(samples, settings.encoding);
             for first in (0..settings.n_steps).step_by(at_once) {

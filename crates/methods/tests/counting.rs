@@ -8,7 +8,7 @@ use model::population::PoolKind;
 use proptest::prelude::*;
 use snn::grid::Precision;
 use snn::pool::Windows;
-use snn::{Connection, Engine as _, ReferenceEngine, RunSettings, Sample, Source, SpikingNetwork};
+use snn::{Connection, Engine as _, ReferenceEngine, RunSettings, Sample, SampleTrace, Source, SpikingNetwork};
 use specimens::{graphs, uniform};
 
 const N_STEPS: usize = 5;
@@ -95,6 +95,17 @@ proptest! {
         let sample = [Sample { index: 0, pixels: &pixels }];
         let trace = EventEngine::new(&network).run(&sample, &settings).unwrap().remove(0);
         prop_assert_eq!(&trace, &ReferenceEngine::new(&network).run(&sample, &settings).unwrap()[0]);
+        // Neurons that wait for their whole input come to the same counts with spikes of 0 and 1.
+        if levels == 1 {
+            let neuron = NeuronConfig { kind: NeuronKind::Waiting, ..neuron };
+            let waited = EventEngine::new(&network).run(&sample, &RunSettings { neuron, ..settings }).unwrap().remove(0);
+            for (counted, waited) in trace.spikes.iter().zip(&waited.spikes) {
+                prop_assert!(!waited.is_graded());
+                prop_assert_eq!(counted.counts(), waited.counts());
+            }
+            let last = |trace: &SampleTrace| trace.readout[(N_STEPS - 1) * network.n_classes()..].to_vec();
+            prop_assert_eq!(last(&trace), last(&waited));
+        }
         let n_layers = network.layers().len();
         let hidden = &network.layers()[..n_layers - 1];
         let mut counts: Vec<Vec<f64>> = hidden.iter().map(|layer| vec![0.0; layer.n_out()]).collect();

@@ -32,7 +32,7 @@ use datasets::{LabelledImages, Outside, Resolved, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use indicatif::ProgressBar;
-use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection};
+use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection, Readout, SimulateConfig};
 use model::{Experiment, artefact};
 use rayon::prelude::*;
 use results::record::{
@@ -134,6 +134,7 @@ pub fn run(
         |layer: &snn::SpikingLayer| is_binary.then(|| layer.saturation_note(experiment.simulate.steps)).flatten();
     let mut notes = test.notes.clone();
     notes.extend(first_device.layers().iter().filter_map(note));
+    notes.extend(experiment.simulate.neuron.waits().then(|| waiting_note(&first_device, &experiment.simulate)));
     if !options.force
         && let Some(results) = reusable(&path, &recipe)
     {
@@ -181,6 +182,25 @@ fn graded_note(graded: &GradedRecord) -> String {
          % stand for several quanta; a synaptic operation is the addition of one quantum",
         100.0 * negative_share,
         100.0 * multiple_share
+    )
+}
+
+/// How long a decision takes where layers wait.
+fn waiting_note(network: &SpikingNetwork, config: &SimulateConfig) -> String {
+    let n_steps = config.steps;
+    // Trains of T steps, one after the other, until a source has sent all; the input sends at once.
+    let mut trains = vec![1];
+    for layer in network.layers() {
+        let sources = layer.connections().iter().map(|connection| trains[connection.wiring.source.index()]);
+        trains.push(1 + sources.max().unwrap_or(0));
+    }
+    // A readout from potentials has decided when its input has arrived.
+    let n_trains = trains[trains.len() - 1] - usize::from(config.readout == Readout::Potential);
+    format!(
+        "neurons `waiting` send only when their whole input has arrived, so T = {n_steps} counts the steps of each layer, not those up to a \
+         decision: the first one comes after {} steps ({n_trains} trains of {n_steps}), and one every {n_steps} steps if samples follow each \
+         other",
+        n_trains * n_steps
     )
 }
 

@@ -96,14 +96,23 @@ impl ReferenceEngine {
                 }
                 for (at, (state, current)) in states.iter_mut().zip(currents).enumerate() {
                     if fires.is_some() {
-                        let out = neuron.step(state, current, threshold(at), step);
-                        emitted[at] = if arrives(Source::of_layer(idx), step, at) { out } else { 0 };
+                        emitted[at] = neuron.step(state, current, threshold(at), step);
                     } else {
                         state.potential += current;
                     }
                     state.potential = state.potential.clamp(-limit(at), limit(at));
                 }
                 after.push(states.iter().map(|state| state.potential).collect());
+            }
+            if neuron.waits() && fires.is_some() {
+                for (at, state) in states.iter().enumerate() {
+                    let spikes = neurons::spread(state.emitted as usize, n_steps);
+                    emitted.iter_mut().zip(spikes).for_each(|(emitted, spike)| emitted[at] = i32::from(spike));
+                }
+            }
+            for (step, emitted) in emitted.iter_mut().enumerate() {
+                let lost = |at: &usize| !arrives(Source::of_layer(idx), step, *at);
+                (0..emitted.len()).filter(lost).for_each(|at| emitted[at] = 0);
             }
             quanta.push(emitted);
             potentials.push(after);

@@ -360,6 +360,23 @@ impl SpikeTrain {
         }
     }
 
+    /// What neurons that wait send once this much has been counted: as many spikes of 0 and 1 as quanta, spread evenly
+    /// ([`crate::neurons::spread`]).
+    ///
+    /// # Panics
+    /// If a neuron has put out less than nothing, or more quanta than there are steps.
+    #[must_use]
+    pub fn spread(&self) -> Self {
+        let mut spread = Self::silent(self.shape, self.n_steps);
+        for (neuron, count) in self.counts().into_iter().enumerate() {
+            let n_spikes = usize::try_from(count).expect("counts of such neurons are not below zero");
+            assert!(n_spikes <= self.n_steps, "no more spikes than steps");
+            let fires = crate::neurons::spread(n_spikes, self.n_steps).enumerate().filter(|(_, fires)| *fires);
+            fires.for_each(|(step, _)| spread.add(step, neuron));
+        }
+        spread
+    }
+
     /// One step with a spike of each neuron that spikes at any step.
     #[must_use]
     #[inline]

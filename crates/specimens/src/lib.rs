@@ -286,6 +286,7 @@ pub fn graded_settings(n_steps: usize) -> Vec<RunSettings> {
         counting(1, RateCap::Run),
         counting(2, RateCap::Run),
         counting(MOST_LEVELS, RateCap::Step),
+        NeuronConfig { kind: NeuronKind::Waiting, ..NeuronConfig::default() },
     ];
     let mut all = Vec::new();
     for neuron in neurons {

@@ -651,7 +651,7 @@ pub const KEYS: &[Key] = &[
         path: "simulate.neuron",
         kind: Choice(NeuronKind::WORDS),
         default: Some("\"if\""),
-        doc: "neurons that fire: integrate-and-fire, whose spikes are 0 or 1; ternary, which take a spike back that later input shows to have been wrong; counting, which put out any number of quanta at a step, also negative, so that after t steps the network is the trained one with activations rounded to τt levels",
+        doc: "neurons that fire: integrate-and-fire, whose spikes are 0 or 1; ternary, which take a spike back that later input shows to have been wrong; counting, which put out any number of quanta at a step, also negative, so that after t steps the network is the trained one with activations rounded to τt levels; waiting, which send as many spikes as counting ones, 0 or 1, once their whole input has arrived: each layer T steps after the one before it",
         read: |to, from| to.simulate.neuron.kind = from.word(),
         ..KEY
     },

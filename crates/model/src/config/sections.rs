@@ -241,6 +241,11 @@ impl NeuronConfig {
         self.kind == NeuronKind::IntegrateAndFire
     }
 
+    /// Whether they wait for their whole input before they send anything.
+    pub fn waits(self) -> bool {
+        self.kind == NeuronKind::Waiting
+    }
+
     /// For a column of a table: `counting τ=2`.
     pub fn label(self) -> String {
         match self.levels {

@@ -123,6 +123,8 @@ words! {
         Ternary = "ternary",
         /// Any number of quanta at a step, also negative: what was put out so far is always the rounded sum of the input.
         Counting = "counting",
+        /// Spikes of 0 and 1, as many as counting gives, sent once the whole input has arrived.
+        Waiting = "waiting",
     }
 }
 

@@ -9,6 +9,7 @@
 mod counting;
 mod integrate_and_fire;
 mod ternary;
+mod waiting;
 
 use std::fmt::Debug;
 
@@ -17,6 +18,7 @@ use model::config::{NeuronKind, Reset};
 pub use counting::Counting;
 pub use integrate_and_fire::IntegrateAndFire;
 pub use ternary::Ternary;
+pub use waiting::{Waiting, spread};
 
 use crate::engine::RunSettings;
 
@@ -26,6 +28,7 @@ pub fn of_run(settings: &RunSettings) -> Box<dyn Neuron> {
         NeuronKind::IntegrateAndFire => Box::new(IntegrateAndFire { reset: settings.reset }),
         NeuronKind::Ternary => Box::new(Ternary),
         NeuronKind::Counting => Box::new(Counting::new(settings.neuron, settings.n_steps)),
+        NeuronKind::Waiting => Box::new(Waiting::new(settings.neuron, settings.n_steps)),
     }
 }
 
@@ -50,6 +53,12 @@ pub trait Neuron: Debug + Send + Sync {
     /// the input) is in thresholds and counts as many times as much in quanta.
     fn levels(&self) -> u32 {
         1
+    }
+
+    /// Whether it puts nothing out before its whole input has arrived. What the steps give in all is then the number of its spikes, and
+    /// [`spread`] tells when it sends them.
+    fn waits(&self) -> bool {
+        false
     }
 
     /// One time step: adds the current, fires, and resets.
@@ -113,7 +122,8 @@ mod tests {
         let ternary = with(NeuronKind::Ternary, 1, RateCap::Step);
         let counting =
             RateCap::ALL.iter().flat_map(move |&cap| [1, 4].map(|levels| with(NeuronKind::Counting, levels, cap)));
-        let others = std::iter::once(ternary).chain(counting).map(|neuron| settings(neuron, Reset::Subtract));
+        let waiting = with(NeuronKind::Waiting, 1, RateCap::Step);
+        let others = [ternary, waiting].into_iter().chain(counting).map(|neuron| settings(neuron, Reset::Subtract));
         binary.chain(others).map(|settings| of_run(&settings))
     }
 
@@ -143,7 +153,8 @@ mod tests {
                     let out = neuron.step(&mut state, current, threshold, step);
                     emitted += out;
                     let [least, most] = neuron.range();
-                    prop_assert!((least..=most).contains(&out) && least <= 0 && most >= 1);
+                    prop_assert!((least..=most).contains(&out) || neuron.waits());
+                    prop_assert!(least <= 0 && most >= 1);
                     prop_assert!(state.potential.abs() <= neuron.largest_potential(before, threshold), "{neuron:?}");
                     prop_assert!((state.potential * 16.0).fract() == 0.0, "{neuron:?} leaves its grid");
                     prop_assert_eq!(state.emitted, emitted);
@@ -151,7 +162,8 @@ mod tests {
                     prop_assert!(neuron.largest_total(N_STEPS).is_none_or(|most| emitted as u32 <= most));
                 }
                 let is_binary = neuron.range() == [0, 1];
-                prop_assert!(is_binary || neuron.description().integrates_and_fires.is_none());
+                prop_assert!(!neuron.waits() || is_binary && emitted as usize <= N_STEPS);
+                prop_assert!(is_binary && !neuron.waits() || neuron.description().integrates_and_fires.is_none());
             }
         }
     }
