@@ -53,7 +53,7 @@ impl Neuron for Waiting {
 
     fn description(&self) -> Description {
         Description {
-            update: "adds up its input for T steps: N = clamp(floor(v(0) + sum of I), 0, T); then fires N times in T steps, spread evenly",
+            update: "u = v + I for T steps, without a spike; then N = clamp(floor(u), 0, T) spikes in the next T steps, spread evenly",
             integrates_and_fires: None,
         }
     }
