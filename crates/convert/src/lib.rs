@@ -626,8 +626,13 @@ impl Converter<'_> {
             readout: self.experiment.simulate.readout,
         };
         let noise = |idx: usize, before: &[Vec<f64>]| self.noise(idx, before);
-        let thresholds = choose(self.layers, activations, &choice, &noise)?;
         let simulate = &self.experiment.simulate;
+        let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
+        // Of what is chosen on quantised inputs, only channels that are never active and a readout that fires keep these. Such channels
+        // have the layer's largest activation with either method, and `max` tells it in no time.
+        let is_needed = !(is_quantised && config.calibrate != Calibrate::Bias && simulate.readout == Readout::Potential);
+        let first = Choice { method: if is_needed { config.method } else { Method::Max }, ..choice };
+        let thresholds = choose(self.layers, activations, &first, &noise)?;
         let n_steps = simulate.steps_to_round_for(simulate.steps.max(config.target_steps));
         let precision = Precision {
             n_steps,
@@ -635,7 +640,6 @@ impl Converter<'_> {
             weight_bits: config.weight_bits,
             may_saturate: simulate.neuron.is_binary(),
         };
-        let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
         let mut exact = self.rescaled(&thresholds);
         let rate_errors = match config.calibrate {
             calibrate @ (Calibrate::None | Calibrate::Potential) if is_quantised => {

@@ -155,7 +155,8 @@ pub fn run(
     };
     let (record, ann_scores, note) = simulation.run(options)?;
     notes.extend(note);
-    notes.extend(record.graded.as_ref().map(graded_note));
+    // What is said of neurons that wait was said above.
+    notes.extend(record.graded.as_ref().filter(|_| !experiment.simulate.neuron.waits()).map(graded_note));
     let results = Results {
         format: FORMAT,
         quartic_version: env!("CARGO_PKG_VERSION").to_owned(),
