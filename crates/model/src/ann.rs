@@ -96,7 +96,7 @@ impl AnnArtefact {
         Self::read_or(path, architecture, REMEDY)
     }
 
-    /// The same.
+    /// As [`Self::read`], for files that another command than `train` is asked for.
     ///
     /// - `remedy`: what to do about a file that is missing or damaged
     ///

@@ -80,7 +80,7 @@ pub(crate) fn how_judged(record: &ExperimentRecord) -> String {
     )
 }
 
-/// That results are not all there, and why.
+/// Says that results are missing, and why; `None` where all are there.
 fn state_of_sweep(record: &ExperimentRecord) -> Option<String> {
     let cells = &record.sweep.cells;
     let failed = cells.iter().filter(|cell| matches!(cell.state, CellState::Failed { .. })).count();

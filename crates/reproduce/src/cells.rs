@@ -103,7 +103,7 @@ pub(crate) fn groups(file: &ExperimentFile) -> Vec<Vec<usize>> {
     groups
 }
 
-/// That what all combinations need is there: the data, and the backend where they have the same.
+/// Checks that the data are there, and the backend if all combinations have the same one.
 fn check(file: &ExperimentFile) -> Result<()> {
     let data = DataSet::open(&file.base.data, Some(file.base.architecture.input()))?;
     for split in [Split::Train, Split::Test] {

@@ -40,7 +40,7 @@ use crate::wiring::{Connection, Source};
 const DEVICE_STREAM: u32 = 2;
 const WEIGHT_STREAM: u32 = 3;
 const THRESHOLD_STREAM: u32 = 4;
-/// That of the input; each layer's is one more than that of the layer before.
+/// Stream of the lost spikes of the input; each layer has the stream after that of the layer before.
 const LOSS_STREAM: u32 = 1 << 16;
 
 /// Least firing threshold, in nominal ones: a Gaussian has no least, and a neuron of none would fire at nothing.

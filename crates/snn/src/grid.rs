@@ -78,7 +78,7 @@ impl Grid {
     /// The bound: inputs are in [0, 1], so one step adds at most the sum of the positive weights and bias, or of the
     /// negative ones, and a spike only ever moves a potential of 1 or more towards zero. Where that bound would make
     /// the grid of a long run coarser than 2⁻¹⁰, potentials saturate instead, far from the threshold.
-    /// That is for spikes of 0 and 1; what others need of the same grid says [`crate::SpikingLayer::potential_limits_of`].
+    /// This bound is for spikes of 0 and 1. [`crate::SpikingLayer::potential_limits_of`] has the bound for other neurons on the same grid.
     #[inline]
     pub fn finest(
         weights: &(impl Iterator<Item = (f64, usize)> + Clone),

@@ -185,7 +185,7 @@ fn check_alike(shapes: [Option<([usize; 3], String)>; 2]) -> Result<[usize; 3], 
     }
 }
 
-/// That there is a label for each image, and an image at all.
+/// Checks that there is an image, and a label for each.
 fn check_counts(images: &str, n_images: usize, labels: &RawLabels) -> Result<(), DatasetError> {
     let n_labels = labels.labels.len();
     if n_images != n_labels {

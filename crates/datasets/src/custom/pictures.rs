@@ -219,7 +219,7 @@ fn relative(path: &Path, root: &Path) -> PathBuf {
     path.strip_prefix(root).unwrap_or(path).to_owned()
 }
 
-/// That both splits have folders for the same classes: numbers of classes come from them.
+/// Checks that both splits have folders for the same classes, as the classes are numbered by them.
 fn check_classes([train, test]: [&Listed; 2], roots: [&PathBuf; 2]) -> Result<(), DatasetError> {
     let [of_train, of_test] = [train, test].map(|listed| listed.classes.iter().collect::<BTreeSet<_>>());
     let lacks = |missing: Vec<&&String>, root: &PathBuf, other: &PathBuf| {
