@@ -630,7 +630,8 @@ impl Converter<'_> {
         let is_quantised = !simulate.neuron.is_binary() && config.method == Method::Mmse && config.compensate;
         // Of what is chosen on quantised inputs, only channels that are never active and a readout that fires keep these. Such channels
         // have the layer's largest activation with either method, and `max` tells it in no time.
-        let is_needed = !(is_quantised && config.calibrate != Calibrate::Bias && simulate.readout == Readout::Potential);
+        let is_needed =
+            !(is_quantised && config.calibrate != Calibrate::Bias && simulate.readout == Readout::Potential);
         let first = Choice { method: if is_needed { config.method } else { Method::Max }, ..choice };
         let thresholds = choose(self.layers, activations, &first, &noise)?;
         let n_steps = simulate.steps_to_round_for(simulate.steps.max(config.target_steps));
