@@ -246,16 +246,22 @@ fn row(name: &str, network: &SpikingNetwork, engine: &EventEngine, n_samples: us
     );
 }
 
+/// Seconds from which on the time that a thread had a processor is told to a hundredth.
+const LONG: f64 = 0.4;
+
 /// Seconds that the median run takes.
 fn median(n_runs: usize, mut run: impl FnMut()) -> f64 {
-    let mut seconds: Vec<f64> = (0..n_runs)
-        .map(|_| {
-            let (start, on_processor) = (Instant::now(), time_on_processor());
-            run();
-            let elapsed = start.elapsed().as_secs_f64();
-            on_processor.and_then(|before| Some(time_on_processor()? - before)).unwrap_or(elapsed)
-        })
-        .collect();
+    let mut n_times = 1;
+    let mut time = |n_times: usize| {
+        let (start, on_processor) = (Instant::now(), time_on_processor());
+        (0..n_times).for_each(|_| run());
+        let elapsed = start.elapsed().as_secs_f64();
+        on_processor.and_then(|before| Some(time_on_processor()? - before)).unwrap_or(elapsed)
+    };
+    while time(n_times) < LONG {
+        n_times *= 2;
+    }
+    let mut seconds: Vec<f64> = (0..n_runs).map(|_| time(n_times) / n_times as f64).collect();
     seconds.sort_by(f64::total_cmp);
     seconds[n_runs / 2]
 }
@@ -277,7 +283,7 @@ impl WithSimd for Read<'_> {
         let mut sums = [0_u64; 32];
         for _ in 0..self.1 {
             for numbers in black_box(self.0).as_chunks::<32>().0 {
-                for (sum, number) in sums.iter_mut().zip(numbers) {
+                for (sum, number) in sums.iter_mut().zip(black_box(numbers)) {
                     *sum ^= number;
                 }
             }

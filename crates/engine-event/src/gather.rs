@@ -10,7 +10,11 @@
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are added as 16-bit integers; where each is a byte, they
-//! are kept as bytes, which takes half the memory and adds two rows at a time.
+//! are kept as bytes, which takes half the memory and adds two rows at a time. The sums of large layers are larger, but their weights
+//! are not: these are kept as 16-bit integers, and added up in 16 bits a few at a time, then in 32. That reads half of what floats take.
+//!
+//! The weights of a block of channels are read once per position and step, row by row wherever there is a spike, which is fast as
+//! long as the second-level cache holds them: a block of a layer with many inputs has [`HALF`] as many channels.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
@@ -24,7 +28,7 @@ use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};
 use crate::firing::Firing;
 use crate::graded::Arriving;
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses, thousands};
-use crate::rows::{Slice, Stored, Table};
+use crate::rows::{Short, Slice, Stored, Table};
 use crate::simd::{Addend, LANES, Potential, add_widened, fire_short, fires_short, integer};
 use snn::Connection;
 
@@ -33,6 +37,13 @@ pub(crate) const WIDE: usize = 64;
 
 /// Channels of a layer whose wide sites are two positions that share weights.
 pub(super) const TWIN: usize = WIDE / 2;
+
+/// Channels of a site where the weights of twice as many would not stay in the second-level cache.
+pub(super) const HALF: usize = WIDE / 2;
+
+/// Most bytes of the weights of a site, where there is another way: half of a common second-level cache, so that lists and potentials
+/// find room there too.
+pub(super) const MOST_BYTES: usize = 256 << 10;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
 pub(super) const MANY_STEPS: usize = 8;
@@ -46,6 +57,8 @@ pub(crate) const NARROW: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Gather<N, const P: usize, const L: usize, const W: usize> {
     name: &'static str,
+    /// Of the weights of a site.
+    most_bytes: usize,
     number: PhantomData<fn() -> N>,
 }
 
@@ -147,6 +160,23 @@ impl Weight for f32 {
     }
 }
 
+impl Weight for i32 {
+    type Potential = Self;
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, units: f32) -> Self {
+        integer(value * units)
+    }
+    #[inline(always)]
+    fn widened(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn add_to<S: Simd>(simd: S, potentials: &mut [Self; LANES], sums: &[Self; LANES]) {
+        Self::add(simd, potentials, sums);
+    }
+}
+
 impl Weight for i16 {
     type Potential = i32;
     const ZERO: Self = 0;
@@ -234,6 +264,16 @@ impl Number for f32 {
     }
     fn of_weight(_: &LayerFacts<'_>, _: usize, weight: f32) -> Self {
         weight
+    }
+}
+
+impl Number for Short {
+    const SUMS: Sums = Sums::Int32;
+    fn suits(layer: &LayerFacts<'_>) -> Result<(), String> {
+        layer.weights_are_int16()
+    }
+    fn of_weight(layer: &LayerFacts<'_>, channel: usize, weight: f32) -> Self {
+        [layer.integer_weight(channel, weight)]
     }
 }
 
@@ -335,7 +375,12 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
 
 impl<N, const P: usize, const L: usize, const W: usize> Gather<N, P, L, W> {
     pub(crate) const fn new(name: &'static str) -> Self {
-        Self { name, number: PhantomData }
+        Self { name, most_bytes: usize::MAX, number: PhantomData }
+    }
+
+    /// The same for layers whose weights of a site take so many bytes at most.
+    pub(crate) const fn with_at_most(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
     }
 }
 
@@ -362,6 +407,14 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> ComputeKernel fo
             return Err(format!(
                 "{} channels in rows of {}; supported: {TWIN} in rows of two or more",
                 shape[0], shape[2]
+            ));
+        }
+        let n_bytes = layer.n_weights_of_neuron() * Table::<N, P, L>::PITCH;
+        if n_bytes > self.most_bytes {
+            return Err(format!(
+                "{} KiB of weights for {W} channels; supported: {} KiB, which stay in the second-level cache",
+                thousands(n_bytes.div_ceil(1 << 10) as f64),
+                self.most_bytes >> 10,
             ));
         }
         N::suits(layer)

@@ -7,7 +7,7 @@ use snn::network::{ExactLayer, SpikingLayer};
 use snn::places::by_neuron;
 use snn::spikes::SpikeTrain;
 use snn::{Connection, Kernel, Wiring};
-use specimens::{BYTES, FLOATS, INTEGERS, uniform};
+use specimens::{BYTES, FLOATS, INTEGERS, SHORTS, SMALL_SHORTS, uniform};
 
 use crate::currents::LayerCurrents;
 use crate::kernels::{KERNELS, LayerFacts};
@@ -126,7 +126,7 @@ fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
         )],
     ];
     // Every kernel runs layers whose weights are bytes, and Miri takes its time.
-    let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, INTEGERS, BYTES] };
+    let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, SHORTS, SMALL_SHORTS, INTEGERS, BYTES] };
     let mut names = Vec::new();
     for wirings in &layers {
         for &precision in precisions {

@@ -10,7 +10,7 @@ use snn::{
     Connection, EarlyDecision, EarlyExit, EngineError, Kernel, Potentials, ReferenceEngine, SpikingNetwork, Wiring,
 };
 use specimens::{
-    BYTES, FLOATS, INTEGERS, SMALL, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
+    BYTES, FLOATS, INTEGERS, SHORTS, SMALL, SMALL_SHORTS, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
     graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
 };
 
@@ -143,7 +143,7 @@ fn graded_neurons_agree(network: &SpikingNetwork, n_steps: usize, n_images: usiz
 #[test]
 fn neurons_that_count_or_take_back_do_what_the_definition_says() {
     const N_STEPS: usize = 6;
-    for precision in [FLOATS, INTEGERS, BYTES].map(|of| graded_precision(N_STEPS, of)) {
+    for precision in [FLOATS, SHORTS, SMALL_SHORTS, INTEGERS, BYTES].map(|of| graded_precision(N_STEPS, of)) {
         graded_neurons_agree(&network(&[70, 65, 130, 10], 5, 0.5, precision), N_STEPS, 20);
         for conv in convs().into_iter().chain(uneven_convs()) {
             graded_neurons_agree(&conv_network([8, 9], conv, 9, precision), N_STEPS, 2);
@@ -174,6 +174,59 @@ fn levels_and_threads_agree_bit_for_bit_with_sums_of_floats() {
 }
 
 #[test]
+fn levels_and_threads_agree_bit_for_bit_with_long_sums_of_short_weights() {
+    agree_on_networks(SHORTS);
+    agree_on_networks(SMALL_SHORTS);
+}
+
+/// A convolution of more weights than are kept side by side for all channels of a site, and what reads its spikes.
+fn large_network(precision: Precision) -> SpikingNetwork {
+    let kernel = Kernel::square([232, 3, 4], 70, 3, 1, 1, 1);
+    let wirings = [
+        Wiring { source: snn::Source::INPUT, source_shape: [232, 3, 4], pools: Vec::new(), kernel },
+        Wiring::dense(snn::Source::of_layer(0), [70, 3, 4], 10),
+    ];
+    let layers = wirings.into_iter().map(|wiring| {
+        let (n, row_len) = (wiring.kernel.channels, wiring.kernel.row_len());
+        let scale = 4.0 / (row_len as f64).sqrt();
+        let weights = uniform(n as u64, n * row_len).iter().map(|weight| weight * scale).collect();
+        let exact = ExactLayer {
+            name: "layer".to_owned(),
+            connections: vec![Connection { wiring, weights }],
+            biases: vec![0.0; n].into(),
+            initial_potentials: vec![0.5; n],
+            thresholds: vec![1.0; n],
+        };
+        SpikingLayer::round(&exact, precision).unwrap()
+    });
+    SpikingNetwork::new([232, 3, 4], layers.collect()).unwrap()
+}
+
+#[test]
+fn levels_and_threads_agree_bit_for_bit_on_large_layers() {
+    for precision in [SHORTS, SMALL_SHORTS] {
+        let network = large_network(precision);
+        assert_eq!(kernel_of(&network.layers()[0]), "gather-int32-half");
+        agree_everywhere(&network, 3);
+    }
+    agree_everywhere(&large_network(FLOATS), 2);
+    graded_neurons_agree(&large_network(graded_precision(4, SHORTS)), 4, 1);
+}
+
+#[test]
+fn large_layers_are_the_same_in_pieces_of_time() {
+    let network = large_network(SMALL_SHORTS);
+    let exit = EarlyExit::new(&network, 0.9);
+    let images = images(5, network.n_in(), 90);
+    for settings in all_settings(11) {
+        let engine = EventEngine::new(&network);
+        let traces = engine.run(&samples(&images), &settings).unwrap();
+        let expected: Vec<EarlyDecision> = traces.iter().map(|trace| exit.decide(trace, &settings)).collect();
+        assert_eq!(engine.run_until(&samples(&images), &settings, &exit).unwrap(), expected, "{settings:?}");
+    }
+}
+
+#[test]
 fn levels_and_threads_agree_bit_for_bit_with_sums_of_integers() {
     agree_on_networks(INTEGERS);
 }
@@ -189,8 +242,8 @@ fn kernel_of(layer: &SpikingLayer) -> &'static str {
 
 #[test]
 fn the_networks_that_engines_agree_on_are_run_by_every_kernel() {
-    let mut names = Vec::new();
-    for precision in [FLOATS, INTEGERS, BYTES] {
+    let mut names: Vec<_> = large_network(SHORTS).layers().iter().map(kernel_of).collect();
+    for precision in [FLOATS, SHORTS, INTEGERS, BYTES] {
         let networks = convs().into_iter().map(|conv| conv_network([8, 9], conv, 9, precision));
         let networks = networks.chain([network(&[70, 65, 130, 10], 5, 0.5, precision)]);
         for network in networks {
@@ -204,7 +257,7 @@ fn the_networks_that_engines_agree_on_are_run_by_every_kernel() {
 
 #[test]
 fn every_kernel_that_supports_a_layer_packs_it_and_the_last_supports_all() {
-    for precision in [FLOATS, INTEGERS, BYTES] {
+    for precision in [FLOATS, SHORTS, INTEGERS, BYTES] {
         for conv in convs().into_iter().chain(uneven_convs()) {
             for layer in conv_network([8, 9], conv, 9, precision).layers() {
                 let facts = LayerFacts::new(layer);
@@ -343,8 +396,9 @@ fn devices_with_faults_do_what_the_definition_says_of_neurons_that_count() {
 
 #[test]
 fn devices_with_faults_do_what_the_definition_says() {
-    // One network that is added up in integers.
-    let mut networks = vec![(INTEGERS, network(&[40, 65, 30, 10], 5, 0.5, INTEGERS))];
+    // Two networks that are added up in integers.
+    let mut networks =
+        [INTEGERS, SHORTS].map(|precision| (precision, network(&[40, 65, 30, 10], 5, 0.5, precision))).to_vec();
     networks.extend(convs()[..3].iter().map(|&conv| (FLOATS, conv_network([8, 7], conv, 9, FLOATS))));
     for faults in all_faults() {
         for (precision, network) in &networks {
