@@ -29,7 +29,7 @@ const STEPS: usize = 32;
 const RATES: [f64; 3] = [0.05, 0.15, 0.4];
 
 /// Runs of which the median counts.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 /// Bytes that are read for a rate: within each cache of most machines, and beyond all of them.
 const READ: [(&str, usize); 4] = [("L1", 16 << 10), ("L2", 256 << 10), ("L3", 8 << 20), ("memory", 512 << 20)];
@@ -246,8 +246,8 @@ fn row(name: &str, network: &SpikingNetwork, engine: &EventEngine, n_samples: us
     );
 }
 
-/// Seconds from which on the time that a thread had a processor is told to a hundredth.
-const LONG: f64 = 0.4;
+/// Seconds from which on the time that a thread had a processor is told to a few hundredths.
+const LONG: f64 = 0.1;
 
 /// Seconds that the median run takes.
 fn median(n_runs: usize, mut run: impl FnMut()) -> f64 {

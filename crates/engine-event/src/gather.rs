@@ -43,7 +43,7 @@ pub(super) const HALF: usize = WIDE / 2;
 
 /// Most bytes of the weights of a site, where there is another way: half of a common second-level cache, so that lists and potentials
 /// find room there too.
-pub(super) const MOST_BYTES: usize = 256 << 10;
+const MOST_BYTES: usize = 256 << 10;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
 pub(super) const MANY_STEPS: usize = 8;
@@ -57,8 +57,6 @@ pub(crate) const NARROW: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Gather<N, const P: usize, const L: usize, const W: usize> {
     name: &'static str,
-    /// Of the weights of a site.
-    most_bytes: usize,
     number: PhantomData<fn() -> N>,
 }
 
@@ -248,6 +246,8 @@ pub(crate) trait Consumer<N: Weight, const W: usize> {
 pub(crate) trait Number: Stored<Sum: Weight> {
     /// What rows are added up to.
     const SUMS: Sums;
+    /// Weights of a neuron from which on it pays to keep them in the type, if there is such a number.
+    const LEAST_WEIGHTS: Option<usize> = None;
     /// Whether the layer's weights are of the type, and their sums of that of sums.
     ///
     /// # Errors
@@ -269,6 +269,8 @@ impl Number for f32 {
 
 impl Number for Short {
     const SUMS: Sums = Sums::Int32;
+    // Of fewer, floats stay in the first-level cache, or nearly so, and are added up with fewer instructions.
+    const LEAST_WEIGHTS: Option<usize> = Some(513);
     fn suits(layer: &LayerFacts<'_>) -> Result<(), String> {
         layer.weights_are_int16()
     }
@@ -373,14 +375,14 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
     }
 }
 
+/// A number of weights in words.
+fn number(n: usize) -> String {
+    thousands(n as f64)
+}
+
 impl<N, const P: usize, const L: usize, const W: usize> Gather<N, P, L, W> {
     pub(crate) const fn new(name: &'static str) -> Self {
-        Self { name, most_bytes: usize::MAX, number: PhantomData }
-    }
-
-    /// The same for layers whose weights of a site take so many bytes at most.
-    pub(crate) const fn with_at_most(self, most_bytes: usize) -> Self {
-        Self { most_bytes, ..self }
+        Self { name, number: PhantomData }
     }
 }
 
@@ -409,13 +411,16 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> ComputeKernel fo
                 shape[0], shape[2]
             ));
         }
-        let n_bytes = layer.n_weights_of_neuron() * Table::<N, P, L>::PITCH;
-        if n_bytes > self.most_bytes {
-            return Err(format!(
-                "{} KiB of weights for {W} channels; supported: {} KiB, which stay in the second-level cache",
-                thousands(n_bytes.div_ceil(1 << 10) as f64),
-                self.most_bytes >> 10,
-            ));
+        if let Some(least) = N::LEAST_WEIGHTS {
+            // What the widest sites have too many weights for is left to the others.
+            let most = if W == WIDE { MOST_BYTES / Table::<N, P, L>::PITCH } else { usize::MAX };
+            let found = layer.n_weights_of_neuron();
+            if found < least {
+                return Err(format!("{} weights of a neuron; supported: {} or more", number(found), number(least)));
+            }
+            if found > most {
+                return Err(format!("{} weights of a neuron; supported: {} at most", number(found), number(most)));
+            }
         }
         N::suits(layer)
     }

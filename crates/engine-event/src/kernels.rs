@@ -11,7 +11,7 @@ use snn::network::SpikingLayer;
 
 use crate::events::{Lists, PoolStates, Scratch, greatest_factor};
 use crate::firing::Firing;
-use crate::gather::{Gather, HALF, MOST_BYTES, NARROW, TWIN, WIDE};
+use crate::gather::{Gather, HALF, NARROW, TWIN, WIDE};
 use crate::graded::Arriving;
 use crate::patterns::Tables;
 use crate::rows::Short;
@@ -68,7 +68,7 @@ pub(crate) trait Synapses: Debug + Send + Sync {
 }
 
 /// All compute kernels, in the order in which they are asked.
-pub(crate) static KERNELS: [&dyn ComputeKernel; 15] = [
+pub(crate) static KERNELS: [&dyn ComputeKernel; 13] = [
     &Tables,
     &Slide::<i8>::new("sliding-bytes"),
     &Slide::<i16>::new("sliding-int16"),
@@ -77,12 +77,10 @@ pub(crate) static KERNELS: [&dyn ComputeKernel; 15] = [
     &Gather::<i8, 1, WIDE, WIDE>::new("gather-bytes-wide"),
     &Gather::<i16, 2, TWIN, WIDE>::new("gather-int16-twin"),
     &Gather::<i16, 1, WIDE, WIDE>::new("gather-int16-wide"),
-    &Gather::<Short, 1, NARROW, NARROW>::new("gather-int32-narrow"),
-    &Gather::<Short, 2, TWIN, WIDE>::new("gather-int32-twin"),
-    &Gather::<Short, 1, WIDE, WIDE>::new("gather-int32-wide").with_at_most(MOST_BYTES),
-    &Gather::<Short, 1, HALF, HALF>::new("gather-int32-half"),
     &Gather::<f32, 1, NARROW, NARROW>::new("gather-float32-narrow"),
     &Gather::<f32, 2, TWIN, WIDE>::new("gather-float32-twin"),
+    &Gather::<Short, 1, WIDE, WIDE>::new("gather-int32-wide"),
+    &Gather::<Short, 1, HALF, HALF>::new("gather-int32-half"),
     &Gather::<f32, 1, WIDE, WIDE>::new("gather-float32-wide"),
 ];
 
