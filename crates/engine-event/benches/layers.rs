@@ -51,8 +51,12 @@ fn main() {
         if chosen.is_empty() {
             continue;
         }
-        let shape = wiring.source_shape;
-        let network = SpikingNetwork::new(shape, vec![layer(&name, wiring, 0.3)]).expect("a layer that fits");
+        let (shape, output) = (wiring.source_shape, wiring.kernel.output());
+        // What the decision is read from: a few neurons that see one position, so that nothing is counted of those that are timed.
+        let readout = Kernel::square(output, 10, 1, output[1].max(output[2]), 0, 1);
+        let readout = Wiring { source: Source::of_layer(0), source_shape: output, pools: Vec::new(), kernel: readout };
+        let layers = vec![layer(&name, wiring, 0.3), layer("readout", readout, 1.0)];
+        let network = SpikingNetwork::new(shape, layers).expect("layers that fit each other");
         let engine = EventEngine::new(&network);
         for (name, rate) in chosen {
             row(&name, &network, &engine, n_samples, Encoding::Regular, 2.0 * rate);

@@ -331,6 +331,11 @@ impl Sites {
         [site / self.n_columns(), site % self.n_columns()]
     }
 
+    /// Row and column of each site, column by column.
+    pub(super) fn down_columns(self) -> impl Iterator<Item = [usize; 2]> {
+        (0..self.n_columns()).flat_map(move |column| (0..self.n_rows()).map(move |row| [row, column]))
+    }
+
     /// Places of a site's neurons.
     pub(super) fn places(self, [row, column]: [usize; 2], block: usize) -> Range<usize> {
         let [channels, _, columns] = self.shape;
@@ -479,7 +484,8 @@ where
         let mut slices = Vec::with_capacity(inputs.len());
         // The weights of one block after another: those of all may be more than the second-level cache holds.
         for (block_idx, block) in blocks.iter().enumerate() {
-            for [row, column] in (0..sites.n_sites()).map(|site| sites.at(site)) {
+            // Down each column of sites, for that is how their lists lie in memory: sites of neighbouring rows share most of theirs.
+            for [row, column] in sites.down_columns() {
                 for (sample, lists) in samples.iter().enumerate() {
                     slices.clear();
                     let slice = |connection: usize| block.rows.slice(connection, row, lists.of(connection, block_idx));
