@@ -17,7 +17,9 @@ use model::config::{Encoding, NeuronConfig, Readout, Reset};
 use model::population::{Pool, PoolKind};
 use pulp::{Arch, Simd, WithSimd};
 use snn::network::ExactLayer;
-use snn::{Connection, Engine, Kernel, RunSettings, Sample, Source, SpikingLayer, SpikingNetwork, SynapticOperations, Wiring};
+use snn::{
+    Connection, Engine, Kernel, RunSettings, Sample, Source, SpikingLayer, SpikingNetwork, SynapticOperations, Wiring,
+};
 
 #[global_allocator]
 static ALLOCATOR: cli::Allocator = cli::Allocator;
@@ -98,8 +100,7 @@ fn layers() -> Vec<(String, usize, Wiring)> {
 /// Name, samples of a run and maker of a network.
 type NetworkRow = (&'static str, usize, fn() -> SpikingNetwork);
 
-const NETWORKS: [NetworkRow; 3] =
-    [("mlp 784-512-512-10", 16, mlp), ("lenet", 16, lenet), ("vgg-11 at 224", 1, vgg_11)];
+const NETWORKS: [NetworkRow; 3] = [("mlp 784-512-512-10", 16, mlp), ("lenet", 16, lenet), ("vgg-11 at 224", 1, vgg_11)];
 
 fn mlp() -> SpikingNetwork {
     let sizes = [784, 512, 512, 10];

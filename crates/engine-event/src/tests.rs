@@ -10,8 +10,8 @@ use snn::{
     Connection, EarlyDecision, EarlyExit, EngineError, Kernel, Potentials, ReferenceEngine, SpikingNetwork, Wiring,
 };
 use specimens::{
-    BYTES, FLOATS, INTEGERS, SHORTS, SMALL, SMALL_SHORTS, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
-    graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
+    BYTES, FLOATS, INTEGERS, SHORTS, SMALL, SMALL_SHORTS, all_faults, all_settings, any_conv, conv_network, convs,
+    graded_precision, graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
 };
 
 use super::*;

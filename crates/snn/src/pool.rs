@@ -274,7 +274,10 @@ impl Taps {
         let [down, across] = self.axes;
         inputs.clear();
         for tap in 0..self.per_window {
-            let (y, x) = (down.input(position / columns, tap / across.size), across.input(position % columns, tap % across.size));
+            let (y, x) = (
+                down.input(position / columns, tap / across.size),
+                across.input(position % columns, tap % across.size),
+            );
             if let (Some(y), Some(x)) = (y, x) {
                 inputs.push((tap, (y * width + x) * channels + first));
             }

@@ -475,8 +475,7 @@ impl Stored for Short {
     ) {
         const GROUP: usize = FEW_SHORTS as usize;
         let mut changed = *sums;
-        let in_groups =
-            if HAS_FACTORS || !table.is_small { 0 } else { entries.len() / (2 * GROUP) * (2 * GROUP) };
+        let in_groups = if HAS_FACTORS || !table.is_small { 0 } else { entries.len() / (2 * GROUP) * (2 * GROUP) };
         let (in_groups, rest) = entries.split_at(in_groups);
         for &[a, b, c, d, e, f, g, h] in in_groups.as_chunks::<{ 2 * GROUP }>().0 {
             for (position, sums) in changed.iter_mut().enumerate() {
