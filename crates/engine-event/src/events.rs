@@ -1,9 +1,9 @@
 //! What a layer adds up of one sample: how the inputs of each connection are listed.
 //!
-//! Spikes go through average pools as bits, hundreds at a time, and become counts. Where the counts that a fully connected layer
+//! Spikes go through average pools as bits, hundreds at a time, and become counts. Where the counts that a layer with many inputs
 //! reads stay near their mean, the mean is listed once, for all steps, and at each step only what differs from it
 //! ([`crate::planes`]): a pixel that spikes nine times out of ten costs as much as one that spikes once. Sums are exact, so this
-//! changes none of them. Sites of a convolution read short lists, of which two cost more than one twice as long. The lists
+//! changes none of them. Sites of a small convolution read short lists, of which two cost more than one twice as long. The lists
 //! themselves are made in [`crate::rows`].
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
@@ -58,7 +58,12 @@ pub(super) struct Strips {
     span: usize,
     /// Whether entries may say how many times their rows are added.
     has_factors: bool,
+    /// Whether what is added at every step may be listed apart.
+    has_base: bool,
 }
+
+/// Weights of a neuron from which on lists are long enough for a base and two lists of differences to cost less than one of all.
+const LONG: usize = 1024;
 
 /// Most bytes of the rows of weights of inputs that are listed by their values: with more, they would not stay in the second-level
 /// cache, and there are fewer rows by digit.
@@ -105,12 +110,13 @@ impl Strips {
             step: sites.group * kernel.stride[1],
             span: (sites.group - 1) * kernel.stride[1] + kernel.axis(1).extent(),
             has_factors,
+            has_base: true,
         }
     }
 
     /// A strip for each column of inputs.
     pub(super) fn of_columns(kernel: &Kernel) -> Self {
-        Self { n: kernel.input[2], first: 0, step: 1, span: 1, has_factors: true }
+        Self { n: kernel.input[2], first: 0, step: 1, span: 1, has_factors: true, has_base: false }
     }
 }
 
@@ -135,7 +141,8 @@ impl Input {
         } else {
             (0..sites.n_blocks()).map(range).collect()
         };
-        let (source, max_pools, has_long_lists) = (wiring.source, max_pools(wiring), kernel.is_dense());
+        let (source, max_pools) = (wiring.source, max_pools(wiring));
+        let has_long_lists = strips.has_base && (kernel.is_dense() || kernel.row_len() >= LONG);
         let mut input = Self {
             source: source.index(),
             max_pools,

@@ -47,6 +47,7 @@ pub fn explain(network: &SpikingNetwork, settings: &RunSettings) -> Vec<LayerExp
         let is_driven = settings.encoding == Encoding::Constant;
         let (sums, potentials) = match kernel.sums() {
             Sums::Float32 => ("float32", "float32"),
+            Sums::Int32 => ("int32", "int32"),
             Sums::Int16 => {
                 let subtracts =
                     settings.neuron.is_binary() && neurons.fires == Some(Reset::Subtract) && neurons.limits.is_none();
@@ -135,16 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn finer_sums_are_floats_and_the_reason_names_the_remedy() {
+    fn finer_sums_are_longer_and_the_reason_names_the_remedy() {
         let layers = explain(
             &lenet(Precision { n_steps: 32, sum_bits: 24, weight_bits: 25, may_saturate: true }),
             &all_settings(32)[0],
         );
         let kernels: Vec<&str> = layers.iter().map(|layer| layer.synapses.kernel).collect();
         let [wide, twin, narrow] = ["wide", "twin", "narrow"].map(|width| format!("gather-float32-{width}"));
-        assert_eq!(kernels, [&wide, &twin, &wide, &narrow]);
-        for layer in &layers {
-            assert_eq!([layer.sums, layer.potentials], ["float32"; 2]);
+        // Of many inputs, weights are short.
+        assert_eq!(kernels, [&wide, &twin, "gather-int32-wide", &narrow]);
+        for (idx, layer) in layers.iter().enumerate() {
+            assert_eq!([layer.sums, layer.potentials], [if idx == 2 { "int32" } else { "float32" }; 2]);
             let is_remedy = |reason: &str| {
                 reason.starts_with("sums of weights reach ") && reason.ends_with("convert with convert.sum_bits = 15")
             };

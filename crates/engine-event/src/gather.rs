@@ -10,7 +10,11 @@
 //!
 //! Sums are of whole multiples of the neuron's grid, so they are exact in any order. Where the weights of every neuron of a
 //! layer add up to less than 2¹⁵ steps of its grid, whatever spikes, they are added as 16-bit integers; where each is a byte, they
-//! are kept as bytes, which takes half the memory and adds two rows at a time.
+//! are kept as bytes, which takes half the memory and adds two rows at a time. The sums of large layers are larger, but their weights
+//! are not: these are kept as 16-bit integers, and added up in 16 bits a few at a time, then in 32. That reads half of what floats take.
+//!
+//! The weights of a block of channels are read once per position and step, row by row wherever there is a spike, which is fast as
+//! long as the second-level cache holds them: a block of a layer with many inputs has [`HALF`] as many channels.
 
 #![allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
 #![allow(clippy::needless_range_loop, reason = "the same lane of several arrays, which becomes one SIMD instruction")]
@@ -24,7 +28,7 @@ use crate::events::{Input, Listing, Lists, PoolStates, Scratch, Strips};
 use crate::firing::Firing;
 use crate::graded::Arriving;
 use crate::kernels::{ComputeKernel, LayerFacts, Sums, Synapses, thousands};
-use crate::rows::{Slice, Stored, Table};
+use crate::rows::{Short, Slice, Stored, Table};
 use crate::simd::{Addend, LANES, Potential, add_widened, fire_short, fires_short, integer};
 use snn::Connection;
 
@@ -33,6 +37,13 @@ pub(crate) const WIDE: usize = 64;
 
 /// Channels of a layer whose wide sites are two positions that share weights.
 pub(super) const TWIN: usize = WIDE / 2;
+
+/// Channels of a site where the weights of twice as many would not stay in the second-level cache.
+pub(super) const HALF: usize = WIDE / 2;
+
+/// Most bytes of the weights of a site, where there is another way: half of a common second-level cache, so that lists and potentials
+/// find room there too.
+const MOST_BYTES: usize = 256 << 10;
 
 /// Steps from which on it pays to look whether nothing arrives at a site.
 pub(super) const MANY_STEPS: usize = 8;
@@ -147,6 +158,23 @@ impl Weight for f32 {
     }
 }
 
+impl Weight for i32 {
+    type Potential = Self;
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of_thresholds(value: f32, units: f32) -> Self {
+        integer(value * units)
+    }
+    #[inline(always)]
+    fn widened(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn add_to<S: Simd>(simd: S, potentials: &mut [Self; LANES], sums: &[Self; LANES]) {
+        Self::add(simd, potentials, sums);
+    }
+}
+
 impl Weight for i16 {
     type Potential = i32;
     const ZERO: Self = 0;
@@ -218,6 +246,8 @@ pub(crate) trait Consumer<N: Weight, const W: usize> {
 pub(crate) trait Number: Stored<Sum: Weight> {
     /// What rows are added up to.
     const SUMS: Sums;
+    /// Weights of a neuron from which on it pays to keep them in the type, if there is such a number.
+    const LEAST_WEIGHTS: Option<usize> = None;
     /// Whether the layer's weights are of the type, and their sums of that of sums.
     ///
     /// # Errors
@@ -234,6 +264,18 @@ impl Number for f32 {
     }
     fn of_weight(_: &LayerFacts<'_>, _: usize, weight: f32) -> Self {
         weight
+    }
+}
+
+impl Number for Short {
+    const SUMS: Sums = Sums::Int32;
+    // Of fewer, floats stay in the first-level cache, or nearly so, and are added up with fewer instructions.
+    const LEAST_WEIGHTS: Option<usize> = Some(513);
+    fn suits(layer: &LayerFacts<'_>) -> Result<(), String> {
+        layer.weights_are_int16()
+    }
+    fn of_weight(layer: &LayerFacts<'_>, channel: usize, weight: f32) -> Self {
+        [layer.integer_weight(channel, weight)]
     }
 }
 
@@ -289,6 +331,11 @@ impl Sites {
         [site / self.n_columns(), site % self.n_columns()]
     }
 
+    /// Row and column of each site, column by column.
+    pub(super) fn down_columns(self) -> impl Iterator<Item = [usize; 2]> {
+        (0..self.n_columns()).flat_map(move |column| (0..self.n_rows()).map(move |row| [row, column]))
+    }
+
     /// Places of a site's neurons.
     pub(super) fn places(self, [row, column]: [usize; 2], block: usize) -> Range<usize> {
         let [channels, _, columns] = self.shape;
@@ -333,6 +380,11 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> Block<N, P, L, W
     }
 }
 
+/// A number of weights in words.
+fn number(n: usize) -> String {
+    thousands(n as f64)
+}
+
 impl<N, const P: usize, const L: usize, const W: usize> Gather<N, P, L, W> {
     pub(crate) const fn new(name: &'static str) -> Self {
         Self { name, number: PhantomData }
@@ -363,6 +415,17 @@ impl<N: Number, const P: usize, const L: usize, const W: usize> ComputeKernel fo
                 "{} channels in rows of {}; supported: {TWIN} in rows of two or more",
                 shape[0], shape[2]
             ));
+        }
+        if let Some(least) = N::LEAST_WEIGHTS {
+            // What the widest sites have too many weights for is left to the others.
+            let most = if W == WIDE { MOST_BYTES / Table::<N, P, L>::PITCH } else { usize::MAX };
+            let found = layer.n_weights_of_neuron();
+            if found < least {
+                return Err(format!("{} weights of a neuron; supported: {} or more", number(found), number(least)));
+            }
+            if found > most {
+                return Err(format!("{} weights of a neuron; supported: {} at most", number(found), number(most)));
+            }
         }
         N::suits(layer)
     }
@@ -421,7 +484,8 @@ where
         let mut slices = Vec::with_capacity(inputs.len());
         // The weights of one block after another: those of all may be more than the second-level cache holds.
         for (block_idx, block) in blocks.iter().enumerate() {
-            for [row, column] in (0..sites.n_sites()).map(|site| sites.at(site)) {
+            // Down each column of sites, for that is how their lists lie in memory: sites of neighbouring rows share most of theirs.
+            for [row, column] in sites.down_columns() {
                 for (sample, lists) in samples.iter().enumerate() {
                     slices.clear();
                     let slice = |connection: usize| block.rows.slice(connection, row, lists.of(connection, block_idx));

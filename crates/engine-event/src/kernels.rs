@@ -11,9 +11,10 @@ use snn::network::SpikingLayer;
 
 use crate::events::{Lists, PoolStates, Scratch, greatest_factor};
 use crate::firing::Firing;
-use crate::gather::{Gather, NARROW, TWIN, WIDE};
+use crate::gather::{Gather, HALF, NARROW, TWIN, WIDE};
 use crate::graded::Arriving;
 use crate::patterns::Tables;
+use crate::rows::Short;
 use crate::slide::Slide;
 
 /// A way to add up the weights of inputs that spike.
@@ -38,6 +39,8 @@ pub(crate) trait ComputeKernel: Sync {
 pub(crate) enum Sums {
     /// 16-bit integers, in steps of the neuron's grid.
     Int16,
+    /// 32-bit integers, in steps of the neuron's grid.
+    Int32,
     /// 32-bit floats, in thresholds.
     Float32,
 }
@@ -65,7 +68,7 @@ pub(crate) trait Synapses: Debug + Send + Sync {
 }
 
 /// All compute kernels, in the order in which they are asked.
-pub(crate) static KERNELS: [&dyn ComputeKernel; 11] = [
+pub(crate) static KERNELS: [&dyn ComputeKernel; 13] = [
     &Tables,
     &Slide::<i8>::new("sliding-bytes"),
     &Slide::<i16>::new("sliding-int16"),
@@ -76,6 +79,8 @@ pub(crate) static KERNELS: [&dyn ComputeKernel; 11] = [
     &Gather::<i16, 1, WIDE, WIDE>::new("gather-int16-wide"),
     &Gather::<f32, 1, NARROW, NARROW>::new("gather-float32-narrow"),
     &Gather::<f32, 2, TWIN, WIDE>::new("gather-float32-twin"),
+    &Gather::<Short, 1, WIDE, WIDE>::new("gather-int32-wide"),
+    &Gather::<Short, 1, HALF, HALF>::new("gather-int32-half"),
     &Gather::<f32, 1, WIDE, WIDE>::new("gather-float32-wide"),
 ];
 
@@ -165,6 +170,21 @@ impl<'a> LayerFacts<'a> {
         let multiples = if self.has_multiples { " with the multiples that its pools need" } else { "" };
         let bits = self.weight_bits;
         Err(format!("weights need {bits} bits{multiples}, 8 at most: convert with convert.weight_bits = 8"))
+    }
+
+    /// Whether weights are 16-bit integers, in steps of the neuron's grid. Sums are 32-bit integers then, as they are exact in floats.
+    pub(crate) fn weights_are_int16(&self) -> Result<(), String> {
+        if self.weight_bits <= i16::BITS {
+            return Ok(());
+        }
+        let multiples = if self.has_multiples { " with the multiples that its pools need" } else { "" };
+        let bits = self.weight_bits;
+        Err(format!("weights need {bits} bits{multiples}, 16 at most: convert with convert.weight_bits = 16"))
+    }
+
+    /// Weights of a neuron, of all connections.
+    pub(crate) fn n_weights_of_neuron(&self) -> usize {
+        self.layer.connections().iter().map(|connection| connection.wiring.kernel.row_len()).sum()
     }
 
     /// The only connection.

@@ -7,7 +7,7 @@ use snn::network::{ExactLayer, SpikingLayer};
 use snn::places::by_neuron;
 use snn::spikes::SpikeTrain;
 use snn::{Connection, Kernel, Wiring};
-use specimens::{BYTES, FLOATS, INTEGERS, uniform};
+use specimens::{BYTES, FLOATS, INTEGERS, SHORTS, SMALL_SHORTS, uniform};
 
 use crate::currents::LayerCurrents;
 use crate::kernels::{KERNELS, LayerFacts};
@@ -98,9 +98,12 @@ fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
     };
     // No two sides are alike, and there are holes in the kernel.
     let uneven = Kernel { size: [2, 3], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [2, 1], ..plain };
-    let layers: [Vec<Wiring>; 14] = [
+    let layers: [Vec<Wiring>; 16] = [
         vec![Wiring::dense(snn::Source::INPUT, [70, 1, 1], 3)],
         vec![Wiring::dense(snn::Source::INPUT, [20, 1, 1], 66)],
+        // So many inputs that it pays to keep weights short, of spikes and of sums of four.
+        vec![Wiring::dense(snn::Source::INPUT, [520, 1, 1], 3)],
+        vec![convolution([520, 2, 2], Some(2), Kernel { size: [1; 2], padding: [0; 4], channels: 17, ..plain })],
         vec![convolution([1, 4, 5], None, Kernel { channels: 16, ..plain })],
         vec![convolution([2, 4, 3], None, plain)],
         // Of sums of four, which entries say, and of nine, of which there are rows of multiples.
@@ -126,7 +129,7 @@ fn every_kernel_adds_up_at_the_portable_level_what_the_definition_does() {
         )],
     ];
     // Every kernel runs layers whose weights are bytes, and Miri takes its time.
-    let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, INTEGERS, BYTES] };
+    let precisions: &[Precision] = if cfg!(miri) { &[BYTES] } else { &[FLOATS, SHORTS, SMALL_SHORTS, INTEGERS, BYTES] };
     let mut names = Vec::new();
     for wirings in &layers {
         for &precision in precisions {

@@ -121,6 +121,25 @@ impl Addend for i16 {
     }
 }
 
+impl Addend for i32 {
+    #[inline(always)]
+    fn add<S: Simd, const L: usize>(_: S, sums: &mut [Self; L], row: &[Self; L]) {
+        for lane in 0..L {
+            sums[lane] = sums[lane].wrapping_add(row[lane]);
+        }
+    }
+
+    #[inline(always)]
+    fn opposite(self) -> Self {
+        self.wrapping_neg()
+    }
+
+    #[inline(always)]
+    fn times<S: Simd, const L: usize>(_: S, row: &[Self; L], factor: u32) -> [Self; L] {
+        row.map(|value| value.wrapping_mul(factor as Self))
+    }
+}
+
 // Products wrap around too.
 on_integers!(multiply, _mm512_mullo_epi16, _mm256_mullo_epi16, wrapping_mul);
 

@@ -10,8 +10,8 @@ use snn::{
     Connection, EarlyDecision, EarlyExit, EngineError, Kernel, Potentials, ReferenceEngine, SpikingNetwork, Wiring,
 };
 use specimens::{
-    BYTES, FLOATS, INTEGERS, SMALL, all_faults, all_settings, any_conv, conv_network, convs, graded_precision,
-    graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
+    BYTES, FLOATS, INTEGERS, SHORTS, SMALL, SMALL_SHORTS, all_faults, all_settings, any_conv, conv_network, convs,
+    graded_precision, graded_settings, images, images_of_bytes, network, samples, uneven_convs, uniform,
 };
 
 use super::*;
@@ -173,6 +173,64 @@ fn levels_and_threads_agree_bit_for_bit_with_sums_of_floats() {
     agree_on_networks(FLOATS);
 }
 
+/// Input channels of convolutions with more and with fewer weights than are kept side by side for all channels of a site.
+const LARGE: [(usize, &str); 2] = [(232, "gather-int32-half"), (64, "gather-int32-wide")];
+
+/// A convolution of some input channels, and what reads its spikes.
+fn large_network(channels: usize, precision: Precision) -> SpikingNetwork {
+    let kernel = Kernel::square([channels, 3, 4], 70, 3, 1, 1, 1);
+    let wirings = [
+        Wiring { source: snn::Source::INPUT, source_shape: [channels, 3, 4], pools: Vec::new(), kernel },
+        Wiring::dense(snn::Source::of_layer(0), [70, 3, 4], 10),
+    ];
+    let layers = wirings.into_iter().map(|wiring| {
+        let (n, row_len) = (wiring.kernel.channels, wiring.kernel.row_len());
+        let scale = 4.0 / (row_len as f64).sqrt();
+        let weights = uniform(n as u64, n * row_len).iter().map(|weight| weight * scale).collect();
+        let exact = ExactLayer {
+            name: "layer".to_owned(),
+            connections: vec![Connection { wiring, weights }],
+            biases: vec![0.0; n].into(),
+            initial_potentials: vec![0.5; n],
+            thresholds: vec![1.0; n],
+        };
+        SpikingLayer::round(&exact, precision).unwrap()
+    });
+    SpikingNetwork::new([channels, 3, 4], layers.collect()).unwrap()
+}
+
+#[test]
+fn levels_and_threads_agree_bit_for_bit_on_large_layers() {
+    for (channels, kernel) in LARGE {
+        for precision in [SHORTS, SMALL_SHORTS] {
+            let network = large_network(channels, precision);
+            assert_eq!(kernel_of(&network.layers()[0]), kernel);
+            agree_everywhere(&network, 3);
+        }
+        let precision = graded_precision(4, SHORTS);
+        graded_neurons_agree(&large_network(channels, precision), 4, 1);
+        for faults in all_faults() {
+            let faulty = device(&large_network(channels, SHORTS), &faults, 3, SHORTS).unwrap();
+            for settings in [all_settings(8)[0], all_settings(8)[5]] {
+                compare_with_the_definition(&faulty, &images(1, faulty.n_in(), 90), &settings);
+            }
+        }
+    }
+}
+
+#[test]
+fn large_layers_are_the_same_in_pieces_of_time() {
+    let network = large_network(LARGE[0].0, SMALL_SHORTS);
+    let exit = EarlyExit::new(&network, 0.9);
+    let images = images(5, network.n_in(), 90);
+    for settings in all_settings(11) {
+        let engine = EventEngine::new(&network);
+        let traces = engine.run(&samples(&images), &settings).unwrap();
+        let expected: Vec<EarlyDecision> = traces.iter().map(|trace| exit.decide(trace, &settings)).collect();
+        assert_eq!(engine.run_until(&samples(&images), &settings, &exit).unwrap(), expected, "{settings:?}");
+    }
+}
+
 #[test]
 fn levels_and_threads_agree_bit_for_bit_with_sums_of_integers() {
     agree_on_networks(INTEGERS);
@@ -189,7 +247,8 @@ fn kernel_of(layer: &SpikingLayer) -> &'static str {
 
 #[test]
 fn the_networks_that_engines_agree_on_are_run_by_every_kernel() {
-    let mut names = Vec::new();
+    let mut names: Vec<_> =
+        LARGE.iter().map(|&(channels, _)| kernel_of(&large_network(channels, SHORTS).layers()[0])).collect();
     for precision in [FLOATS, INTEGERS, BYTES] {
         let networks = convs().into_iter().map(|conv| conv_network([8, 9], conv, 9, precision));
         let networks = networks.chain([network(&[70, 65, 130, 10], 5, 0.5, precision)]);

@@ -6,13 +6,17 @@
 //! the change of that count. At every
 //! step the output has then spiked exactly as often as the busiest input of the window, which is what the largest
 //! activation stands for. (Rueckauer et al. 2017 let the spikes of one input through, that with the largest
-//! estimated rate. With counts for rates this passes one too many when an input draws level and the tie goes to it.) It costs a counter per input and a comparison per input spike
-//! and window.
+//! estimated rate. With counts for rates this passes one too many when an input draws level and the tie goes to it.) It costs a number per
+//! input and window of how far the input is behind the busiest one: only an input that is not behind raises the largest count.
 
+use model::kernel::Axis;
 use model::population::{Pool, PoolKind};
 
-use crate::spikes::SpikeTrain;
+use crate::spikes::{SpikeTrain, add_bits, word_from};
 use crate::wiring::Wiring;
+
+/// Bits of a word of spikes.
+const WORD: usize = u64::BITS as usize;
 
 /// For each input of one or more pools in a row, the windows that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Windows {
     multiples: Vec<u32>,
     /// Shape `[C, H, W]` of all windows.
     output: [usize; 3],
+    /// The only pool, and the shape `[C, H, W]` of its input.
+    only: Option<(Pool, [usize; 3])>,
 }
 
 impl Windows {
@@ -32,11 +38,12 @@ impl Windows {
     /// - `shape`: `[C, H, W]` of the input
     #[inline]
     pub fn new<'a>(shape: [usize; 3], pools: impl Iterator<Item = &'a Pool>) -> Self {
+        let pools: Vec<&Pool> = pools.collect();
         let n_inputs: usize = shape.iter().product();
         let mut lists: Vec<Vec<Member>> =
             (0..n_inputs as u32).map(|window| vec![Member { window, multiple: 1 }]).collect();
         let mut from = shape;
-        for pool in pools {
+        for pool in &pools {
             let of: Vec<Vec<Member>> = Self::of_pool(from, pool);
             from = pool.output(from);
             for list in &mut lists {
@@ -58,7 +65,8 @@ impl Windows {
         } else {
             members.clone().map(|member| member.multiple).collect()
         };
-        Self { starts, members: members.map(|member| member.window).collect(), multiples, output: from }
+        let only = if let [pool] = pools[..] { Some((*pool, shape)) } else { None };
+        Self { starts, members: members.map(|member| member.window).collect(), multiples, output: from, only }
     }
 
     fn of_pool(shape: [usize; 3], pool: &Pool) -> Vec<Vec<Member>> {
@@ -125,10 +133,157 @@ struct Member {
 /// Spikes so far at a max pool.
 #[derive(Debug, Clone, Default)]
 pub struct MaxPoolState {
-    /// Quanta of each input.
+    /// While every spike stood for one quantum.
+    binary: Behind,
+    /// Quanta of each input, once a spike has stood for another number.
     counts: Vec<i32>,
     /// Of each window, the largest.
     largest: Vec<i32>,
+}
+
+/// How many spikes each input of each window of a max pool is behind the busiest input of the window, bit by bit for 64 channels at a
+/// time: word k holds bit k of the numbers.
+#[derive(Debug, Clone, Default)]
+struct Behind {
+    n_steps: usize,
+    /// Words of a number: the bits of the number of steps so far.
+    n_bits: usize,
+    /// Position by position of the windows, 64 channels by 64 channels: of the spikes of the busiest input, then tap by tap of how many
+    /// that input is behind.
+    words: Vec<u64>,
+}
+
+impl Behind {
+    /// Makes room for the numbers of so many steps more.
+    ///
+    /// - `n`: numbers of 64 channels
+    fn make_room(&mut self, n_steps: usize, n: usize) {
+        self.n_steps += n_steps;
+        let n_bits = (usize::BITS - self.n_steps.leading_zeros()) as usize;
+        let mut words = vec![0; n * n_bits];
+        if self.n_bits > 0 {
+            let numbers = words.chunks_exact_mut(n_bits).zip(self.words.chunks_exact(self.n_bits));
+            numbers.for_each(|(to, from)| to[..self.n_bits].copy_from_slice(from));
+        }
+        (self.n_bits, self.words) = (n_bits, words);
+    }
+
+    /// Lets the spikes through of the inputs that are not behind.
+    fn pass(&mut self, pool: &Pool, shape: [usize; 3], train: &SpikeTrain, passed: &mut SpikeTrain) {
+        let taps = Taps::new(pool, shape);
+        self.make_room(train.n_steps(), taps.n_numbers());
+        if self.n_bits == 0 {
+            return;
+        }
+        let per_window = (1 + taps.per_window) * self.n_bits;
+        let (to, pitch) = passed.words_mut();
+        let mut inputs = Vec::with_capacity(taps.per_window);
+        for (window, words) in self.words.chunks_exact_mut(per_window).enumerate() {
+            let (place, n) = taps.window(window, &mut inputs);
+            let there = u64::MAX >> (WORD - n);
+            let (largest, behind) = words.split_at_mut(self.n_bits);
+            for (step, to) in to.chunks_exact_mut(pitch.max(1)).enumerate() {
+                let from = train.words(step);
+                let mut raised = 0;
+                for &(tap, input) in &inputs {
+                    let is_behind = behind[tap * self.n_bits..][..self.n_bits].iter().fold(0, |any, word| any | word);
+                    raised |= word_from(from, input, n) & !is_behind;
+                }
+                raised &= there;
+                add(largest, [raised, 0]);
+                for &(tap, input) in &inputs {
+                    let spikes = word_from(from, input, n) & there;
+                    add(&mut behind[tap * self.n_bits..][..self.n_bits], [raised & !spikes, spikes & !raised]);
+                }
+                add_bits(to, place, raised);
+            }
+        }
+    }
+
+    /// The spikes of each input that belongs to a window, and of the busiest of each window, by neuron.
+    fn counts(&self, windows: &Windows, n_inputs: usize) -> (Vec<i32>, Vec<i32>) {
+        let (mut counts, mut largest) = (vec![0; n_inputs], vec![0; windows.output.iter().product()]);
+        let Some((pool, shape)) = windows.only.filter(|_| self.n_bits > 0) else { return (counts, largest) };
+        let neuron = |[channels, rows, columns]: [usize; 3], place: usize| {
+            place % channels * (rows * columns) + place / channels
+        };
+        let taps = Taps::new(&pool, shape);
+        let mut inputs = Vec::new();
+        for (window, words) in self.words.chunks_exact((1 + taps.per_window) * self.n_bits).enumerate() {
+            let (place, n) = taps.window(window, &mut inputs);
+            let number = |which: usize, lane: usize| {
+                let words = words[which * self.n_bits..][..self.n_bits].iter().enumerate();
+                words.map(|(bit, word)| ((word >> lane & 1) as i32) << bit).sum::<i32>()
+            };
+            for lane in 0..n {
+                let of_busiest = number(0, lane);
+                largest[neuron(windows.output, place + lane)] = of_busiest;
+                for &(tap, input) in &inputs {
+                    counts[neuron(shape, input + lane)] = of_busiest - number(1 + tap, lane);
+                }
+            }
+        }
+        (counts, largest)
+    }
+}
+
+/// Adds one to the numbers of some lanes and takes one away from those of others.
+///
+/// - `words`: bit by bit
+#[inline]
+fn add(words: &mut [u64], [mut up, mut down]: [u64; 2]) {
+    for word in words {
+        if up | down == 0 {
+            break;
+        }
+        let before = *word;
+        *word ^= up | down;
+        (up, down) = (up & before, down & !before);
+    }
+}
+
+/// Where the inputs of a pool's windows lie.
+struct Taps {
+    axes: [Axis; 2],
+    shape: [usize; 3],
+    output: [usize; 3],
+    per_window: usize,
+    /// Numbers of words that the channels of a position take.
+    n_chunks: usize,
+}
+
+impl Taps {
+    fn new(pool: &Pool, shape: [usize; 3]) -> Self {
+        let axes = [pool.axis(0, shape[1]), pool.axis(1, shape[2])];
+        let n_chunks = shape[0].div_ceil(WORD);
+        Self { axes, shape, output: pool.output(shape), per_window: pool.area(), n_chunks }
+    }
+
+    /// Numbers of 64 channels: of each window that of the busiest input, and one of each tap.
+    fn n_numbers(&self) -> usize {
+        let [_, rows, columns] = self.output;
+        rows * columns * self.n_chunks * (1 + self.per_window)
+    }
+
+    /// The first place and the number of channels of a window of up to 64 channels.
+    ///
+    /// - `inputs`: becomes the taps that there is an input for, with the place of the first channel
+    fn window(&self, window: usize, inputs: &mut Vec<(usize, usize)>) -> (usize, usize) {
+        let ([channels, _, width], [_, _, columns]) = (self.shape, self.output);
+        let (position, first) = (window / self.n_chunks, window % self.n_chunks * WORD);
+        let [down, across] = self.axes;
+        inputs.clear();
+        for tap in 0..self.per_window {
+            let (y, x) = (
+                down.input(position / columns, tap / across.size),
+                across.input(position % columns, tap % across.size),
+            );
+            if let (Some(y), Some(x)) = (y, x) {
+                inputs.push((tap, (y * width + x) * channels + first));
+            }
+        }
+        (position * channels + first, (channels - first).min(WORD))
+    }
 }
 
 impl MaxPoolState {
@@ -139,26 +294,16 @@ impl MaxPoolState {
     /// - returns one neuron per window
     fn pass(&mut self, windows: &Windows, train: &SpikeTrain) -> SpikeTrain {
         let mut passed = SpikeTrain::silent(windows.output, train.n_steps());
-        self.counts.resize(train.n_neurons(), 0);
-        self.largest.resize(passed.n_neurons(), 0);
-        if train.is_graded() {
-            self.pass_graded(windows, train, &mut passed);
-            return passed.normalized();
+        let is_binary = !train.is_graded() && self.counts.is_empty();
+        if let (Some((pool, shape)), true) = (&windows.only, is_binary) {
+            self.binary.pass(pool, *shape, train, &mut passed);
+            return passed;
         }
-        for step in 0..train.n_steps() {
-            for input in train.neurons(step) {
-                self.counts[input] += 1;
-                for &window in windows.of(input) {
-                    let largest = &mut self.largest[window as usize];
-                    // At most one higher: no input spikes twice in a step.
-                    if self.counts[input] > *largest {
-                        *largest = self.counts[input];
-                        passed.add(step, window as usize);
-                    }
-                }
-            }
+        if self.counts.is_empty() {
+            (self.counts, self.largest) = std::mem::take(&mut self.binary).counts(windows, train.n_neurons());
         }
-        passed
+        self.pass_graded(windows, train, &mut passed);
+        passed.normalized()
     }
 
     /// The change of each window's largest count, at each step.
@@ -327,6 +472,48 @@ mod tests {
     }
 
     proptest! {
+        /// Also where the channels fill more than a word, and where spikes become graded on the way.
+        #[test]
+        fn a_train_in_pieces_passes_as_it_does_whole(
+            channels in 1..140_usize, size in 2..5_usize, cut in 0..9_usize, first_graded in 0..12_usize, seed in any::<u64>(),
+        ) {
+            let (shape, n_steps) = ([channels, size, size], 9);
+            let pool = Pool { padding: [1, 0, 0, 1], ..pool(PoolKind::Max, 2, 1) };
+            let windows = Windows::new(shape, std::iter::once(&pool));
+            let mut state = seed | 1;
+            let mut pieces = [cut, n_steps - cut].map(|n_steps| SpikeTrain::silent(shape, n_steps));
+            let mut quanta = vec![vec![0; channels * size * size]; n_steps];
+            for (step, quanta) in quanta.iter_mut().enumerate() {
+                for (neuron, quanta) in quanta.iter_mut().enumerate() {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    let most = if step < first_graded { 2 } else { 4 };
+                    *quanta = (state >> 20) as i32 % most;
+                    let piece = usize::from(step >= cut);
+                    pieces[piece].add_quanta(step - piece * cut, neuron, *quanta);
+                }
+            }
+            let mut state = MaxPoolState::default();
+            let passed = pieces.map(|piece| state.pass(&windows, &piece.normalized()));
+            let mut so_far = vec![0; quanta[0].len()];
+            let mut largest = vec![0; passed[0].n_neurons()];
+            for (step, quanta) in quanta.iter().enumerate() {
+                so_far.iter_mut().zip(quanta).for_each(|(so_far, quanta)| *so_far += quanta);
+                let mut now = vec![0; largest.len()];
+                for (input, &count) in so_far.iter().enumerate() {
+                    for &window in windows.of(input) {
+                        now[window as usize] = count.max(now[window as usize]);
+                    }
+                }
+                let piece = usize::from(step >= cut);
+                for (window, (now, before)) in now.iter().zip(&largest).enumerate() {
+                    prop_assert_eq!(passed[piece].quanta(step - piece * cut, window), now - before);
+                }
+                largest = now;
+            }
+        }
+
         /// The definition, counted anew at every step.
         #[test]
         fn the_output_of_a_max_pool_has_spiked_as_often_as_the_busiest_input_at_every_step(

@@ -256,6 +256,10 @@ fn drawn_conv(seed: u64, attempt: u32) -> Option<([usize; 2], Conv)> {
 pub const FLOATS: Precision = Precision { n_steps: 16, sum_bits: 24, weight_bits: 25, may_saturate: true };
 /// Sums that are added as 16-bit integers.
 pub const INTEGERS: Precision = Precision { sum_bits: 15, ..FLOATS };
+/// Weights of 16 bits, whose sums are added as 32-bit integers.
+pub const SHORTS: Precision = Precision { weight_bits: 16, ..FLOATS };
+/// Weights of 14 bits, of which four are added up in 16 bits, and more in 32.
+pub const SMALL_SHORTS: Precision = Precision { weight_bits: 14, ..FLOATS };
 /// Sums of bytes.
 pub const BYTES: Precision = Precision { weight_bits: 8, ..INTEGERS };
 /// Sums of weights of 7 bits.

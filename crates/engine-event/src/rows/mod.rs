@@ -19,4 +19,4 @@ mod lists;
 mod table;
 
 pub(crate) use lists::{Counts, Factors, Layout, Run, SegmentLists, Segments, VALUE_DIGITS};
-pub(crate) use table::{Place, Slice, Stored, Table, Window};
+pub(crate) use table::{Place, Short, Slice, Stored, Table, Window};

@@ -326,11 +326,21 @@ stored_as_added!(i16);
 /// Bytes that are put side by side with others of as many.
 const BYTES: usize = 32;
 
-/// Where a byte of 32 lies in memory, so that the bytes of two rows are side by side in order after each half of either 16 was
-/// put beside that of the other row's.
+/// Where one of four times `PART` values lies in memory, so that the values of two rows are side by side in order after each half of
+/// either half was put beside that of the other row's.
+const fn place_in_memory<const PART: usize>(lane: usize) -> usize {
+    let part = lane / PART % 4;
+    lane - PART * part + PART * [0, 2, 1, 3][part]
+}
+
+/// [`place_in_memory`] of a byte of 32.
 const fn byte_place(lane: usize) -> usize {
-    let eights = lane / 8 % 4;
-    lane - 8 * eights + 8 * [0, 2, 1, 3][eights]
+    place_in_memory::<8>(lane)
+}
+
+/// [`place_in_memory`] of a 16-bit weight of 16.
+const fn short_place(lane: usize) -> usize {
+    place_in_memory::<4>(lane)
 }
 
 impl Stored for i8 {
@@ -431,6 +441,123 @@ fn add_two<S: Simd, const G: usize, const L: usize>(
     }
 }
 
+/// A 16-bit weight whose sums have 32 bits; an array of one, to tell it from a weight whose sums have 16.
+pub(crate) type Short = [i16; 1];
+
+/// Shorts that are put side by side with others of as many.
+const SHORTS: usize = 16;
+
+/// Rows of shorts that are added up in 16 bits where [`Stored::are_small`].
+const FEW_SHORTS: i16 = 4;
+
+impl Stored for Short {
+    type Sum = i32;
+    const MULTIPLIES: bool = true;
+
+    fn in_order<const L: usize>(row: &[Self; L]) -> [Self; L] {
+        std::array::from_fn(|at| row[short_place(at)])
+    }
+
+    fn are_small<const L: usize>(rows: &[[Self; L]]) -> bool {
+        let range = i16::MIN / FEW_SHORTS..=i16::MAX / FEW_SHORTS;
+        rows.as_flattened().as_flattened().iter().all(|weight| range.contains(weight))
+    }
+
+    // Two groups of rows at a time, as bytes are: their sums lie side by side then, and one instruction adds up the products of two.
+    // Where the sums of four weights have 16 bits, the groups are of four, which reads the rows as fast as sums of 16 bits do.
+    #[inline(always)]
+    unsafe fn add_up<S: Simd, const HAS_FACTORS: bool, const P: usize, const L: usize>(
+        table: &Table<Self, P, L>,
+        simd: S,
+        sums: &mut [[i32; L]; P],
+        entries: &[u32],
+        place: Place,
+    ) {
+        const GROUP: usize = FEW_SHORTS as usize;
+        let mut changed = *sums;
+        let in_groups = if HAS_FACTORS || !table.is_small { 0 } else { entries.len() / (2 * GROUP) * (2 * GROUP) };
+        let (in_groups, rest) = entries.split_at(in_groups);
+        for &[a, b, c, d, e, f, g, h] in in_groups.as_chunks::<{ 2 * GROUP }>().0 {
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe {
+                    [
+                        [
+                            table.row(a, place, position),
+                            table.row(b, place, position),
+                            table.row(c, place, position),
+                            table.row(d, place, position),
+                        ],
+                        [
+                            table.row(e, place, position),
+                            table.row(f, place, position),
+                            table.row(g, place, position),
+                            table.row(h, place, position),
+                        ],
+                    ]
+                };
+                add_two_of_shorts::<S, GROUP, L>(simd, sums, rows, [1; 2]);
+            }
+        }
+        let (pairs, rest) = rest.as_chunks::<2>();
+        for &[a, b] in pairs {
+            let ([a, a_factor], [b, b_factor]) = (divided::<HAS_FACTORS>(a), divided::<HAS_FACTORS>(b));
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let rows = unsafe { [[table.row(a, place, position)], [table.row(b, place, position)]] };
+                add_two_of_shorts::<S, 1, L>(simd, sums, rows, [a_factor, b_factor]);
+            }
+        }
+        for &entry in rest {
+            let [entry, factor] = divided::<HAS_FACTORS>(entry);
+            for (position, sums) in changed.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the entries.
+                let row = unsafe { table.row(entry, place, position) };
+                add_two_of_shorts::<S, 1, L>(simd, sums, [[row]; 2], [factor, 0]);
+            }
+        }
+        *sums = changed;
+    }
+}
+
+/// Adds two groups of `G` rows of shorts in the order of [`short_place`], each as many times as its factor says, which is less than
+/// [`FACTORS`]. The sums of a group have 16 bits too.
+#[inline(always)]
+fn add_two_of_shorts<S: Simd, const G: usize, const L: usize>(
+    simd: S,
+    sums: &mut [i32; L],
+    groups: [[&[Short; L]; G]; 2],
+    factors: [u32; 2],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(simd), true) = (avx2(simd), L.is_multiple_of(SHORTS)) {
+        let factors = pulp::cast(simd.splat_u32x8(factors[0] | factors[1] << 16));
+        for (k, sums) in sums.as_chunks_mut::<SHORTS>().0.iter_mut().enumerate() {
+            let mut a = pulp::cast(groups[0][0].as_chunks::<SHORTS>().0[k]);
+            let mut b = pulp::cast(groups[1][0].as_chunks::<SHORTS>().0[k]);
+            for member in 1..G {
+                a = simd.avx2._mm256_add_epi16(a, pulp::cast(groups[0][member].as_chunks::<SHORTS>().0[k]));
+                b = simd.avx2._mm256_add_epi16(b, pulp::cast(groups[1][member].as_chunks::<SHORTS>().0[k]));
+            }
+            let low = simd.avx2._mm256_madd_epi16(simd.avx2._mm256_unpacklo_epi16(a, b), factors);
+            let high = simd.avx2._mm256_madd_epi16(simd.avx2._mm256_unpackhi_epi16(a, b), factors);
+            for (sums, products) in sums.as_chunks_mut::<{ SHORTS / 2 }>().0.iter_mut().zip([low, high]) {
+                *sums = pulp::cast(simd.avx2._mm256_add_epi32(pulp::cast(*sums), products));
+            }
+        }
+        return;
+    }
+    let _ = simd;
+    let factors = factors.map(|factor| factor as i32);
+    for lane in 0..L {
+        let at = short_place(lane);
+        for member in 0..G {
+            let [[a], [b]] = [groups[0][member][at], groups[1][member][at]];
+            sums[lane] = sums[lane].wrapping_add(factors[0] * i32::from(a) + factors[1] * i32::from(b));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -488,14 +615,14 @@ mod tests {
     /// Rows that are added, and added as many times as entries say.
     struct AddUp<'a, N>(&'a Table<N, 2, 32>, &'a [u32], &'a [u32], Place);
 
-    impl<N: Stored<Sum = i16>> WithSimd for AddUp<'_, N> {
-        type Output = [[[i16; 32]; 2]; 2];
+    impl<N: Stored<Sum: Default>> WithSimd for AddUp<'_, N> {
+        type Output = [[[N::Sum; 32]; 2]; 2];
 
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let Self(table, entries, with_factors, place) = self;
             assert!(entries.iter().all(|&entry| table.holds(place, entry)));
             assert!(with_factors.iter().all(|&entry| table.holds(place, entry - entry % FACTORS)));
-            let [mut sums, mut multiples] = [[[0; 32]; 2]; 2];
+            let [mut sums, mut multiples] = [[[N::Sum::default(); 32]; 2]; 2];
             // SAFETY: asserted above.
             unsafe {
                 N::add_up::<S, false, 2, 32>(table, simd, &mut sums, entries, place);
@@ -506,12 +633,15 @@ mod tests {
     }
 
     /// - `seeds`: of entries
-    fn adds_up<N: Stored<Sum = i16> + TryFrom<i16>>(
+    /// - `stored`, `summed`: a weight, and a sum of weights that may be too large, as the types have them
+    fn adds_up<N: Stored<Sum: Default + PartialEq + Debug>>(
         row: impl Fn(usize, usize) -> i16,
+        stored: impl Fn(i16) -> N,
+        summed: impl Fn(i32) -> N::Sum,
         [n_rows, stride, before]: [usize; 3],
         seeds: &[u16],
     ) {
-        let weights = |k: usize| std::array::from_fn(|lane| row(k, lane).try_into().ok().expect("a weight that fits"));
+        let weights = |k: usize| std::array::from_fn(|lane| stored(row(k, lane)));
         let rows: Vec<[N; 32]> = (0..n_rows).map(weights).collect();
         let table: Table<N, 2, 32> = Table::new(&rows, []);
         let pitch = Table::<N, 2, 32>::PITCH;
@@ -525,15 +655,16 @@ mod tests {
         let entries: Vec<u32> = chosen.iter().map(|k| (k * pitch) as u32).collect();
         let factors: Vec<u32> = seeds.iter().map(|&seed| u32::from(seed) >> 8 & 7).collect();
         let with_factors: Vec<u32> = entries.iter().zip(&factors).map(|(entry, factor)| entry + factor).collect();
-        let mut expected = [[[0_i16; 32]; 2]; 2];
+        let mut expected = [[[0_i32; 32]; 2]; 2];
         for (k, &factor) in chosen.iter().zip(&factors) {
             for (position, lane) in (0..2).flat_map(|position| (0..32).map(move |lane| (position, lane))) {
-                let weight = row(k - before - position * stride, lane);
-                for (sums, factor) in expected.iter_mut().zip([1, factor as i16]) {
-                    sums[position][lane] = sums[position][lane].wrapping_add(weight.wrapping_mul(factor));
+                let weight = i32::from(row(k - before - position * stride, lane));
+                for (sums, factor) in expected.iter_mut().zip([1, factor as i32]) {
+                    sums[position][lane] += weight * factor;
                 }
             }
         }
+        let expected = expected.map(|sums| sums.map(|sums| sums.map(&summed)));
         assert_eq!(AddUp(&table, &entries, &with_factors, place).with_simd(Scalar::new()), expected);
         for arch in levels() {
             assert_eq!(arch.dispatch(AddUp(&table, &entries, &with_factors, place)), expected);
@@ -546,11 +677,16 @@ mod tests {
             n_rows in 5..40_usize, stride in 0..5_usize, before in 0..3_usize, seeds in prop::collection::vec(any::<u16>(), 0..50),
         ) {
             let sizes = [n_rows, stride, before];
-            adds_up::<i16>(|k, lane| (3011 * k + 97 * lane) as i16, sizes, &seeds);
+            let short = |k: usize, lane: usize| (3011 * k + 97 * lane) as i16;
+            let wrapped = |sum: i32| sum as i16;
+            adds_up(short, |weight| weight, wrapped, sizes, &seeds);
             // Over all that a byte holds, and half of it.
             let byte = |k: usize, lane: usize| i16::from((31 * k + 7 * lane) as u8 as i8);
-            adds_up::<i8>(byte, sizes, &seeds);
-            adds_up::<i8>(|k, lane| byte(k, lane) >> 1, sizes, &seeds);
+            adds_up(byte, |weight| weight as i8, wrapped, sizes, &seeds);
+            adds_up(|k, lane| byte(k, lane) >> 1, |weight| weight as i8, wrapped, sizes, &seeds);
+            // Over all that 16 bits hold, and a quarter of it.
+            adds_up::<Short>(short, |weight| [weight], |sum| sum, sizes, &seeds);
+            adds_up::<Short>(|k, lane| short(k, lane) >> 2, |weight| [weight], |sum| sum, sizes, &seeds);
         }
     }
 }
