@@ -28,21 +28,25 @@ impl Score {
     pub fn new(n_steps: usize) -> Self {
         let zeros = vec![0; n_steps];
         let right = zeros.clone();
-        Self { n_samples: 0, right, in_top_five: Vec::new(), agreeing: zeros.clone(), operations: zeros, latency: 0 }
+        Self { n_samples: 0, right, in_top_five: Vec::new(), agreeing: Vec::new(), operations: zeros, latency: 0 }
     }
 
     /// Adds a sample.
     ///
     /// - `operations`: of the sample's spikes ([`snn::SynapticOperations::of`])
-    /// - `label`: its class; `ann_decision`: the trained network's decision
-    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>], label: usize, ann_decision: usize) {
+    /// - `label`: its class; `ann_decision`: the trained network's decision, of all samples or of none
+    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>], label: usize, ann_decision: Option<usize>) {
         let decisions = trace.decisions();
         let mut so_far = 0;
         for (step, decision) in decisions.iter().enumerate() {
             so_far += operations.iter().map(|of_source| of_source[step]).sum::<u64>();
             self.operations[step] += so_far;
             self.right[step] += u64::from(*decision == label);
-            self.agreeing[step] += u64::from(*decision == ann_decision);
+        }
+        if let Some(ann_decision) = ann_decision {
+            self.agreeing.resize(decisions.len(), 0);
+            let sums = self.agreeing.iter_mut().zip(&decisions);
+            sums.for_each(|(sum, decision)| *sum += u64::from(*decision == ann_decision));
         }
         if trace.n_classes > TOP_FIVE_ABOVE {
             self.in_top_five.resize(decisions.len(), 0);

@@ -206,10 +206,27 @@ impl Network {
     /// # Panics
     /// If a tensor is missing or misshapen; [`model::ann::AnnArtefact::read`] has checked them.
     pub fn with_tensors(architecture: &Architecture, tensors: &BTreeMap<String, TensorF32>, device: &Device) -> Self {
+        Self::with(architecture, &mut |name| tensors[name].clone(), device)
+    }
+
+    /// The same where nothing else needs the tensors: none of them is in memory twice.
+    ///
+    /// # Panics
+    /// As [`Network::with_tensors`].
+    pub fn of_tensors(
+        architecture: &Architecture,
+        mut tensors: BTreeMap<String, TensorF32>,
+        device: &Device,
+    ) -> Self {
+        let mut take = |name: &str| tensors.remove(name).expect("tensors were checked against the architecture");
+        Self::with(architecture, &mut take, device)
+    }
+
+    fn with(architecture: &Architecture, take: &mut dyn FnMut(&str) -> TensorF32, device: &Device) -> Self {
         let mut network = Self::undrawn(architecture, device);
         let graph = architecture.graph();
         for (node, layer) in graph.nodes().iter().zip(&mut network.nodes) {
-            layer.set_tensors(node, graph.shape(node.inputs[0]), tensors, device);
+            layer.set_tensors(node, graph.shape(node.inputs[0]), take, device);
         }
         network
     }
@@ -442,11 +459,18 @@ impl Layer {
         }
     }
 
-    fn set_tensors(&mut self, node: &Node, input: &[usize], tensors: &BTreeMap<String, TensorF32>, device: &Device) {
+    /// - `take`: is given the names of the tensors, each once
+    fn set_tensors(
+        &mut self,
+        node: &Node,
+        input: &[usize],
+        take: &mut dyn FnMut(&str) -> TensorF32,
+        device: &Device,
+    ) {
         let mut data = node.kind.tensors(input).into_iter().map(|(field, shape)| {
-            let tensor = &tensors[&format!("{}.{field}", node.name)];
+            let tensor = take(&format!("{}.{field}", node.name));
             assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");
-            TensorData::new(tensor.values.clone(), shape)
+            TensorData::new(tensor.values, shape)
         });
         let mut next = || data.next().expect("one tensor per name");
         let vector = |data: TensorData| Tensor::<1>::from_data(data, device);
