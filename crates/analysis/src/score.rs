@@ -311,13 +311,18 @@ mod tests {
         // Hidden neuron 1 fires at steps 2 and 4; the readout is [0, ¼], [1, ½], [1, ¾], [2, 1].
         assert_eq!(trace.decisions(), [1, 0, 0, 0]);
         let mut score = Score::new(4);
-        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, 1);
+        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, Some(1));
         let record = score.record(7);
         assert_eq!((record.seed, record.accuracy), (7, vec![0.0, 1.0, 1.0, 1.0]));
         assert_eq!(record.agreement, [1.0, 0.0, 0.0, 0.0]);
         // Each input spike reaches 2 neurons, each hidden one 2: 2, 2 + 2, 2, 2 + 2.
         assert_eq!(record.synaptic_operations, [2.0, 6.0, 8.0, 12.0]);
         assert!((record.mean_latency - 2.0).abs() < f64::EPSILON);
+        // Nothing to agree with is not an agreement of zero.
+        let mut score = Score::new(4);
+        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, None);
+        let SeedRecord { accuracy, agreement, .. } = score.record(7);
+        assert_eq!((accuracy, agreement), (vec![0.0, 1.0, 1.0, 1.0], Vec::new()));
     }
 
     #[test]
@@ -327,7 +332,7 @@ mod tests {
             let readout = [1.0, -1.0].iter().flat_map(|sign| (0..n_classes).map(move |class| sign * class as f32));
             let trace = SampleTrace { spikes: Vec::new(), readout: readout.collect(), residual: Vec::new(), n_classes };
             let mut score = Score::new(2);
-            score.add(&trace, &[vec![0; 2]], label, 0);
+            score.add(&trace, &[vec![0; 2]], label, Some(0));
             score.record(0).top5
         };
         assert_eq!(of(11, 6), [1.0, 0.0]);
