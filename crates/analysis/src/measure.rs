@@ -49,8 +49,7 @@ impl NoiseProbes {
         let of = |(idx, layer): (usize, &SpikingLayer)| {
             let fires = idx < last || readout == Readout::Spikes;
             let currents = currents(idx, layer);
-            let potential =
-                fires.then(|| PotentialProbe::with_currents(layer, currents.clone(), n_steps, reset));
+            let potential = fires.then(|| PotentialProbe::with_currents(layer, currents.clone(), n_steps, reset));
             LayerNoise { current: CurrentProbe::with_currents(layer, currents, n_steps), potential }
         };
         Self { encoding: settings.encoding, layers: network.layers().iter().enumerate().map(of).collect() }

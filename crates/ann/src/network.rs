@@ -213,11 +213,7 @@ impl Network {
     ///
     /// # Panics
     /// As [`Network::with_tensors`].
-    pub fn of_tensors(
-        architecture: &Architecture,
-        mut tensors: BTreeMap<String, TensorF32>,
-        device: &Device,
-    ) -> Self {
+    pub fn of_tensors(architecture: &Architecture, mut tensors: BTreeMap<String, TensorF32>, device: &Device) -> Self {
         let mut take = |name: &str| tensors.remove(name).expect("tensors were checked against the architecture");
         Self::with(architecture, &mut take, device)
     }
@@ -460,13 +456,7 @@ impl Layer {
     }
 
     /// - `take`: is given the names of the tensors, each once
-    fn set_tensors(
-        &mut self,
-        node: &Node,
-        input: &[usize],
-        take: &mut dyn FnMut(&str) -> TensorF32,
-        device: &Device,
-    ) {
+    fn set_tensors(&mut self, node: &Node, input: &[usize], take: &mut dyn FnMut(&str) -> TensorF32, device: &Device) {
         let mut data = node.kind.tensors(input).into_iter().map(|(field, shape)| {
             let tensor = take(&format!("{}.{field}", node.name));
             assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");

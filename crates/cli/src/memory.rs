@@ -66,7 +66,10 @@ mod tests {
     fn what_does_not_fit_is_refused_with_both_figures() {
         let file = Path::new("runs/x/snn.safetensors");
         let error = compare(file, 2_000_000_000, Some(1_500_000_000)).unwrap_err().to_string();
-        assert!(error.starts_with("runs/x/snn.safetensors: needs about 2000 MB of memory, and 1500 MB are free"), "{error}");
+        assert!(
+            error.starts_with("runs/x/snn.safetensors: needs about 2000 MB of memory, and 1500 MB are free"),
+            "{error}"
+        );
         assert_eq!(compare(file, 1_000, Some(1_000)), Ok(()));
         assert_eq!(compare(file, 1_000, None), Ok(()));
     }

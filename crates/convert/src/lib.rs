@@ -254,9 +254,8 @@ pub fn run_imported(
     let found = found.filter(|found| has_trained(&found.metadata, folder));
     let found = found.filter(|found| is_same(&found.metadata, &recipe, experiment));
     let mut found = found.map(|SnnArtefact { metadata, checksum, .. }| (metadata, checksum));
-    let network = |ann: &AnnArtefact, device: &Device| {
-        Network::with_tensors(&experiment.architecture, &ann.tensors, device)
-    };
+    let network =
+        |ann: &AnnArtefact, device: &Device| Network::with_tensors(&experiment.architecture, &ann.tensors, device);
     let unchanged = |ann: &AnnArtefact, (metadata, checksum): (SnnMetadata<Value, ConversionRecord>, String)| {
         let SnnMetadata { conversion, notes: own_notes, .. } = metadata;
         // Files of before notes were kept have none.

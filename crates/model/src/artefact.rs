@@ -451,9 +451,9 @@ mod tests {
             .iter()
             .map(|(name, of)| (name, of.values.iter().flat_map(|value| value.to_le_bytes()).collect()))
             .collect();
-        let views = bytes.iter().map(|(name, bytes)| {
-            (*name, TensorView::new(Dtype::F32, tensors[*name].shape.clone(), bytes).unwrap())
-        });
+        let views = bytes
+            .iter()
+            .map(|(name, bytes)| (*name, TensorView::new(Dtype::F32, tensors[*name].shape.clone(), bytes).unwrap()));
         let metadata = [(METADATA_KEY.to_owned(), r#"{"seed":7}"#.to_owned())].into_iter().collect();
         let expected = safetensors::serialize(views, Some(metadata)).unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -40,7 +40,8 @@ pub(crate) fn methods(record: &ExperimentRecord) -> Vec<Method<'_>> {
     let cells: HashMap<(&str, &str), &CellRecord> =
         record.sweep.cells.iter().map(|cell| ((cell.network.as_str(), cell.label.as_str()), cell)).collect();
     let repeats = record.sweep.axes.iter().any(|axis| axis.role == AxisRole::Replication);
-    let networks: HashMap<&str, f64> = record.networks.iter().filter_map(|n| Some((n.label.as_str(), n.test_accuracy?))).collect();
+    let networks: HashMap<&str, f64> =
+        record.networks.iter().filter_map(|n| Some((n.label.as_str(), n.test_accuracy?))).collect();
     let mut methods: Vec<Method<'_>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for run in &record.runs {

@@ -33,10 +33,10 @@ use datasets::{LabelledImages, Outside, Resolved, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use indicatif::ProgressBar;
-use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection};
-use model::artefact::{self, TensorF32};
-use model::population::Population;
 use model::Experiment;
+use model::artefact::{self, TensorF32};
+use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection};
+use model::population::Population;
 use rayon::prelude::*;
 use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, GradedRecord, RunRecord,
@@ -113,8 +113,9 @@ pub fn read_experiment(args: &ExperimentArgs) -> Result<Experiment, ConfigError>
     args.read_base_or_find(|outline| {
         let path = args.runs.join(&outline.name).join(snn::artefact::FILE_NAME);
         // Of the file, its head is enough; whether the rest is whole is for the run to say.
-        let metadata = artefact::read_description::<SnnMetadata<Value, Value>>(&path, "run `convert` on this configuration first")
-            .map_err(|error| error.to_string())?;
+        let metadata =
+            artefact::read_description::<SnnMetadata<Value, Value>>(&path, "run `convert` on this configuration first")
+                .map_err(|error| error.to_string())?;
         Ok(metadata.and_then(|metadata| ModelSection::of_config(&metadata.config)))
     })
 }
@@ -136,7 +137,8 @@ pub fn run(
     let path = folder.join(FILE_NAME);
     let snn_path = folder.join(snn::artefact::FILE_NAME);
     cli::memory::check(&snn_path, MEMORY_FACTOR)?;
-    let Parts { network, trained: TrainedNetwork { tensors, metadata, checksum } } = Parts::read(experiment, &snn_path)?;
+    let Parts { network, trained: TrainedNetwork { tensors, metadata, checksum } } =
+        Parts::read(experiment, &snn_path)?;
     let test = load(experiment, &metadata)?;
     let experiment = &test.experiment;
     check_converted(experiment, &metadata, folder)?;
@@ -149,9 +151,8 @@ pub fn run(
     let device = ann::device(experiment.backend)?;
     // Before the weights of a large spiking network are read.
     let n_probed = experiment.simulate.probe_samples.min(test.samples.len());
-    let reference = (runs_reference && found.is_none()).then(|| {
-        Reference::new(&experiment.architecture, tensors, &device, &test.samples, n_probed, options)
-    });
+    let reference = (runs_reference && found.is_none())
+        .then(|| Reference::new(&experiment.architecture, tensors, &device, &test.samples, n_probed, options));
     let network = match network {
         Some(network) => network,
         None => {
@@ -228,11 +229,8 @@ impl Parts {
             return Ok(Self { network: None, trained: snn::artefact::read_trained(path)? });
         }
         // At once, where both fit or one of them is not needed.
-        let artefact = if experiment.simulate.reference {
-            snn::artefact::read(path)?
-        } else {
-            snn::artefact::read_network(path)?
-        };
+        let artefact =
+            if experiment.simulate.reference { snn::artefact::read(path)? } else { snn::artefact::read_network(path)? };
         let SnnArtefact { network, ann: tensors, metadata, checksum } = artefact;
         Ok(Self { network: Some(network), trained: TrainedNetwork { tensors, metadata, checksum } })
     }

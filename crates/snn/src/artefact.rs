@@ -214,11 +214,8 @@ fn referred<R, C>(
     metadata: &SnnMetadata<R, C>,
 ) -> Result<Option<BTreeMap<String, TensorF32>>, SnnFileError> {
     let Some(TrainedFile { name, checksum }) = &metadata.trained else { return Ok(None) };
-    let refused = |path: &Path, found: String| ArtefactError::Damaged {
-        path: path.to_owned(),
-        found,
-        remedy: TRAINED_REMEDY,
-    };
+    let refused =
+        |path: &Path, found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: TRAINED_REMEDY };
     if Path::new(name).file_name().is_none_or(|own| own != name.as_str()) {
         return Err(refused(path, format!("its trained network `{name}` does not lie in the same folder")).into());
     }
@@ -232,10 +229,7 @@ fn referred<R, C>(
 }
 
 /// The description of a file, of a format that is read.
-fn checked<R, C>(
-    path: &Path,
-    metadata: Option<SnnMetadata<R, C>>,
-) -> Result<SnnMetadata<R, C>, ArtefactError> {
+fn checked<R, C>(path: &Path, metadata: Option<SnnMetadata<R, C>>) -> Result<SnnMetadata<R, C>, ArtefactError> {
     let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
     let metadata = metadata.ok_or_else(|| damaged("no description of a spiking network".to_owned()))?;
     let needed = if metadata.trained.is_some() { REFERRING_FORMAT } else { FORMAT };
@@ -278,8 +272,7 @@ where
     R: for<'a> Deserialize<'a>,
     C: for<'a> Deserialize<'a>,
 {
-    let Contents { mut tensors, metadata, checksum } =
-        artefact::read_where::<SnnMetadata<R, C>>(path, REMEDY, keeps)?;
+    let Contents { mut tensors, metadata, checksum } = artefact::read_where::<SnnMetadata<R, C>>(path, REMEDY, keeps)?;
     let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
     let metadata = checked(path, metadata)?;
     let invalid = |cause| SnnFileError::Network { path: path.display().to_string(), cause };
