@@ -331,7 +331,7 @@ const LARGE: u64 = 1 << 24;
 
 /// Bytes of memory that a conversion takes at its peak for each byte of the trained network's file: weights as 64-bit floats, those of the
 /// largest layer once more, and the rounded ones.
-const MEMORY_FACTOR: f64 = 4.6;
+const MEMORY_FACTOR: f64 = 7.0;
 
 /// Refuses a network that does not fit into memory, before it is read.
 ///

@@ -103,7 +103,7 @@ const MOST_CHUNK_SPIKES: usize = 1 << 28;
 
 /// Bytes of memory that a run takes at its peak for each byte of the spiking network's file: its weights, and what the engine makes of
 /// them.
-const MEMORY_FACTOR: f64 = 2.2;
+const MEMORY_FACTOR: f64 = 4.0;
 
 /// Reads the experiment file; a `[model]` that it lacks is that of the converted network in its folder.
 ///
