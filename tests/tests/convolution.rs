@@ -103,7 +103,7 @@ fn methods_get_to_the_ann_s_accuracy_through_every_kind_of_layer() {
         let kappa = if *method == Method::Std { "convert.kappa=0.2" } else { "convert.kappa=0.6" };
         let method = format!("convert.method={method}");
         let (results, _) = run(&[&method, kappa, "simulate.steps=256"]);
-        let (ann, snn) = (results.ann.test_accuracy, last_accuracy(&results.run.simulation));
+        let (ann, snn) = (results.ann.test_accuracy.unwrap(), last_accuracy(&results.run.simulation));
         assert!(ann > 0.9 && snn >= ann - CLOSE, "{method}: {snn} for {ann}");
     }
 }
@@ -137,7 +137,7 @@ fn the_loss_is_taken_apart_through_every_kind_of_layer() {
         assert_eq!((first.agreement, first.models[7]), (1.0, seed.accuracy[0]), "{readout}");
         // The function is the trained network's, unless the last layer's ReLU makes logits below zero equal.
         if readout.ends_with("potential") {
-            assert!(seed.loss.iter().all(|of| of.models[0] == results.ann.test_accuracy), "{:?}", seed.loss);
+            assert!(seed.loss.iter().all(|of| Some(of.models[0]) == results.ann.test_accuracy), "{:?}", seed.loss);
         }
         assert!(page.contains("Where accuracy is lost"));
     }
@@ -196,7 +196,7 @@ fn a_kappa_of_the_grid_that_gives_no_exact_network_is_passed_over() {
 fn a_network_made_to_collapse_is_diagnosed_by_layer_cause_and_remedy() {
     let verdict = |keys: &[&str]| {
         let (results, page) = run(keys);
-        let lost = results.ann.test_accuracy - last_accuracy(&results.run.simulation);
+        let lost = results.ann.test_accuracy.unwrap() - last_accuracy(&results.run.simulation);
         assert!(lost > 0.1, "{keys:?}: only {lost} is lost");
         let start = page.find("most is lost at").expect("a verdict");
         page[start..].chars().take(400).collect::<String>()

@@ -145,6 +145,44 @@ fn early_exit_adds_to_the_results_and_changes_nothing_else() {
 }
 
 #[test]
+fn without_the_trained_network_its_part_of_the_results_is_left_out_and_the_rest_is_the_same() {
+    let (folder, weights) = trained();
+    convert(&[], &weights, folder.path()).unwrap();
+    let mut with = simulate(&[], folder.path()).unwrap().results.run.simulation;
+    let outcome = simulate(&["simulate.reference=false"], folder.path()).unwrap();
+    assert!(!outcome.reused && outcome.notes.iter().any(|note| note.starts_with("simulate.reference = false")));
+    let text = std::fs::read_to_string(&outcome.path).unwrap();
+    for key in ["test_accuracy", "agreement", "ann_decision"] {
+        assert!(!text.contains(&format!("\"{key}\"")), "{key}");
+    }
+    let without = outcome.results.run.simulation.clone();
+    with.seeds.iter_mut().for_each(|seed| seed.agreement.clear());
+    assert_eq!((&without.seeds, &without.variance), (&with.seeds, &with.variance));
+    assert!(without.rate_match.is_empty() && !with.rate_match.is_empty());
+    // Written and read back, and told on a page.
+    assert!(simulate(&["simulate.reference=false"], folder.path()).unwrap().reused);
+    let record = simulate::experiment_record(&experiment(&["simulate.reference=false"]), &outcome.results);
+    assert!(report::html(&record).unwrap().contains("tiny"));
+}
+
+#[test]
+fn a_network_that_refers_to_the_trained_one_is_simulated_as_one_that_holds_it() {
+    let (folder, weights) = trained();
+    let path = convert(&[], &weights, folder.path()).unwrap().path;
+    let holding = simulate(&[], folder.path()).unwrap().results.run;
+    let whole = snn::artefact::read::<Value, Value>(&path).unwrap();
+    let trained = snn::artefact::write_trained(folder.path(), &whole.ann).unwrap();
+    let metadata = snn::artefact::SnnMetadata { trained: Some(trained), ..whole.metadata };
+    snn::artefact::write(&path, &whole.network, &BTreeMap::new(), metadata).unwrap();
+    assert_eq!(simulate(&[], folder.path()).unwrap().results.run, holding);
+    std::fs::remove_file(folder.path().join(snn::artefact::TRAINED_FILE_NAME)).unwrap();
+    let error = simulate(&["simulate.steps=8"], folder.path()).unwrap_err().to_string();
+    assert!(error.contains("trained.safetensors") && error.contains("simulate.reference = false"), "{error}");
+    let without = simulate(&["simulate.reference=false"], folder.path()).unwrap().results.run;
+    assert_eq!(without.simulation.variance, holding.simulation.variance);
+}
+
+#[test]
 fn taking_the_loss_apart_adds_to_the_results_and_changes_nothing_else() {
     let (folder, weights) = trained();
     for encoding in ["poisson", "constant"] {
@@ -161,7 +199,7 @@ fn taking_the_loss_apart_adds_to_the_results_and_changes_nothing_else() {
             let loss = std::mem::take(&mut run.simulation.seeds[0].loss);
             assert_eq!(loss.iter().map(|of| of.step).collect::<Vec<_>>(), [1, 2, 4, 8, 16]);
             // Without effects the model is the trained network, but for the rounding of weights: no decision of 300 is that near.
-            assert!(loss.iter().all(|of| of.models[0] == results.ann.test_accuracy), "{loss:?}");
+            assert!(loss.iter().all(|of| Some(of.models[0]) == results.ann.test_accuracy), "{loss:?}");
             let seed = &run.simulation.seeds[0];
             for of in &loss {
                 // One hidden layer under constant current spikes evenly: nothing is left to the order of spikes.

@@ -1,8 +1,10 @@
 //! What is looked at closely, on a few samples: noise of the currents, rates against activations, rasters.
 
 use crate::probe::{CurrentProbe, PotentialProbe};
+use engine_event::LayerCurrents;
 use model::config::{Encoding, Readout};
 use results::record::{Charge, LayerRaster, LayerVariance, NeuronVariance, RateMatch, SampleRaster};
+use snn::philox::philox;
 use snn::{RunSettings, SampleTrace, SpikeTrain, SpikingLayer, SpikingNetwork};
 
 use crate::law::{Norms, law};
@@ -36,12 +38,19 @@ impl NoiseProbes {
     /// No samples yet.
     ///
     /// - `settings`: of the run
-    pub fn new(network: &SpikingNetwork, settings: &RunSettings) -> Self {
+    /// - `currents`: of a layer, by its index and itself
+    pub fn new(
+        network: &SpikingNetwork,
+        settings: &RunSettings,
+        currents: impl Fn(usize, &SpikingLayer) -> LayerCurrents,
+    ) -> Self {
         let last = network.layers().len() - 1;
+        let &RunSettings { n_steps, reset, readout, .. } = settings;
         let of = |(idx, layer): (usize, &SpikingLayer)| {
-            let fires = idx < last || settings.readout == Readout::Spikes;
-            let potential = fires.then(|| PotentialProbe::new(layer, settings.n_steps, settings.reset));
-            LayerNoise { current: CurrentProbe::new(layer, settings.n_steps), potential }
+            let fires = idx < last || readout == Readout::Spikes;
+            let currents = currents(idx, layer);
+            let potential = fires.then(|| PotentialProbe::with_currents(layer, currents.clone(), n_steps, reset));
+            LayerNoise { current: CurrentProbe::with_currents(layer, currents, n_steps), potential }
         };
         Self { encoding: settings.encoding, layers: network.layers().iter().enumerate().map(of).collect() }
     }
@@ -107,7 +116,29 @@ pub struct RateProbes {
     /// Samples added so far.
     n_added: usize,
     layers: Vec<LayerSums>,
+    /// Of each layer the neurons that are compared; `None` if all are.
+    neurons: Vec<Option<Vec<usize>>>,
 }
+
+/// Neurons of a layer that are compared where its activations are too many to be kept: one of each of as many stretches of equal length,
+/// drawn with [`SAMPLING_SEED`].
+///
+/// - `idx`: of the layer
+/// - returns `None` if there are no more than `n` neurons
+pub fn sampled_neurons(idx: usize, n_neurons: usize, n: usize) -> Option<Vec<usize>> {
+    (n < n_neurons).then(|| {
+        let of_stretch = |k: usize| {
+            let [start, end] = [k * n_neurons / n, (k + 1) * n_neurons / n];
+            let [random, ..] = philox(SAMPLING_SEED, [k as u32, idx as u32, 0, 0]);
+            // Uniform but for less than the length of a stretch in 2³².
+            start + (random as usize * (end - start) >> 32)
+        };
+        (0..n).map(of_stretch).collect()
+    })
+}
+
+/// Seed of [`sampled_neurons`].
+pub const SAMPLING_SEED: u64 = 0;
 
 /// Of one layer.
 #[derive(Debug, Default)]
@@ -137,26 +168,37 @@ impl RateProbes {
     /// - `levels`: quanta in a threshold
     pub fn new(network: &SpikingNetwork, n_samples: usize, levels: u32) -> Self {
         let layers = network.layers().iter().map(|_| LayerSums::default()).collect();
-        Self { n_samples, levels, n_added: 0, layers }
+        Self { n_samples, levels, n_added: 0, layers, neurons: vec![None; network.layers().len()] }
+    }
+
+    /// The same for some neurons of each layer alone; `None` stands for all.
+    #[must_use]
+    pub fn of_neurons(self, neurons: Vec<Option<Vec<usize>>>) -> Self {
+        Self { neurons, ..self }
     }
 
     /// Adds the next samples.
     ///
-    /// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last
-    pub fn add(&mut self, network: &SpikingNetwork, traces: &[SampleTrace], activations: &[Vec<f32>]) {
+    /// - `activations`: of the same samples, `[n_samples, n_neurons]` per layer, the logits last, or of the neurons that are compared;
+    ///   without a trained network, there is nothing that rates are compared with
+    pub fn add(&mut self, network: &SpikingNetwork, traces: &[SampleTrace], activations: Option<&[Vec<f32>]>) {
         for (idx, (layer, sums)) in network.layers().iter().zip(&mut self.layers).enumerate() {
-            let (n_neurons, thresholds) = (layer.n_out(), layer.for_neurons(layer.thresholds()));
+            let chosen = self.neurons[idx].as_deref();
+            let n_neurons = chosen.map_or(layer.n_out(), <[usize]>::len);
             let every = stride(self.n_samples * n_neurons, n_neurons);
             for (sample, trace) in traces.iter().enumerate() {
                 sums.residual += trace.residual[idx].by_neuron().into_iter().map(f64::from).sum::<f64>();
                 let Some(train) = trace.spikes.get(snn::Source::of_layer(idx).index()) else { continue };
-                let activations = activations[idx][sample * n_neurons..].iter().zip(&thresholds);
-                let scaled = activations.map(|(&a, &lambda)| f64::from(a) / f64::from(lambda));
-                let first = (self.n_added + sample) * n_neurons;
-                for (neuron, (a, count)) in scaled.zip(train.counts()).enumerate() {
-                    let pair = [a, f64::from(count) / (train.n_steps() * self.levels as usize) as f64];
+                let Some(activations) = activations else { continue };
+                let activations = &activations[idx][sample * n_neurons..][..n_neurons];
+                let (first, counts) = ((self.n_added + sample) * n_neurons, train.counts());
+                for (at, &a) in activations.iter().enumerate() {
+                    let neuron = chosen.map_or(at, |chosen| chosen[at]);
+                    let lambda = f64::from(layer.thresholds()[neuron / layer.n_positions()]);
+                    let rate = f64::from(counts[neuron]) / (train.n_steps() * self.levels as usize) as f64;
+                    let pair = [f64::from(a) / lambda, rate];
                     sums.pairs.add(pair);
-                    if (first + neuron).is_multiple_of(every) {
+                    if (first + at).is_multiple_of(every) {
                         sums.kept.push(pair);
                     }
                 }
@@ -229,7 +271,7 @@ pub fn raster(
     trace: &SampleTrace,
     index: usize,
     label: usize,
-    ann_decision: usize,
+    ann_decision: Option<usize>,
     shape: [usize; 3],
     pixels: &[f32],
 ) -> SampleRaster {
@@ -312,6 +354,15 @@ mod tests {
             );
             assert_eq!(neurons.len(), n_neurons.min(kept.len()), "{n_samples}, {n_neurons}");
         }
+    }
+
+    #[test]
+    fn the_neurons_that_are_compared_are_spread_over_the_layer_and_always_the_same() {
+        let chosen = sampled_neurons(3, 1003, 10).unwrap();
+        assert!(chosen.iter().enumerate().all(|(k, &neuron)| (k * 1003 / 10..(k + 1) * 1003 / 10).contains(&neuron)));
+        assert_eq!(sampled_neurons(3, 1003, 10).unwrap(), chosen);
+        assert_ne!(sampled_neurons(4, 1003, 10).unwrap(), chosen);
+        assert_eq!((sampled_neurons(0, 10, 10), sampled_neurons(0, 9, 10)), (None, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use model::config::Reset;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use snn::network::SpikingLayer;
-use snn::places::{by_neuron, by_place};
+use snn::places::by_place;
 use snn::pool::Pooling;
 use snn::spikes::SpikeTrain;
 use snn::wiring::{Connection, Kernel};
@@ -50,9 +50,14 @@ pub struct CurrentProbe {
 impl CurrentProbe {
     /// No samples yet.
     pub fn new(layer: &SpikingLayer, n_steps: usize) -> Self {
+        Self::with_currents(layer, LayerCurrents::new(layer), n_steps)
+    }
+
+    /// The same with the layer's currents, which others may look at, too.
+    pub fn with_currents(layer: &SpikingLayer, currents: LayerCurrents, n_steps: usize) -> Self {
         let inputs = layer.connections().iter().map(InputSums::new).collect();
         let variances = vec![0.0; layer.shape()[0]];
-        Self { currents: LayerCurrents::new(layer), n_steps, n_samples: 0, variances, inputs }
+        Self { currents, n_steps, n_samples: 0, variances, inputs }
     }
 
     /// Adds samples; with fewer than two steps, none.
@@ -70,7 +75,7 @@ impl CurrentProbe {
             self.currents.for_each_site(spikes, n_steps, &mut |places, currents, width| {
                 arch.dispatch(CurrentStatistics { currents, width, variances: &mut found[places] });
             });
-            mean_of_channels(layer, &by_neuron(layer.shape(), &found))
+            mean_of_channels(layer, &found, |variance| *variance)
         };
         let per_sample: Vec<Vec<f64>> = inputs.par_iter().map(of_sample).collect();
         for variances in &per_sample {
@@ -195,11 +200,17 @@ impl InputSums {
     }
 }
 
-/// - `values`: of the neurons
-fn mean_of_channels(layer: &SpikingLayer, values: &[f64]) -> Vec<f64> {
-    let n_positions = layer.n_positions();
-    let mean = |of_channel: &[f64]| of_channel.iter().map(|value| value / n_positions as f64).sum();
-    values.chunks_exact(n_positions).map(mean).collect()
+/// Means over the neurons of each channel, without copies of what a layer of millions of neurons has.
+///
+/// - `found`: of the neurons, by place
+fn mean_of_channels<T>(layer: &SpikingLayer, found: &[T], value: impl Fn(&T) -> f64) -> Vec<f64> {
+    let mut means = vec![0.0; layer.shape()[0]];
+    for of_position in found.chunks_exact(means.len()) {
+        for (mean, found) in means.iter_mut().zip(of_position) {
+            *mean += value(found) / layer.n_positions() as f64;
+        }
+    }
+    means
 }
 
 /// Variance over time of the membrane potential before firing, `u = v + W̃ s + b̃`, of each channel's neurons, in the square of
@@ -231,9 +242,14 @@ pub struct PotentialProbe {
 impl PotentialProbe {
     /// No samples yet.
     pub fn new(layer: &SpikingLayer, n_steps: usize, reset: Reset) -> Self {
+        Self::with_currents(layer, LayerCurrents::new(layer), n_steps, reset)
+    }
+
+    /// The same with the layer's currents, which others may look at, too.
+    pub fn with_currents(layer: &SpikingLayer, currents: LayerCurrents, n_steps: usize, reset: Reset) -> Self {
         let zeros = || vec![0.0; layer.shape()[0]];
         let sums = [zeros(), zeros(), zeros(), zeros()];
-        Self { currents: LayerCurrents::new(layer), n_steps, reset, n_samples: 0, sums }
+        Self { currents, n_steps, reset, n_samples: 0, sums }
     }
 
     /// Adds samples; with fewer than two steps, none.
@@ -268,8 +284,7 @@ impl PotentialProbe {
                     found: &mut found[places.clone()],
                 });
             });
-            let found = by_neuron(layer.shape(), &found);
-            [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found.iter().map(|of| of[which]).collect::<Vec<_>>()))
+            [0, 1, 2, 3].map(|which| mean_of_channels(layer, &found, |found: &[f64; 4]| found[which]))
         };
         let per_sample: Vec<[Vec<f64>; 4]> = inputs.par_iter().enumerate().map(of_sample).collect();
         for found in &per_sample {

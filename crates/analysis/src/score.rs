@@ -28,21 +28,25 @@ impl Score {
     pub fn new(n_steps: usize) -> Self {
         let zeros = vec![0; n_steps];
         let right = zeros.clone();
-        Self { n_samples: 0, right, in_top_five: Vec::new(), agreeing: zeros.clone(), operations: zeros, latency: 0 }
+        Self { n_samples: 0, right, in_top_five: Vec::new(), agreeing: Vec::new(), operations: zeros, latency: 0 }
     }
 
     /// Adds a sample.
     ///
     /// - `operations`: of the sample's spikes ([`snn::SynapticOperations::of`])
-    /// - `label`: its class; `ann_decision`: the trained network's decision
-    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>], label: usize, ann_decision: usize) {
+    /// - `label`: its class; `ann_decision`: the trained network's decision, of all samples or of none
+    pub fn add(&mut self, trace: &SampleTrace, operations: &[Vec<u64>], label: usize, ann_decision: Option<usize>) {
         let decisions = trace.decisions();
         let mut so_far = 0;
         for (step, decision) in decisions.iter().enumerate() {
             so_far += operations.iter().map(|of_source| of_source[step]).sum::<u64>();
             self.operations[step] += so_far;
             self.right[step] += u64::from(*decision == label);
-            self.agreeing[step] += u64::from(*decision == ann_decision);
+        }
+        if let Some(ann_decision) = ann_decision {
+            self.agreeing.resize(decisions.len(), 0);
+            let sums = self.agreeing.iter_mut().zip(&decisions);
+            sums.for_each(|(sum, decision)| *sum += u64::from(*decision == ann_decision));
         }
         if trace.n_classes > TOP_FIVE_ABOVE {
             self.in_top_five.resize(decisions.len(), 0);
@@ -307,13 +311,18 @@ mod tests {
         // Hidden neuron 1 fires at steps 2 and 4; the readout is [0, ¼], [1, ½], [1, ¾], [2, 1].
         assert_eq!(trace.decisions(), [1, 0, 0, 0]);
         let mut score = Score::new(4);
-        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, 1);
+        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, Some(1));
         let record = score.record(7);
         assert_eq!((record.seed, record.accuracy), (7, vec![0.0, 1.0, 1.0, 1.0]));
         assert_eq!(record.agreement, [1.0, 0.0, 0.0, 0.0]);
         // Each input spike reaches 2 neurons, each hidden one 2: 2, 2 + 2, 2, 2 + 2.
         assert_eq!(record.synaptic_operations, [2.0, 6.0, 8.0, 12.0]);
         assert!((record.mean_latency - 2.0).abs() < f64::EPSILON);
+        // Nothing to agree with is not an agreement of zero.
+        let mut score = Score::new(4);
+        score.add(&trace, &SynapticOperations::new(&network).of(&trace), 0, None);
+        let SeedRecord { accuracy, agreement, .. } = score.record(7);
+        assert_eq!((accuracy, agreement), (vec![0.0, 1.0, 1.0, 1.0], Vec::new()));
     }
 
     #[test]
@@ -323,7 +332,7 @@ mod tests {
             let readout = [1.0, -1.0].iter().flat_map(|sign| (0..n_classes).map(move |class| sign * class as f32));
             let trace = SampleTrace { spikes: Vec::new(), readout: readout.collect(), residual: Vec::new(), n_classes };
             let mut score = Score::new(2);
-            score.add(&trace, &[vec![0; 2]], label, 0);
+            score.add(&trace, &[vec![0; 2]], label, Some(0));
             score.record(0).top5
         };
         assert_eq!(of(11, 6), [1.0, 0.0]);

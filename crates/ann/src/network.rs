@@ -229,14 +229,37 @@ impl Network {
         levels: Option<usize>,
         device: &Device,
     ) -> Self {
+        Self::with(architecture, &mut |name| tensors[name].clone(), levels, device)
+    }
+
+    /// The same where nothing else needs the tensors: none of them is in memory twice.
+    ///
+    /// # Panics
+    /// As [`Network::with_tensors`].
+    pub fn of_tensors(
+        architecture: &Architecture,
+        mut tensors: BTreeMap<String, TensorF32>,
+        levels: Option<usize>,
+        device: &Device,
+    ) -> Self {
+        let mut take = |name: &str| tensors.remove(name).expect("tensors were checked against the architecture");
+        Self::with(architecture, &mut take, levels, device)
+    }
+
+    fn with(
+        architecture: &Architecture,
+        take: &mut dyn FnMut(&str) -> TensorF32,
+        levels: Option<usize>,
+        device: &Device,
+    ) -> Self {
         let mut network = Self::undrawn(architecture, device);
         let graph = architecture.graph();
         for (node, layer) in graph.nodes().iter().zip(&mut network.nodes) {
-            layer.set_tensors(node, graph.shape(node.inputs[0]), tensors, device);
+            layer.set_tensors(node, graph.shape(node.inputs[0]), take, device);
         }
         let Some(levels) = levels else { return network };
         let thresholds = |rectifier: &Rectifier| {
-            let lambda = tensors[&rectifier.tensor()].values.clone();
+            let lambda = take(&rectifier.tensor()).values;
             assert_eq!(lambda.len(), rectifier.n_channels, "tensors were checked against the architecture");
             Thresholds { factors: vec![1.0; lambda.len()], base: lambda }
         };
@@ -252,7 +275,7 @@ impl Network {
     pub fn quantised(
         mut self,
         rectifiers: &[Rectifier],
-        thresholds: impl Fn(&Rectifier) -> Thresholds,
+        mut thresholds: impl FnMut(&Rectifier) -> Thresholds,
         levels: usize,
         device: &Device,
     ) -> Self {
@@ -533,11 +556,12 @@ impl Layer {
         }
     }
 
-    fn set_tensors(&mut self, node: &Node, input: &[usize], tensors: &BTreeMap<String, TensorF32>, device: &Device) {
+    /// - `take`: is given the names of the tensors, each once
+    fn set_tensors(&mut self, node: &Node, input: &[usize], take: &mut dyn FnMut(&str) -> TensorF32, device: &Device) {
         let mut data = node.kind.tensors(input).into_iter().map(|(field, shape)| {
-            let tensor = &tensors[&format!("{}.{field}", node.name)];
+            let tensor = take(&format!("{}.{field}", node.name));
             assert_eq!(tensor.shape, shape, "tensors were checked against the architecture");
-            TensorData::new(tensor.values.clone(), shape)
+            TensorData::new(tensor.values, shape)
         });
         let mut next = || data.next().expect("one tensor per name");
         let vector = |data: TensorData| Tensor::<1>::from_data(data, device);

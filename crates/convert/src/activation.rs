@@ -9,6 +9,17 @@ use model::population::Population;
 /// Samples per forward pass.
 const BATCH: usize = 256;
 
+/// Activations of a forward pass above which it is of fewer samples, so many fewer that there are not more of them than [`FEW_VALUES`].
+const MANY_VALUES: usize = 1 << 27;
+
+const FEW_VALUES: usize = 1 << 24;
+
+/// Samples per forward pass of a network of some populations.
+pub(crate) fn batch(populations: &[Population]) -> usize {
+    let n_neurons: usize = populations.iter().map(|population| population.shape.iter().product::<usize>()).sum();
+    if BATCH * n_neurons <= MANY_VALUES { BATCH } else { (FEW_VALUES / n_neurons).max(1) }
+}
+
 /// Runs the trained network on samples; one entry per layer of neurons, the logits last.
 pub fn measure(
     network: &Network,
@@ -17,8 +28,9 @@ pub fn measure(
     device: &Device,
 ) -> Vec<Activations> {
     let mut layers: Vec<Activations> = Vec::new();
-    for first in (0..samples.len()).step_by(BATCH) {
-        let range = first..samples.len().min(first + BATCH);
+    let batch = batch(populations);
+    for first in (0..samples.len()).step_by(batch) {
+        let range = first..samples.len().min(first + batch);
         let shape = [range.len(), samples.n_features()];
         let images = Tensor::from_data(TensorData::new(samples.images(range), shape), device);
         for (idx, tensor) in network.forward_with_activations(images).into_iter().enumerate() {

@@ -26,9 +26,6 @@ const TOLERANCE: f64 = 0.5;
 /// Points that another preparation must be better by to be told.
 const TOLD: f64 = 1.0;
 
-/// Samples per forward pass.
-const BATCH: usize = 256;
-
 /// Mean and standard deviation of the pixels of `ImageNet`'s photographs, red, green, blue, which are divided by 255 (the figures that
 /// torchvision documents).
 const IMAGENET: [[f64; 2]; 3] = [[0.485, 0.229], [0.456, 0.224], [0.406, 0.225]];
@@ -99,8 +96,9 @@ impl Trial<'_> {
         let n = self.samples.len();
         let span = self.samples.n_features() / affine.len();
         let mut n_right = 0;
-        for first in (0..n).step_by(BATCH) {
-            let range = first..n.min(first + BATCH);
+        let batch = crate::activation::batch(self.experiment.architecture.populations());
+        for first in (0..n).step_by(batch) {
+            let range = first..n.min(first + batch);
             let mut images = self.samples.images(range.clone());
             for (at, value) in images.iter_mut().enumerate() {
                 let [factor, offset] = affine[at / span % affine.len()];

@@ -35,17 +35,19 @@ use datasets::{DataSet, DatasetError, DatasetFacts, DatasetName, LabelledImages,
 use engine_event::EventEngine;
 use import::Imported;
 use model::Experiment;
+use model::ann::AnnArtefact;
 use model::architecture::shape_text;
+use model::artefact;
 use model::config::{
     Calibrate, ConfigError, ConvertConfig, DEFAULT_KAPPAS, Encoding, Kappa, Method, ModelSection, NeuronConfig,
     Outline, Readout, Scale,
 };
 use results::record::{ConversionRecord, KappaTrial, ScaleSearch, ScaleTrial};
 use serde_json::{Value, json};
-use snn::artefact::{FILE_NAME, FORMAT, SnnArtefact, SnnMetadata, Structure};
+use snn::artefact::{FILE_NAME, FORMAT, SnnArtefact, SnnMetadata, Structure, TrainedFile};
 use snn::grid::Precision;
 use snn::network::ExactLayer;
-use snn::{Engine as _, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
+use snn::{Engine as _, NetworkError, RunSettings, Sample, SpikeTrain, SpikingLayer, SpikingNetwork};
 
 use methods::activation::Activations;
 use methods::calibrate::{self, Calibration};
@@ -213,6 +215,7 @@ impl OwnFile {
 /// If the weights cannot be read or do not fit, the data are needed and cannot be read, or the method gives no
 /// thresholds.
 pub fn run(experiment: &Experiment, weights: &Path, folder: &Path, options: Options) -> Result<Outcome> {
+    check_memory(weights)?;
     let weights = import::weights(weights, &experiment.architecture, None)?;
     run_imported(experiment, weights, folder, options, Expectation::default())
 }
@@ -232,7 +235,7 @@ pub fn run_imported(
     expected: Expectation,
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let Imported { ann, notes: mut import_notes } = weights;
+    let Imported { mut ann, notes: mut import_notes } = weights;
     let made_by = ann.metadata.as_ref().map(|metadata| metadata.config.as_str());
     let (experiment, data) = match Resolved::of(experiment, made_by) {
         Ok(Resolved { experiment, data, notes }) => {
@@ -247,18 +250,21 @@ pub fn run_imported(
     let experiment = &experiment;
     let files = Files { experiment, data: data.as_ref() };
     let recipe = recipe(experiment, &ann.checksum, files.own_checksum().as_deref());
-    let found = if options.force { None } else { snn::artefact::read::<Value, ConversionRecord>(&path).ok() };
+    let found = if options.force { None } else { snn::artefact::read_network::<Value, ConversionRecord>(&path).ok() };
+    let found = found.filter(|found| has_trained(&found.metadata, folder));
     let found = found.filter(|found| is_same(&found.metadata, &recipe, experiment));
     let mut found = found.map(|SnnArtefact { metadata, checksum, .. }| (metadata, checksum));
-    let network = |device: &Device| Network::with_tensors(&experiment.architecture, &ann.tensors, ann.levels(), device);
-    let unchanged = |(metadata, checksum): (SnnMetadata<Value, ConversionRecord>, String)| {
+    let network = |ann: &AnnArtefact, device: &Device| {
+        Network::with_tensors(&experiment.architecture, &ann.tensors, ann.levels(), device)
+    };
+    let unchanged = |ann: &AnnArtefact, (metadata, checksum): (SnnMetadata<Value, ConversionRecord>, String)| {
         let SnnMetadata { conversion, notes: own_notes, .. } = metadata;
         // Files of before notes were kept have none.
         let of_record = search::end_of_grid_note(&conversion).filter(|_| own_notes.is_empty());
         let mut notes: Vec<String> = import_notes.iter().cloned().chain(own_notes).chain(of_record).collect();
         if made_by.is_none() && expected.accuracy.is_some() {
             let (device, none_needed) = (ann::device(experiment.backend)?, Err(&anyhow!("not read")));
-            let judged = files.judge(&network(&device), &device, none_needed, expected)?;
+            let judged = files.judge(&network(ann, &device), &device, none_needed, expected)?;
             notes.extend(judged.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         }
         Ok(Outcome { path: path.clone(), checksum, conversion, notes, reused: true })
@@ -267,25 +273,41 @@ pub fn run_imported(
     let lacks_data =
         |found: &ConversionRecord| matches!(&found.layers[..], [first, _, ..] if first.expected_saturation.is_none());
     if let Some(found) = found.take_if(|(metadata, _)| !lacks_data(&metadata.conversion)) {
-        return unchanged(found);
+        return unchanged(&ann, found);
     }
     let samples = files.calibration();
     if let Some(found) = found.filter(|_| samples.is_err()) {
-        return unchanged(found);
+        return unchanged(&ann, found);
     }
     let device = ann::device(experiment.backend)?;
-    let network = network(&device);
+    // The trained network's tensors are stored once, and those of a large one let go as soon as they have served.
+    let is_large = experiment.architecture.n_weights()[1] > LARGE;
+    let trained = if is_large { Some(trained_file(folder, &ann)?) } else { None };
+    let network = if is_large {
+        Network::of_tensors(&experiment.architecture, std::mem::take(&mut ann.tensors), ann.levels(), &device)
+    } else {
+        network(&ann, &device)
+    };
     let mut notes: Vec<String> = composition_note(experiment).into_iter().collect();
-    let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
     if made_by.is_none() {
         notes.extend(files.judge(&network, &device, samples.as_ref(), expected)?);
     }
-    let data = samples.map(|samples| {
+    let mut data = samples.map(|samples| {
         let populations = experiment.architecture.populations();
-        let mut activations = activation::measure(&network, populations, &samples.calibration, &device);
-        notes.extend(raise_logits(experiment, &mut layers, &mut activations));
+        let activations = activation::measure(&network, populations, &samples.calibration, &device);
         Data { samples, activations }
     });
+    if is_large {
+        ann.tensors = network.tensors();
+    }
+    drop(network);
+    let mut layers = ann_layers(&experiment.architecture, &ann.tensors);
+    if is_large {
+        ann.tensors.clear();
+    }
+    if let Ok(Data { activations, .. }) = &mut data {
+        notes.extend(raise_logits(experiment, &mut layers, activations));
+    }
     let converter = Converter { experiment, layers: &layers, data };
     let converted = converter.convert(options)?;
     notes.extend(converted.notes);
@@ -298,11 +320,45 @@ pub fn run_imported(
         parent: ann.checksum,
         conversion: converted.record.clone(),
         notes: notes.clone(),
+        trained,
         structure: Structure::default(),
     };
     let checksum = snn::artefact::write(&path, &converted.network, &ann.tensors, metadata)?;
     let notes = import_notes.into_iter().chain(notes).collect();
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
+}
+
+/// Weights of a network whose trained tensors are not stored a second time: 64 MB of them. A smaller one is whole in one file.
+const LARGE: u64 = 1 << 24;
+
+/// Bytes of memory that a conversion takes at its peak for each byte of the trained network's file: weights as 64-bit floats, those of the
+/// largest layer once more, and the rounded ones.
+const MEMORY_FACTOR: f64 = 7.0;
+
+/// Refuses a network that does not fit into memory, before it is read.
+///
+/// - `weights`: its file
+///
+/// # Errors
+/// With the figures that are needed and free.
+pub fn check_memory(weights: &Path) -> Result<()> {
+    Ok(cli::memory::check(weights, MEMORY_FACTOR)?)
+}
+
+/// The file of the trained network's tensors in a run's folder: Quartic's own if it is there, else one that is written for it.
+fn trained_file(folder: &Path, ann: &AnnArtefact) -> Result<TrainedFile> {
+    let own = artefact::file_checksum(&folder.join(model::ann::FILE_NAME));
+    if own.as_deref() == Some(ann.checksum.as_str()) {
+        return Ok(TrainedFile { name: model::ann::FILE_NAME.to_owned(), checksum: ann.checksum.clone() });
+    }
+    Ok(snn::artefact::write_trained(folder, &ann.tensors)?)
+}
+
+/// Whether the trained network that a file refers to is still there, if it refers to one.
+fn has_trained(metadata: &SnnMetadata<Value, ConversionRecord>, folder: &Path) -> bool {
+    metadata.trained.as_ref().is_none_or(|TrainedFile { name, checksum }| {
+        artefact::file_checksum(&folder.join(name)).as_ref() == Some(checksum)
+    })
 }
 
 /// Whether a network is what would be made now. Keys of `[convert]` that nothing looks at do not make it another, and neither do
@@ -512,8 +568,10 @@ struct Converted {
 
 /// The network for one κ and one factor.
 struct Tuned {
-    /// Before rounding.
-    exact: Vec<ExactLayer>,
+    /// λ of every layer, `[C]` each.
+    thresholds: Vec<Vec<f64>>,
+    /// The most that rounding has changed a value of each layer by, in thresholds.
+    rounding_changes: Vec<f64>,
     /// Mean magnitude of what calibration took back, per layer.
     rate_errors: Option<Vec<f64>>,
     network: SpikingNetwork,
@@ -553,7 +611,7 @@ impl Converter<'_> {
             (Kappa::Value(kappa), Scale::Value(_)) => ((kappa, Vec::new()), None),
         };
         let scale = scale_search.as_ref().map_or_else(|| value_of(config.scale), |search| search.scale);
-        let Tuned { exact, rate_errors, network } = self.at(kappa, scale, measured)?;
+        let Tuned { thresholds, rounding_changes, rate_errors, network } = self.at(kappa, scale, measured)?;
         let trial = |Tried { value, accuracy }| KappaTrial { kappa: value, accuracy };
         let record = ConversionRecord {
             method: config.method.to_string(),
@@ -564,11 +622,10 @@ impl Converter<'_> {
             initial_potential: config.initial_potential,
             calibrate: config.calibrate.to_string(),
             n_calibration: if data_needed { self.samples()?.calibration.len() } else { 0 },
-            layers: summary::layers(&network, &exact, rate_errors.as_deref(), measured),
+            layers: summary::layers(&network, &thresholds, &rounding_changes, rate_errors.as_deref(), measured),
             scale_search,
         };
         notes.extend(search::end_of_grid_note(&record));
-        let thresholds: Vec<Vec<f64>> = exact.iter().map(|layer| layer.thresholds.clone()).collect();
         notes.extend(saturation::notes(self.layers, &thresholds, measured));
         Ok(Converted { network, record, notes })
     }
@@ -641,20 +698,39 @@ impl Converter<'_> {
             weight_bits: config.weight_bits,
             may_saturate: simulate.neuron.is_binary(),
         };
-        let mut exact = self.rescaled(&thresholds);
-        let rate_errors = match config.calibrate {
+        let input = self.experiment.architecture.input();
+        let (exact, rate_errors) = match config.calibrate {
             calibrate @ (Calibrate::None | Calibrate::Potential) if is_quantised => {
                 let shifts = calibrate == Calibrate::Potential;
                 let activations = activations.expect("calibration is given data");
-                let magnitudes;
-                (exact, magnitudes) = self.quantised(&thresholds, activations, &choice, shifts)?;
-                shifts.then_some(magnitudes)
+                let (exact, magnitudes) = self.quantised(&thresholds, activations, &choice, shifts)?;
+                (exact, shifts.then_some(magnitudes))
             }
-            Calibrate::None => None,
-            _ => Some(self.calibrate(&mut exact, activations.expect("calibration is given data"), precision)?),
+            Calibrate::None => {
+                // Layer by layer: in 64 bits, the weights of all of them take twice the memory of the network.
+                let ConvertConfig { compensate, initial_potential, .. } = *config;
+                let layers = &self.layers[..thresholds.len()];
+                let mut rounding_changes = Vec::with_capacity(layers.len());
+                let rescaled = rescale::each(layers, &thresholds, compensate, initial_potential).map(|exact| {
+                    let layer = SpikingLayer::round(&exact, precision)?;
+                    rounding_changes.push(summary::rounding_change(&layer, &exact));
+                    Ok::<_, NetworkError>(layer)
+                });
+                let network = SpikingNetwork::new(input, rescaled.collect::<Result<_, NetworkError>>()?)?;
+                return Ok(Tuned { thresholds, rounding_changes, rate_errors: None, network });
+            }
+            _ => {
+                let mut exact = self.rescaled(&thresholds);
+                let activations = activations.expect("calibration is given data");
+                let errors = self.calibrate(&mut exact, activations, precision)?;
+                (exact, Some(errors))
+            }
         };
-        let network = rescale::round(self.experiment.architecture.input(), &exact, precision)?;
-        Ok(Tuned { exact, rate_errors, network })
+        let network = rescale::round(input, &exact, precision)?;
+        let changes = network.layers().iter().zip(&exact).map(|(layer, exact)| summary::rounding_change(layer, exact));
+        let rounding_changes = changes.collect();
+        let thresholds = exact.into_iter().map(|layer| layer.thresholds).collect();
+        Ok(Tuned { thresholds, rounding_changes, rate_errors, network })
     }
 
     fn rescaled(&self, thresholds: &[Vec<f64>]) -> Vec<ExactLayer> {

@@ -70,6 +70,11 @@ fn main() -> ExitCode {
         print!("{}", model::config::schema::reference(&ann::backend::built_in()));
         return ExitCode::SUCCESS;
     }
+    let given = if data.is_some() { args.config.as_deref() } else { weights.as_deref() };
+    if let Some(Err(error)) = given.map(convert::check_memory) {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     let read = match &data {
         Some(data) => convert::experiment_of(&args, data, output.as_deref())
             .map(|(experiment, network, file)| (experiment, Some(network), Some(file))),
@@ -86,6 +91,10 @@ fn main() -> ExitCode {
     };
     let folder = args.runs.join(&experiment.name);
     let weights = weights.unwrap_or_else(|| folder.join(model::ann::FILE_NAME));
+    if let Err(error) = convert::check_memory(&weights) {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     let imported = match network {
         Some(network) if key.is_none() => network.into_weights(&experiment.architecture),
         _ => import::weights(&weights, &experiment.architecture, key.as_deref()),

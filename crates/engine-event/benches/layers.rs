@@ -301,6 +301,6 @@ impl WithSimd for Read<'_> {
 fn read_rate(n_bytes: usize) -> f64 {
     let numbers = vec![1_u64; n_bytes / 8];
     let n_times = ((1 << 28) / n_bytes).max(1);
-    let read = || drop(black_box(Arch::new().dispatch(Read(&numbers, n_times))));
+    let read = || _ = black_box(Arch::new().dispatch(Read(&numbers, n_times)));
     (n_times * n_bytes) as f64 / median(RUNS, read)
 }

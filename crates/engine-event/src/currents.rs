@@ -3,6 +3,7 @@
 //! Neurons that hand on what arrives at them serve all measurements, and the kernels are compiled for no others.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pulp::Arch;
 use snn::network::SpikingLayer;
@@ -16,10 +17,10 @@ use crate::kernels::{Synapses, pack};
 /// Is given the places ([`snn::places`]) of a few neurons and their currents in thresholds, `[T, W]`, with that `W`.
 pub type Receive<'a> = dyn FnMut(Range<usize>, &[f32], usize) + 'a;
 
-/// The synapses of a layer, packed to tell the currents that spikes cause.
-#[derive(Debug)]
+/// The synapses of a layer, packed to tell the currents that spikes cause. Copies share the weights.
+#[derive(Debug, Clone)]
 pub struct LayerCurrents {
-    synapses: Box<dyn Synapses>,
+    synapses: Arc<dyn Synapses>,
     /// By place.
     zeros: Vec<f32>,
 }
@@ -31,8 +32,8 @@ impl LayerCurrents {
     }
 
     /// - `synapses`: of the layer
-    pub(crate) fn of(synapses: Box<dyn Synapses>, layer: &SpikingLayer) -> Self {
-        Self { synapses, zeros: with_room(vec![0.0; layer.n_out()], 0.0) }
+    pub(crate) fn of(synapses: impl Into<Arc<dyn Synapses>>, layer: &SpikingLayer) -> Self {
+        Self { synapses: synapses.into(), zeros: with_room(vec![0.0; layer.n_out()], 0.0) }
     }
 
     /// Hands the currents that the spikes of a sample cause, at all steps, to `receive`, a few neurons at a time.

@@ -28,7 +28,7 @@ mod slide;
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::config::Encoding;
 use pulp::Arch;
@@ -85,7 +85,7 @@ struct Memory {
 
 #[derive(Debug)]
 struct PackedLayer {
-    synapses: Box<dyn Synapses>,
+    synapses: Arc<dyn Synapses>,
     drive: Option<Drive>,
     /// By place.
     biases: Vec<f32>,
@@ -97,7 +97,7 @@ impl PackedLayer {
     fn new(layer: &SpikingLayer) -> Self {
         let places = |of_neurons: &[f32]| with_room(by_place(layer.shape(), of_neurons), 0.0);
         Self {
-            synapses: pack(layer),
+            synapses: pack(layer).into(),
             drive: Drive::of_pixels(layer),
             biases: places(&layer.biases().of_neurons(layer.n_positions())),
             initial_potentials: places(&layer.for_neurons(layer.initial_potentials())),
@@ -139,6 +139,11 @@ impl EventEngine {
             arch,
             memory: Mutex::default(),
         }
+    }
+
+    /// The currents of a layer, for whoever measures them, from the weights that are packed already.
+    pub fn currents(&self, layer_idx: usize) -> LayerCurrents {
+        LayerCurrents::of(Arc::clone(&self.packed[layer_idx].synapses), &self.network.layers()[layer_idx])
     }
 
     fn start<'a>(&self, samples: &[Sample<'a>], encoding: Encoding) -> Vec<Run<'a>> {

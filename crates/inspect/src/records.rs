@@ -105,7 +105,7 @@ fn experiment(whole: Value) -> Result<Found, Refusal> {
             ("network", json!(network.label)),
             ("architecture", json!(network.architecture)),
             ("parameters", json!(network.n_parameters)),
-            ("test_accuracy", json!(100.0 * network.test_accuracy)),
+            ("test_accuracy", json!(network.test_accuracy.map(|accuracy| 100.0 * accuracy))),
             ("epochs", json!(network.epochs.len())),
         ])
     });

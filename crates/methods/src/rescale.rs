@@ -21,13 +21,23 @@ pub fn rescale(
     compensate: bool,
     initial_potential: f64,
 ) -> Vec<ExactLayer> {
+    each(layers, thresholds, compensate, initial_potential).collect()
+}
+
+/// The same, one layer at a time.
+pub fn each<'a>(
+    layers: &'a [AnnLayer],
+    thresholds: &'a [Vec<f64>],
+    compensate: bool,
+    initial_potential: f64,
+) -> impl Iterator<Item = ExactLayer> + 'a {
     let last = layers.len() - 1;
     let before = Before(compensate.then_some(thresholds));
-    let of = |(idx, layer): (usize, &AnnLayer)| {
+    let of = move |(idx, layer): (usize, &AnnLayer)| {
         let initial_potential = if idx == last { 0.0 } else { initial_potential };
         rescale_layer(layer, before, &thresholds[idx], initial_potential)
     };
-    layers.iter().enumerate().map(of).collect()
+    layers.iter().enumerate().map(of)
 }
 
 /// Divides each channel of one layer by its threshold, and undoes those of its sources.

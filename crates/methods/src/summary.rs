@@ -9,12 +9,14 @@ use crate::activation::Activations;
 
 /// One entry per layer.
 ///
-/// - `exact`: the layers before rounding
+/// - `thresholds`: λ of every layer, `[C]` each
+/// - `rounding_changes`: of every layer, as [`rounding_change`] tells
 /// - `rate_errors`: what [`crate::calibrate`] took back, if it did
 /// - `activations`: the trained network's on calibration samples, if there are any
 pub fn layers(
     network: &SpikingNetwork,
-    exact: &[ExactLayer],
+    thresholds: &[Vec<f64>],
+    rounding_changes: &[f64],
     rate_errors: Option<&[f64]>,
     activations: Option<&[Activations]>,
 ) -> Vec<LayerConversion> {
@@ -22,17 +24,20 @@ pub fn layers(
     let of = |(idx, layer): (usize, &SpikingLayer)| LayerConversion {
         name: layer.name().to_owned(),
         n_neurons: layer.n_out(),
-        lambda: range(exact[idx].thresholds.clone()),
+        lambda: range(thresholds[idx].clone()),
         l4_norm: range((0..layer.shape()[0]).map(|channel| norm(layer.weight_vector(channel), 4.0)).collect()),
         grid_step: layer.grids().iter().map(|grid| grid.step()).fold(0.0, f64::max),
-        rounding_change: rounding_change(layer, &exact[idx]),
+        rounding_change: rounding_changes[idx],
         rate_error: rate_errors.map(|errors| errors[idx]),
-        expected_saturation: activations.filter(|_| idx < last).map(|all| all[idx].share_above(&exact[idx].thresholds)),
+        expected_saturation: activations.filter(|_| idx < last).map(|all| all[idx].share_above(&thresholds[idx])),
     };
     network.layers().iter().enumerate().map(of).collect()
 }
 
-fn rounding_change(layer: &SpikingLayer, exact: &ExactLayer) -> f64 {
+/// The most that rounding to its grid has changed a weight or bias of a layer by, in thresholds.
+///
+/// - `exact`: the layer before
+pub fn rounding_change(layer: &SpikingLayer, exact: &ExactLayer) -> f64 {
     let rounded = layer.connections().iter().flat_map(|connection| &connection.weights);
     let before = exact.connections.iter().flat_map(|connection| &connection.weights);
     let changes = rounded
@@ -104,7 +109,8 @@ mod tests {
         let layer = SpikingLayer::round(&exact, 4).unwrap();
         let network = SpikingNetwork::new([2, 1, 1], vec![layer]).unwrap();
         let activations = [Activations { n_neurons: 3, n_positions: 1, values: vec![9.0; 3] }];
-        let record = &layers(&network, &[exact], Some(&[0.125]), Some(&activations))[0];
+        let change = rounding_change(&network.layers()[0], &exact);
+        let record = &layers(&network, &[exact.thresholds], &[change], Some(&[0.125]), Some(&activations))[0];
         assert_eq!(record.lambda, Range { min: 1.0, median: 2.0, max: 3.0 });
         assert!((record.l4_norm.max - 1.0).abs() < 1e-12 && (record.l4_norm.min - 0.25).abs() < 1e-12);
         assert!((record.l4_norm.median - 0.125_f64.powf(0.25)).abs() < 1e-12);

@@ -40,7 +40,8 @@ pub(crate) fn methods(record: &ExperimentRecord) -> Vec<Method<'_>> {
     let cells: HashMap<(&str, &str), &CellRecord> =
         record.sweep.cells.iter().map(|cell| ((cell.network.as_str(), cell.label.as_str()), cell)).collect();
     let repeats = record.sweep.axes.iter().any(|axis| axis.role == AxisRole::Replication);
-    let networks: HashMap<&str, f64> = record.networks.iter().map(|n| (n.label.as_str(), n.test_accuracy)).collect();
+    let networks: HashMap<&str, f64> =
+        record.networks.iter().filter_map(|n| Some((n.label.as_str(), n.test_accuracy?))).collect();
     let mut methods: Vec<Method<'_>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for run in &record.runs {
@@ -68,12 +69,12 @@ pub(crate) fn methods(record: &ExperimentRecord) -> Vec<Method<'_>> {
 
 /// Accuracy of the networks before conversion.
 pub(crate) fn ann_accuracy(record: &ExperimentRecord) -> Option<Summary> {
-    summarise(record.networks.iter().map(|n| n.test_accuracy))
+    summarise(record.networks.iter().filter_map(|n| n.test_accuracy))
 }
 
 /// The same for each kind of network, with its name; one entry without a name where networks differ in their seed alone.
 pub(crate) fn ann_accuracies(record: &ExperimentRecord) -> Vec<(&str, Summary)> {
-    of_networks(record, |network| Some(network.test_accuracy))
+    of_networks(record, |network| network.test_accuracy)
 }
 
 /// A value of the trained networks, over each kind of them.

@@ -366,7 +366,7 @@ fn tidy_columns(record: &ExperimentRecord) -> Vec<TidyColumn<'_>> {
             network(row.run).map(|n| n.architecture.clone()).unwrap_or_default()
         }),
         column("ann_accuracy", "accuracy of the network before conversion, in [0, 1]", move |row| {
-            network(row.run).map(|n| finite(n.test_accuracy)).unwrap_or_default()
+            network(row.run).and_then(|n| n.test_accuracy).map(finite).unwrap_or_default()
         }),
         column("label", "label of conversion and simulation; the same for every network", |row| row.run.label.clone()),
     ];

@@ -231,7 +231,7 @@ fn damaged() -> ExperimentRecord {
         }
         simulation.rate_match.iter_mut().flat_map(|l| &mut l.points).for_each(|p| p[0] = f64::INFINITY);
         for sample in &mut simulation.rasters {
-            (sample.label, sample.ann_decision) = (70, 80);
+            (sample.label, sample.ann_decision) = (70, Some(80));
             sample.pixels.pop();
             sample.readout.iter_mut().flatten().for_each(|v| *v = f64::NAN);
             sample.readout[3].clear();
@@ -261,7 +261,7 @@ fn damaged() -> ExperimentRecord {
         }
     }
     for network in &mut record.networks {
-        network.test_accuracy = f64::NAN;
+        network.test_accuracy = Some(f64::NAN);
         network.epochs = vec![EpochRecord {
             epoch: 0,
             learning_rate: f64::NAN,

@@ -97,7 +97,7 @@ fn the_loss_is_told_part_by_part_and_the_model_is_checked() {
             run.simulation.checkpoints = vec![4];
         }
     });
-    record.networks.iter_mut().for_each(|network| network.test_accuracy = 0.9);
+    record.networks.iter_mut().for_each(|network| network.test_accuracy = Some(0.9));
     let text = loss_markdown(&record).unwrap();
     let shares = "- max: at T = 4, of 10.00 ± 0.00 points lost: 4.00 ± 0.00 input noise, 3.00 ± 0.00 rounding, 2.00 ± 0.00 order of spikes and 1.00 ± 0.00 saturation.\n";
     assert!(text.contains(shares), "{text}");

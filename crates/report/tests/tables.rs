@@ -83,7 +83,7 @@ fn small() -> ExperimentRecord {
             architecture: "64-10".to_owned(),
             n_parameters: 650,
             macs_per_sample: 640,
-            test_accuracy: 0.95,
+            test_accuracy: Some(0.95),
             test_top5: None,
             epochs: Vec::new(),
         }],

@@ -65,8 +65,9 @@ pub struct AnnRecord {
     pub n_parameters: u64,
     /// Multiply-accumulate operations for one sample.
     pub macs_per_sample: u64,
-    /// Accuracy on the evaluated test samples, in [0, 1].
-    pub test_accuracy: f64,
+    /// Accuracy on the evaluated test samples, in [0, 1]; `None` where it was not run on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
     /// Share of the evaluated test samples whose class is among the five that are decided for first, in [0, 1]; `None` with
     /// [`TOP_FIVE_ABOVE`] classes or fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,7 +280,8 @@ pub struct SeedRecord {
     /// [`TOP_FIVE_ABOVE`] classes or fewer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top5: Vec<f64>,
-    /// Share of samples whose decision equals the ANN's after each step, `[T]`, in [0, 1].
+    /// Share of samples whose decision equals the ANN's after each step, `[T]`, in [0, 1]; empty where the ANN was not run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agreement: Vec<f64>,
     /// Synaptic operations per sample up to and including each step, `[T]` (cumulative mean).
     pub synaptic_operations: Vec<f64>,
@@ -413,7 +415,8 @@ pub struct SampleRaster {
     /// True class.
     pub label: usize,
     /// The ANN's decision.
-    pub ann_decision: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ann_decision: Option<usize>,
     /// The SNN's decision after each step, `[T]`.
     pub decisions: Vec<usize>,
     /// Image shape `[C, H, W]`.

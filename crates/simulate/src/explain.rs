@@ -12,7 +12,7 @@ use results::record::ConversionRecord;
 use serde_json::Value;
 use snn::RunSettings;
 
-use crate::{check_converted, device_of};
+use crate::{check_converted, check_wirings, device_of};
 
 /// What runs a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,9 @@ pub struct Explanation {
 /// # Errors
 /// If the network cannot be read or is not the experiment's, or the backend is not built in.
 pub fn explain(experiment: &Experiment, folder: &Path) -> Result<Explanation> {
-    let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
-    check_converted(experiment, &artefact, folder)?;
+    let artefact = snn::artefact::read_network::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
+    check_converted(experiment, &artefact.metadata, folder)?;
+    check_wirings(experiment, &artefact.network, folder)?;
     let seed = experiment.simulate.seeds[0];
     let network = device_of(experiment, &artefact.network, seed)?;
     Ok(match experiment.simulate.engine {

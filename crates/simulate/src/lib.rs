@@ -18,37 +18,43 @@
 
 pub mod explain;
 pub mod record;
+mod reference;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ann::network::{Network, values};
 use anyhow::{Context as _, Result, anyhow, bail};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use cli::ExperimentArgs;
 pub use cli::Options;
 use datasets::{LabelledImages, Outside, Resolved, Split};
 use engine_dense::DenseEngine;
 use engine_event::EventEngine;
 use indicatif::ProgressBar;
+use model::Experiment;
+use model::artefact::{self, TensorF32};
 use model::config::{ConfigError, ConvertConfig, Encoding, EngineKind, ModelSection, Readout, SimulateConfig};
-use model::{Experiment, artefact};
+use model::population::Population;
 use rayon::prelude::*;
 use results::record::{
     AnnRecord, ConversionRecord, DatasetRecord, EnergyRecord, ExperimentRecord, FaultsRecord, GradedRecord, RunRecord,
-    SeedRecord, SimulationRecord, SweepRecord, TOP_FIVE_ABOVE,
+    SeedRecord, SimulationRecord, SweepRecord,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use snn::artefact::SnnArtefact;
-use snn::engine::{first_largest, rank};
+use snn::artefact::{SnnArtefact, SnnMetadata, TrainedNetwork};
 use snn::grid::Precision;
-use snn::{EarlyDecision, EarlyExit, Engine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations};
+use snn::{
+    EarlyDecision, EarlyExit, Engine, RunSettings, Sample, SampleTrace, SpikingNetwork, SynapticOperations, Wiring,
+};
 
 use analysis::decompose::Decomposition;
 use analysis::measure::{self, LayerProbe, NoiseProbes, RateProbes};
-use analysis::score::{Activity, EarlyScore, Score, TOP};
+use analysis::score::{Activity, EarlyScore, Score};
+use engine_event::LayerCurrents;
+use reference::Reference;
 
 /// Results on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +98,12 @@ pub const FILE_NAME: &str = "results.json";
 /// does not change results.
 const CHUNK_SPIKES: usize = 1 << 26;
 
-/// Samples per forward pass of the trained network; the unfolded images of a convolution take most of a run's memory.
-const ANN_BATCH: usize = 32;
+/// The same for a network of so many neurons that the few samples which are run at least would have more: 32 MiB.
+const MOST_CHUNK_SPIKES: usize = 1 << 28;
+
+/// Bytes of memory that a run takes at its peak for each byte of the spiking network's file: its weights, and what the engine makes of
+/// them.
+const MEMORY_FACTOR: f64 = 4.0;
 
 /// Reads the experiment file; a `[model]` that it lacks is that of the converted network in its folder.
 ///
@@ -102,8 +112,11 @@ const ANN_BATCH: usize = 32;
 pub fn read_experiment(args: &ExperimentArgs) -> Result<Experiment, ConfigError> {
     args.read_base_or_find(|outline| {
         let path = args.runs.join(&outline.name).join(snn::artefact::FILE_NAME);
-        let artefact = snn::artefact::read::<Value, Value>(&path).map_err(|error| error.to_string())?;
-        Ok(ModelSection::of_config(&artefact.metadata.config))
+        // Of the file, its head is enough; whether the rest is whole is for the run to say.
+        let metadata =
+            artefact::read_description::<SnnMetadata<Value, Value>>(&path, "run `convert` on this configuration first")
+                .map_err(|error| error.to_string())?;
+        Ok(metadata.and_then(|metadata| ModelSection::of_config(&metadata.config)))
     })
 }
 
@@ -122,12 +135,39 @@ pub fn run(
     options: Options,
 ) -> Result<Outcome> {
     let path = folder.join(FILE_NAME);
-    let artefact = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
-    let test = load(experiment, &artefact)?;
+    let snn_path = folder.join(snn::artefact::FILE_NAME);
+    cli::memory::check(&snn_path, MEMORY_FACTOR)?;
+    let Parts { network, trained: TrainedNetwork { tensors, metadata, checksum } } =
+        Parts::read(experiment, &snn_path)?;
+    let test = load(experiment, &metadata)?;
     let experiment = &test.experiment;
-    check_converted(experiment, &artefact, folder)?;
-    let recipe = recipe(experiment, [network_label, run_label], &artefact.checksum, &test.samples.checksum());
-    let first_device = device_of(experiment, &artefact.network, experiment.simulate.seeds[0])?;
+    check_converted(experiment, &metadata, folder)?;
+    let runs_reference = experiment.simulate.reference;
+    if runs_reference {
+        check_model(experiment, &tensors, metadata.ann_levels, folder)?;
+    }
+    let recipe = recipe(experiment, [network_label, run_label], &checksum, &test.samples.checksum());
+    let found = if options.force { None } else { reusable(&path, &recipe) };
+    let device = ann::device(experiment.backend)?;
+    let levels = metadata.ann_levels;
+    // Before the weights of a large spiking network are read.
+    let n_probed = experiment.simulate.probe_samples.min(test.samples.len());
+    let reference = (runs_reference && found.is_none())
+        .then(|| Reference::new(&experiment.architecture, tensors, levels, &device, &test.samples, n_probed, options));
+    let network = match network {
+        Some(network) => network,
+        None => {
+            let artefact = snn::artefact::read_network::<Value, ConversionRecord>(&snn_path)?;
+            if artefact.checksum != checksum {
+                bail!("{}: it has changed while it was read; run again once it is written", snn_path.display());
+            }
+            artefact.network
+        }
+    };
+    if !runs_reference {
+        check_wirings(experiment, &network, folder)?;
+    }
+    let first_device = device_of(experiment, &network, experiment.simulate.seeds[0])?;
     check_grids(&first_device, &RunSettings::new(&experiment.simulate, experiment.simulate.seeds[0]), folder)?;
     let is_binary = experiment.simulate.neuron.is_binary();
     let note =
@@ -135,25 +175,28 @@ pub fn run(
     let mut notes = test.notes.clone();
     notes.extend(first_device.layers().iter().filter_map(note));
     notes.extend(experiment.simulate.neuron.waits().then(|| waiting_note(&first_device, &experiment.simulate)));
-    if !options.force
-        && let Some(results) = reusable(&path, &recipe)
-    {
+    if let Some(results) = found {
         return Ok(Outcome { path, results, notes, reused: true });
     }
-    let device = ann::device(experiment.backend)?;
-    let levels = artefact.metadata.ann_levels;
-    let ann = Network::with_tensors(&experiment.architecture, &artefact.ann, levels, &device);
-    let operations = SynapticOperations::new(&artefact.network);
+    match &reference {
+        Some(reference) => notes.extend(reference.note()),
+        None => notes.push(
+            "simulate.reference = false: the trained network was not run, so its accuracy, the agreement with it and the comparison of \
+             rates with activations are missing"
+                .to_owned(),
+        ),
+    }
+    let operations = SynapticOperations::new(&network);
     let simulation = Simulation {
         experiment,
-        network: &artefact.network,
+        network: &network,
         first_device: &first_device,
-        ann: &ann,
+        reference: reference.as_ref(),
         device: &device,
         test: &test,
         operations,
     };
-    let (record, ann_scores, note) = simulation.run(options)?;
+    let (record, note) = simulation.run(options)?;
     notes.extend(note);
     // What is said of neurons that wait was said above.
     notes.extend(record.graded.as_ref().filter(|_| !experiment.simulate.neuron.waits()).map(graded_note));
@@ -163,16 +206,37 @@ pub fn run(
         recipe,
         config: experiment.to_toml(),
         dataset: test.record.clone(),
-        ann: ann_record(experiment, network_label, ann_scores),
+        ann: ann_record(experiment, network_label, reference.as_ref()),
         run: RunRecord {
             label: run_label.to_owned(),
             network: network_label.to_owned(),
-            conversion: artefact.metadata.conversion,
+            conversion: metadata.conversion,
             simulation: record,
         },
     };
     artefact::write_atomically(&path, &serde_json::to_vec(&results)?)?;
     Ok(Outcome { path, results, notes, reused: false })
+}
+
+/// What of the converted network's file is in memory at first.
+struct Parts {
+    /// `None` where it is large: it is read once the trained network has been run.
+    network: Option<SpikingNetwork>,
+    /// Its tensors are missing where they are not needed.
+    trained: TrainedNetwork<Value, ConversionRecord>,
+}
+
+impl Parts {
+    fn read(experiment: &Experiment, path: &Path) -> Result<Self> {
+        if experiment.simulate.reference && reference::is_large(&experiment.architecture) {
+            return Ok(Self { network: None, trained: snn::artefact::read_trained(path)? });
+        }
+        // At once, where both fit or one of them is not needed.
+        let artefact =
+            if experiment.simulate.reference { snn::artefact::read(path)? } else { snn::artefact::read_network(path)? };
+        let SnnArtefact { network, ann: tensors, metadata, checksum } = artefact;
+        Ok(Self { network: Some(network), trained: TrainedNetwork { tensors, metadata, checksum } })
+    }
 }
 
 /// What spikes carry, in one sentence.
@@ -229,8 +293,8 @@ struct TestData {
     record: DatasetRecord,
 }
 
-fn load(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>) -> Result<TestData> {
-    let Resolved { experiment, data, mut notes } = Resolved::of(experiment, Some(&artefact.metadata.config))?;
+fn load(experiment: &Experiment, metadata: &SnnMetadata<Value, ConversionRecord>) -> Result<TestData> {
+    let Resolved { experiment, data, mut notes } = Resolved::of(experiment, Some(&metadata.config))?;
     let name = experiment.data.dataset;
     let all = data.samples(Split::Test)?;
     experiment.check_fits(all.shape(), all.n_classes()).map_err(|problem| anyhow!(problem))?;
@@ -265,13 +329,13 @@ fn load(experiment: &Experiment, artefact: &SnnArtefact<Value, ConversionRecord>
 /// its readout (output thresholds are chosen for one).
 fn check_converted(
     experiment: &Experiment,
-    artefact: &SnnArtefact<Value, ConversionRecord>,
+    metadata: &SnnMetadata<Value, ConversionRecord>,
     folder: &Path,
 ) -> Result<()> {
     let path = folder.join(snn::artefact::FILE_NAME);
     let remedy = "run `convert` with the same configuration";
-    let (made, asked) = (&artefact.metadata.recipe, experiment.excerpt(&["convert", "simulate.readout"]));
-    let without_effect = experiment.keys_without_effect_on_either("convert", &artefact.metadata.config);
+    let (made, asked) = (&metadata.recipe, experiment.excerpt(&["convert", "simulate.readout"]));
+    let without_effect = experiment.keys_without_effect_on_either("convert", &metadata.config);
     let readouts = [made, &asked].map(|of| of["simulate"]["readout"].clone());
     let mut settings = vec![("simulate.readout".to_owned(), readouts)];
     for (key, asked) in asked["convert"].as_object().into_iter().flatten() {
@@ -294,12 +358,49 @@ fn check_converted(
     if let Some((key, [made, asked])) = settings.iter().find(|(_, [made, asked])| made != asked) {
         bail!("{}: converted for {key} = {made}, but {asked} is asked for; {remedy}", path.display());
     }
-    let differences = model::ann::differences_at(&experiment.architecture, artefact.metadata.ann_levels, &artefact.ann);
+    Ok(())
+}
+
+/// Refuses a network that was converted from another model than the one that its results would be labelled by.
+fn check_model(
+    experiment: &Experiment,
+    tensors: &BTreeMap<String, TensorF32>,
+    levels: Option<usize>,
+    folder: &Path,
+) -> Result<()> {
+    let differences = model::ann::differences_at(&experiment.architecture, levels, tensors);
     if !differences.is_empty() {
-        bail!("{}: converted from another model than [model]; {remedy}:\n{differences}", path.display());
+        bail!("{}: {OTHER_MODEL}:\n{differences}", folder.join(snn::artefact::FILE_NAME).display());
     }
     Ok(())
 }
+
+/// The same where the trained network is not looked at: by the wiring that the model asks for.
+fn check_wirings(experiment: &Experiment, network: &SpikingNetwork, folder: &Path) -> Result<()> {
+    let populations = experiment.architecture.populations();
+    let fits = |(population, layer): (&Population, &snn::SpikingLayer)| {
+        let found = layer.connections().iter().map(|connection| &connection.wiring);
+        let needed = population.connections.iter().map(|of| Wiring {
+            source: of.source,
+            source_shape: of.source_shape,
+            pools: of.pools.clone(),
+            kernel: of.kernel,
+        });
+        population.shape == layer.shape() && found.eq(needed.collect::<Vec<_>>().iter())
+    };
+    let path = folder.join(snn::artefact::FILE_NAME);
+    let (found, needed) = (network.layers().len(), populations.len());
+    if found != needed {
+        bail!("{}: {OTHER_MODEL}: {found} layers of neurons, where the model needs {needed}", path.display());
+    }
+    if let Some((population, _)) = populations.iter().zip(network.layers()).find(|pair| !fits(*pair)) {
+        bail!("{}: {OTHER_MODEL}: the model needs other connections to {}", path.display(), population.name);
+    }
+    Ok(())
+}
+
+/// What is wrong with a network of another model.
+const OTHER_MODEL: &str = "converted from another model than [model]; run `convert` with the same configuration";
 
 /// Refuses neurons that count or take back on a network whose grids were made for others: potentials would saturate, and what is put out be
 /// wrong without a word. Where spikes are lost, what arrives is no count anyway.
@@ -327,12 +428,20 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
     // Every backend and engine gives the same spikes, so neither is part of what results depend on; but the trained
     // network's decisions, which agreement is measured against, may differ in the last bit between backends.
     let mut without = vec!["engine", "batch_size"];
+    if experiment.simulate.reference {
+        // It is younger than the others: results stay what they were before it.
+        without.push("reference");
+    }
     if experiment.simulate.faults.is_none() {
         without.push("faults");
     } else {
         // Layers with faults are rounded again.
         recipe["sum_bits"] = json!(experiment.convert.sum_bits);
         recipe["weight_bits"] = json!(experiment.convert.weight_bits);
+    }
+    if experiment.simulate.reference {
+        // Younger than the others, and written only where it has an effect: results stay what they were before it.
+        without.push("reference");
     }
     if let Some(simulate) = recipe["simulate"].as_object_mut() {
         for key in without {
@@ -351,7 +460,7 @@ fn reusable(path: &Path, recipe: &Value) -> Option<Results> {
     (results.recipe == *recipe).then_some(results)
 }
 
-fn ann_record(experiment: &Experiment, label: &str, scores: AnnScores) -> AnnRecord {
+fn ann_record(experiment: &Experiment, label: &str, reference: Option<&Reference>) -> AnnRecord {
     let architecture = &experiment.architecture;
     AnnRecord {
         label: label.to_owned(),
@@ -359,18 +468,10 @@ fn ann_record(experiment: &Experiment, label: &str, scores: AnnScores) -> AnnRec
         architecture: architecture.to_string(),
         n_parameters: architecture.n_parameters(),
         macs_per_sample: architecture.macs_per_sample(),
-        test_accuracy: scores.accuracy,
-        test_top5: scores.top5,
+        test_accuracy: reference.map(|reference| reference.scores.accuracy),
+        test_top5: reference.and_then(|reference| reference.scores.top5),
         epochs: Vec::new(),
     }
-}
-
-/// How often the trained network is right, in [0, 1].
-#[derive(Debug, Clone, Copy)]
-struct AnnScores {
-    accuracy: f64,
-    /// With the class among the first five; `None` with few classes.
-    top5: Option<f64>,
 }
 
 /// The network as the device of a simulation seed holds it.
@@ -396,7 +497,8 @@ struct Simulation<'a> {
     network: &'a SpikingNetwork,
     /// The network as the device of the first seed holds it; itself without faults.
     first_device: &'a SpikingNetwork,
-    ann: &'a Network,
+    /// What the trained network says of the samples, if it was asked.
+    reference: Option<&'a Reference>,
     device: &'a Device,
     test: &'a TestData,
     operations: SynapticOperations,
@@ -442,25 +544,28 @@ struct Probed {
     /// Traces of the samples whose spikes are drawn.
     drawn: Vec<SampleTrace>,
     rates: RateProbes,
-    noise: NoiseProbes,
+    /// `None` where spikes are not 0 and 1.
+    noise: Option<NoiseProbes>,
     activity: Activity,
 }
 
 impl Simulation<'_> {
-    /// The record, the trained network's scores on the same samples, and what the user should know.
-    fn run(&self, options: Options) -> Result<(SimulationRecord, AnnScores, Option<String>)> {
+    /// The record, and what the user should know.
+    fn run(&self, options: Options) -> Result<(SimulationRecord, Option<String>)> {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
-        let (ann_decisions, ann_scores) = self.ann_decisions();
         let different_seeds = config.different_seeds();
         let bar = progress_bar(different_seeds.len() * samples.len(), options);
-        let mut engine = self.engine(self.first_device);
+        let (mut engine, currents) = self.first_engine();
         let mut early = config.early_exit.map(|confidence| Early::new(self.first_device, confidence));
         let n_probed = config.probe_samples.min(samples.len());
         let mut probed = Probed {
             drawn: Vec::new(),
-            rates: RateProbes::new(self.first_device, n_probed, config.neuron.levels),
-            noise: NoiseProbes::new(self.first_device, &RunSettings::new(config, config.seeds[0])),
+            rates: self.rate_probes(n_probed),
+            noise: currents.map(|currents| {
+                let settings = RunSettings::new(config, config.seeds[0]);
+                NoiseProbes::new(self.first_device, &settings, |idx, _| currents[idx].clone())
+            }),
             activity: Activity::new(config.steps, config.neuron),
         };
         let mut seeds = Vec::with_capacity(different_seeds.len());
@@ -473,10 +578,35 @@ impl Simulation<'_> {
                 }
             }
             let probed = (idx == 0).then_some(&mut probed);
-            seeds.push(self.run_seed(engine.as_ref(), seed, &ann_decisions, probed, early.as_mut(), &bar)?);
+            seeds.push(self.run_seed(engine.as_ref(), seed, probed, early.as_mut(), &bar)?);
         }
         bar.finish_and_clear();
-        Ok((self.record(seeds, probed, &ann_decisions), ann_scores, early.as_ref().map(Early::note)))
+        Ok((self.record(seeds, probed), early.as_ref().map(Early::note)))
+    }
+
+    /// The engine of the first seed, and the currents of the layers for probes, if those are of spikes of 0 and 1, which the law is of.
+    fn first_engine(&self) -> (Box<dyn Engine>, Option<Vec<LayerCurrents>>) {
+        let (network, is_binary) = (self.first_device, self.experiment.simulate.neuron.is_binary());
+        if self.experiment.simulate.engine == EngineKind::Event {
+            let engine = EventEngine::new(network);
+            let currents = is_binary.then(|| (0..network.layers().len()).map(|idx| engine.currents(idx)).collect());
+            return (Box::new(engine), currents);
+        }
+        let currents = is_binary.then(|| network.layers().iter().map(LayerCurrents::new).collect());
+        (self.engine(network), currents)
+    }
+
+    fn rate_probes(&self, n_probed: usize) -> RateProbes {
+        let probes = RateProbes::new(self.first_device, n_probed, self.experiment.simulate.neuron.levels);
+        match self.reference.map(Reference::chosen) {
+            None | Some([]) => probes,
+            Some(chosen) => probes.of_neurons(chosen.to_vec()),
+        }
+    }
+
+    /// What the trained network decides for a sample, if it was asked.
+    fn ann_decision(&self, index: usize) -> Option<usize> {
+        self.reference.map(|reference| reference.decisions[index])
     }
 
     fn engine(&self, network: &SpikingNetwork) -> Box<dyn Engine> {
@@ -486,49 +616,22 @@ impl Simulation<'_> {
         }
     }
 
-    /// What the trained network decides for each sample, and how often that is right.
-    fn ann_decisions(&self) -> (Vec<usize>, AnnScores) {
-        let samples = &self.test.samples;
-        let n_classes = samples.n_classes();
-        let mut decisions = Vec::with_capacity(samples.len());
-        let (mut n_right, mut n_in_top_five) = (0_usize, 0_usize);
-        for first in (0..samples.len()).step_by(ANN_BATCH) {
-            let end = samples.len().min(first + ANN_BATCH);
-            let logits = values(self.ann.forward(self.images(first, end)));
-            for (logits, &label) in logits.chunks_exact(n_classes).zip(&samples.labels()[first..end]) {
-                let (decision, label) = (first_largest(logits), usize::from(label));
-                decisions.push(decision);
-                n_right += usize::from(decision == label);
-                n_in_top_five += usize::from(rank(logits, label) < TOP);
-            }
-        }
-        let share = |n: usize| n as f64 / samples.len() as f64;
-        let top5 = (n_classes > TOP_FIVE_ABOVE).then(|| share(n_in_top_five));
-        (decisions, AnnScores { accuracy: share(n_right), top5 })
-    }
-
     /// Adds the rates of samples that have been run.
     ///
     /// - `first`: index of the first one
     fn probe_rates(&self, probes: &mut RateProbes, first: usize, traces: &[SampleTrace]) {
-        for (first, traces) in (first..).step_by(ANN_BATCH).zip(traces.chunks(ANN_BATCH)) {
-            let activations = self.ann.forward_with_activations(self.images(first, first + traces.len()));
-            probes.add(self.first_device, traces, &activations.into_iter().map(values).collect::<Vec<_>>());
+        let Some(reference) = self.reference else { return probes.add(self.first_device, traces, None) };
+        let at_once = reference.at_once();
+        for (first, traces) in (first..).step_by(at_once).zip(traces.chunks(at_once)) {
+            let activations = reference.of(&self.test.samples, first, first + traces.len());
+            probes.add(self.first_device, traces, Some(&activations));
         }
-    }
-
-    /// Images `[N, C·H·W]` of some samples on the device.
-    fn images(&self, first: usize, end: usize) -> Tensor<2> {
-        let samples = &self.test.samples;
-        let data = TensorData::new(samples.images(first..end), [end - first, samples.n_features()]);
-        Tensor::from_data(data, self.device)
     }
 
     fn run_seed(
         &self,
         engine: &dyn Engine,
         seed: u64,
-        ann_decisions: &[usize],
         mut probed: Option<&mut Probed>,
         mut early: Option<&mut Early>,
         bar: &ProgressBar,
@@ -554,15 +657,14 @@ impl Simulation<'_> {
             let n_probed = config.probe_samples.saturating_sub(first).min(traces.len());
             if let Some(probed) = probed.as_mut().filter(|_| n_probed > 0) {
                 self.probe_rates(&mut probed.rates, first, &traces[..n_probed]);
-                // The law is of spikes of 0 and 1.
-                if config.neuron.is_binary() {
-                    probed.noise.add(self.first_device, &traces[..n_probed], &images[..n_probed]);
+                if let Some(noise) = &mut probed.noise {
+                    noise.add(self.first_device, &traces[..n_probed], &images[..n_probed]);
                 }
             }
             let operations: Vec<Vec<Vec<u64>>> = traces.par_iter().map(|trace| self.operations.of(trace)).collect();
             for ((index, trace), operations) in indices.zip(traces).zip(operations) {
                 let label = usize::from(samples.label(index));
-                score.add(&trace, &operations, label, ann_decisions[index]);
+                score.add(&trace, &operations, label, self.ann_decision(index));
                 if let Some(stopped) = &stopped {
                     early_score.add(stopped[index - first], &trace, &operations, label);
                 }
@@ -580,7 +682,7 @@ impl Simulation<'_> {
         Ok(SeedRecord { early_exit, loss, ..score.record(seed) })
     }
 
-    fn record(&self, seeds: Vec<SeedRecord>, probed: Probed, ann_decisions: &[usize]) -> SimulationRecord {
+    fn record(&self, seeds: Vec<SeedRecord>, probed: Probed) -> SimulationRecord {
         let config = &self.experiment.simulate;
         let samples = &self.test.samples;
         let probes = probed.rates.into_layers(self.first_device);
@@ -595,7 +697,7 @@ impl Simulation<'_> {
         }
         let rasters = probed.drawn.iter().enumerate().map(|(index, trace)| {
             let (label, pixels) = (usize::from(samples.label(index)), samples.image(index));
-            measure::raster(self.first_device, trace, index, label, ann_decisions[index], samples.shape(), &pixels)
+            measure::raster(self.first_device, trace, index, label, self.ann_decision(index), samples.shape(), &pixels)
         });
         SimulationRecord {
             engine: config.engine.to_string(),
@@ -609,7 +711,7 @@ impl Simulation<'_> {
             energy: self.energy(&seeds),
             seeds,
             layers,
-            variance: if config.neuron.is_binary() { probed.noise.into_layers(self.first_device) } else { Vec::new() },
+            variance: probed.noise.map_or_else(Vec::new, |noise| noise.into_layers(self.first_device)),
             rate_match: probes
                 .into_iter()
                 .map(|probe| probe.rate_match)
@@ -661,7 +763,8 @@ impl Simulation<'_> {
 
 fn samples_per_chunk(network: &SpikingNetwork, n_steps: usize) -> usize {
     let n_neurons: usize = network.layers().iter().map(snn::SpikingLayer::n_out).sum();
-    (CHUNK_SPIKES / (n_neurons * n_steps)).clamp(16, 256)
+    let most = (MOST_CHUNK_SPIKES / (n_neurons * n_steps)).max(rayon::current_num_threads());
+    (CHUNK_SPIKES / (n_neurons * n_steps)).clamp(16, 256).min(most)
 }
 
 fn progress_bar(n_samples: usize, options: Options) -> ProgressBar {

@@ -16,7 +16,7 @@ use results::record::ConversionRecord;
 use serde_json::{Value, json};
 use snn::{Engine as _, RunSettings, Sample, SampleTrace, SpikeTrain, SpikingLayer};
 
-use crate::{check_converted, device_of, load};
+use crate::{check_converted, check_wirings, device_of, load};
 
 /// Folder of a recording in a run's folder.
 pub const FOLDER: &str = "recording";
@@ -34,10 +34,11 @@ const DESCRIPTION: &str = "recording.json";
 /// If the network or the data cannot be read or do not fit each other, there are fewer samples, or the folder cannot be
 /// written to.
 pub fn record(experiment: &Experiment, folder: &Path, n: usize) -> Result<PathBuf> {
-    let snn = snn::artefact::read::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
-    let test = load(experiment, &snn)?;
+    let snn = snn::artefact::read_network::<Value, ConversionRecord>(&folder.join(snn::artefact::FILE_NAME))?;
+    let test = load(experiment, &snn.metadata)?;
     let experiment = &test.experiment;
-    check_converted(experiment, &snn, folder)?;
+    check_converted(experiment, &snn.metadata, folder)?;
+    check_wirings(experiment, &snn.network, folder)?;
     if n == 0 || n > test.samples.len() {
         bail!(
             "--record {n}: there are {} test samples; record at least one and at most all of them",

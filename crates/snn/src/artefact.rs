@@ -5,11 +5,15 @@
 //! `0.initial_potential` `[C]`, in thresholds;
 //! `0.threshold` `[C]` in units of the trained network's activations; `0.grid_exponent` `[C]`, whole numbers g: a channel's
 //! values are multiples of 2⁻ᵍ; and the trained network's own tensors under `ann.`. Shapes and wirings are in the metadata.
+//!
+//! The trained network of a large one is not stored a second time: the file then refers to that of its tensors, in the same folder, by
+//! name and checksum.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use model::artefact::{self, ArtefactError, Contents, TensorF32};
+use model::artefact::{self, ArtefactError, Contents, TensorF32, TensorRef};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,6 +25,16 @@ pub const FILE_NAME: &str = "snn.safetensors";
 
 /// Format of the artefact; raised when its meaning changes.
 pub const FORMAT: u32 = 2;
+
+/// Format of an artefact that refers to the file of the trained network's tensors in place of holding them.
+pub const REFERRING_FORMAT: u32 = 3;
+
+/// Name of the file of the trained network's tensors beside an artefact that refers to it, where it is not Quartic's own.
+pub const TRAINED_FILE_NAME: &str = "trained.safetensors";
+
+/// What to do about a file of trained weights that is missing or another one.
+const TRAINED_REMEDY: &str = "bring back the file that the network was converted with, run `convert` again, or simulate without it: \
+                              simulate.reference = false";
 
 /// What to do about a file that is missing or damaged.
 const REMEDY: &str = "run `convert` on this configuration first";
@@ -46,11 +60,34 @@ pub struct SnnMetadata<R, C> {
     /// What the user was told of the conversion, one sentence each; none in files of before they were kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Where the trained network's tensors are; `None` if they are in this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<TrainedFile>,
     /// How its parts hang together; filled in when the file is written.
     pub structure: Structure,
     /// Number of levels of the trained network's activations; `None`, and not in the file, where they are not quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ann_levels: Option<usize>,
+}
+
+/// A file of the trained network's tensors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainedFile {
+    /// Its name, in the folder of the file that refers to it.
+    pub name: String,
+    /// Its SHA-256, in hexadecimal.
+    pub checksum: String,
+}
+
+/// What is known of a converted network without reading its weights into memory, and the trained network's tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedNetwork<R, C> {
+    /// Named as in the trained network's own file.
+    pub tensors: BTreeMap<String, TensorF32>,
+    /// Where the converted network comes from.
+    pub metadata: SnnMetadata<R, C>,
+    /// SHA-256 of the converted network's file, in hexadecimal.
+    pub checksum: String,
 }
 
 /// How the layers of a network hang together.
@@ -102,13 +139,14 @@ pub enum SnnFileError {
 
 /// Writes a converted network and returns the file's SHA-256.
 ///
-/// - `ann`: the trained network's tensors
+/// - `ann`: the trained network's tensors; none where the metadata refer to their file
 ///
 /// # Errors
 /// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
 ///
 /// # Panics
-/// If the network is a device of [`crate::faults`]: the file has no place for its neurons.
+/// If the network is a device of [`crate::faults`], as the file has no place for its neurons, or the trained network's tensors are both
+/// given and referred to.
 pub fn write<R: Serialize, C: Serialize>(
     path: &Path,
     network: &SpikingNetwork,
@@ -116,43 +154,130 @@ pub fn write<R: Serialize, C: Serialize>(
     mut metadata: SnnMetadata<R, C>,
 ) -> Result<String, ArtefactError> {
     assert!(!network.has_faulty_neurons(), "networks are written before their faults");
+    assert!(ann.is_empty() || metadata.trained.is_none(), "the trained network is stored once");
+    if metadata.trained.is_some() {
+        metadata.format = REFERRING_FORMAT;
+    }
     metadata.structure = Structure { input: network.input(), layers: Vec::new() };
-    let mut tensors = BTreeMap::new();
+    let mut tensors: BTreeMap<String, TensorRef<'_>> = BTreeMap::new();
     for (idx, layer) in network.layers().iter().enumerate() {
-        let mut insert = |field: &str, shape: Vec<usize>, values: &[f32]| {
-            tensors.insert(format!("{idx}.{field}"), TensorF32 { shape, values: values.to_vec() });
+        let mut insert = |field: &str, shape: Vec<usize>, values| {
+            tensors.insert(format!("{idx}.{field}"), TensorRef { shape, values });
         };
         for (at, Connection { wiring, weights }) in layer.connections().iter().enumerate() {
-            insert(&format!("{at}.weight"), wiring.kernel.weight_shape(), weights);
+            insert(&format!("{at}.weight"), wiring.kernel.weight_shape(), Cow::from(weights));
         }
         let n_channels = layer.shape()[0];
-        insert("bias", vec![layer.biases().values().len()], layer.biases().values());
-        insert("initial_potential", vec![n_channels], layer.initial_potentials());
-        insert("threshold", vec![n_channels], layer.thresholds());
+        insert("bias", vec![layer.biases().values().len()], layer.biases().values().into());
+        insert("initial_potential", vec![n_channels], layer.initial_potentials().into());
+        insert("threshold", vec![n_channels], layer.thresholds().into());
         let exponents: Vec<f32> = layer.grids().iter().map(|grid| grid.exponent as f32).collect();
-        insert("grid_exponent", vec![n_channels], &exponents);
+        insert("grid_exponent", vec![n_channels], exponents.into());
         let connections = layer.connections().iter().map(|connection| connection.wiring.clone()).collect();
         metadata.structure.layers.push(LayerStructure { name: layer.name().to_owned(), connections });
     }
-    tensors.extend(ann.iter().map(|(name, tensor)| (format!("{ANN_PREFIX}{name}"), tensor.clone())));
-    artefact::write(path, &tensors, &metadata)
+    tensors.extend(ann.iter().map(|(name, tensor)| (format!("{ANN_PREFIX}{name}"), tensor.into())));
+    artefact::write_refs(path, &tensors, &metadata)
 }
 
-/// Reads a converted network and checks that it can be run.
+/// Writes the trained network's tensors to a file of their own, for a converted network to refer to.
+///
+/// - `folder`: of the converted network's file
 ///
 /// # Errors
-/// [`SnnFileError`] if the file is missing, damaged, made by something else, or does not hold what it describes.
+/// [`ArtefactError::Io`] if the system refuses; an existing file is then left as it was.
+pub fn write_trained(folder: &Path, ann: &BTreeMap<String, TensorF32>) -> Result<TrainedFile, ArtefactError> {
+    let description = BTreeMap::from([("described_in", FILE_NAME)]);
+    let checksum = artefact::write(&folder.join(TRAINED_FILE_NAME), ann, &description)?;
+    Ok(TrainedFile { name: TRAINED_FILE_NAME.to_owned(), checksum })
+}
+
+/// Reads what is known of a converted network and the trained network's tensors, which are in its own file or in the one that it refers
+/// to. The file is read to its end, so that its checksum is known, but its other tensors take no memory.
+///
+/// # Errors
+/// [`SnnFileError`] if a file is missing, damaged or made by something else, or that of the trained network is not the one that was
+/// converted.
+pub fn read_trained<R, C>(path: &Path) -> Result<TrainedNetwork<R, C>, SnnFileError>
+where
+    R: for<'a> Deserialize<'a>,
+    C: for<'a> Deserialize<'a>,
+{
+    let contents = artefact::read_where(path, REMEDY, |name| name.starts_with(ANN_PREFIX))?;
+    let metadata: SnnMetadata<R, C> = checked(path, contents.metadata)?;
+    let own_name = |(name, tensor): (String, TensorF32)| (name[ANN_PREFIX.len()..].to_owned(), tensor);
+    let own = contents.tensors.into_iter().map(own_name).collect();
+    let tensors = referred(path, &metadata)?.unwrap_or(own);
+    Ok(TrainedNetwork { tensors, metadata, checksum: contents.checksum })
+}
+
+/// The trained network's tensors, if they are in another file.
+fn referred<R, C>(
+    path: &Path,
+    metadata: &SnnMetadata<R, C>,
+) -> Result<Option<BTreeMap<String, TensorF32>>, SnnFileError> {
+    let Some(TrainedFile { name, checksum }) = &metadata.trained else { return Ok(None) };
+    let refused =
+        |path: &Path, found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: TRAINED_REMEDY };
+    if Path::new(name).file_name().is_none_or(|own| own != name.as_str()) {
+        return Err(refused(path, format!("its trained network `{name}` does not lie in the same folder")).into());
+    }
+    let file = path.with_file_name(name);
+    let found: Contents<serde::de::IgnoredAny> = artefact::read(&file, TRAINED_REMEDY)?;
+    if found.checksum != *checksum {
+        let found = format!("not the trained network that {} was converted from (another checksum)", path.display());
+        return Err(refused(&file, found).into());
+    }
+    Ok(Some(found.tensors))
+}
+
+/// The description of a file, of a format that is read.
+fn checked<R, C>(path: &Path, metadata: Option<SnnMetadata<R, C>>) -> Result<SnnMetadata<R, C>, ArtefactError> {
+    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
+    let metadata = metadata.ok_or_else(|| damaged("no description of a spiking network".to_owned()))?;
+    let needed = if metadata.trained.is_some() { REFERRING_FORMAT } else { FORMAT };
+    if metadata.format != needed {
+        return Err(damaged(format!("format {} where {needed} is needed", metadata.format)));
+    }
+    Ok(metadata)
+}
+
+/// Reads a converted network, with the trained network wherever that is, and checks that it can be run.
+///
+/// # Errors
+/// [`SnnFileError`] if a file is missing, damaged, made by something else, or does not hold what it describes.
 pub fn read<R, C>(path: &Path) -> Result<SnnArtefact<R, C>, SnnFileError>
 where
     R: for<'a> Deserialize<'a>,
     C: for<'a> Deserialize<'a>,
 {
-    let Contents { mut tensors, metadata, checksum } = artefact::read::<SnnMetadata<R, C>>(path, REMEDY)?;
-    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
-    let metadata = metadata.ok_or_else(|| damaged("no description of a spiking network".to_owned()))?;
-    if metadata.format != FORMAT {
-        return Err(damaged(format!("format {} where {FORMAT} is needed", metadata.format)).into());
+    let mut artefact = read_some(path, |_| true)?;
+    if let Some(ann) = referred(path, &artefact.metadata)? {
+        artefact.ann = ann;
     }
+    Ok(artefact)
+}
+
+/// Reads a converted network without the trained one, whose tensors take no memory then, and checks that it can be run.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_network<R, C>(path: &Path) -> Result<SnnArtefact<R, C>, SnnFileError>
+where
+    R: for<'a> Deserialize<'a>,
+    C: for<'a> Deserialize<'a>,
+{
+    read_some(path, |name| !name.starts_with(ANN_PREFIX))
+}
+
+fn read_some<R, C>(path: &Path, keeps: impl Fn(&str) -> bool) -> Result<SnnArtefact<R, C>, SnnFileError>
+where
+    R: for<'a> Deserialize<'a>,
+    C: for<'a> Deserialize<'a>,
+{
+    let Contents { mut tensors, metadata, checksum } = artefact::read_where::<SnnMetadata<R, C>>(path, REMEDY, keeps)?;
+    let damaged = |found: String| ArtefactError::Damaged { path: path.to_owned(), found, remedy: REMEDY };
+    let metadata = checked(path, metadata)?;
     let invalid = |cause| SnnFileError::Network { path: path.display().to_string(), cause };
     let mut layers = Vec::new();
     for (idx, LayerStructure { name, connections }) in metadata.structure.layers.iter().enumerate() {
@@ -236,6 +361,7 @@ mod tests {
             parent: "abc".to_owned(),
             conversion: Value::Null,
             notes: Vec::new(),
+            trained: None,
             structure: Structure::default(),
             ann_levels: None,
         }
@@ -256,6 +382,47 @@ mod tests {
         assert_eq!((read.network, read.ann), (network(), ann));
         assert_eq!(read.metadata.recipe, metadata().recipe);
         assert_eq!(read.checksum, artefact::file_checksum(&path).unwrap());
+    }
+
+    #[test]
+    fn parts_of_a_file_are_those_of_the_whole() {
+        let (_folder, path, ann) = written();
+        let whole = read::<Value, Value>(&path).unwrap();
+        let part = read_network::<Value, Value>(&path).unwrap();
+        assert_eq!((&part.network, &part.checksum), (&whole.network, &whole.checksum));
+        assert!(part.ann.is_empty());
+        let trained = read_trained::<Value, Value>(&path).unwrap();
+        assert_eq!((trained.tensors, trained.metadata, trained.checksum), (ann, whole.metadata, whole.checksum));
+    }
+
+    #[test]
+    fn a_network_that_refers_to_the_trained_one_takes_no_bytes_for_it_and_refuses_another() {
+        let (folder, path, _) = written();
+        let weights = TensorF32 { shape: vec![1000], values: vec![0.25; 1000] };
+        let ann = BTreeMap::from([("1.weight".to_owned(), weights)]);
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        write(&path, &network(), &ann, metadata()).unwrap();
+        let holding = size(&path);
+        let trained = write_trained(folder.path(), &ann).unwrap();
+        let referring = SnnMetadata { trained: Some(trained), ..metadata() };
+        write(&path, &network(), &BTreeMap::new(), referring.clone()).unwrap();
+        assert!(size(&path) < holding - 3500, "{} of {holding}", size(&path));
+        let whole = read::<Value, Value>(&path).unwrap();
+        assert_eq!((&whole.network, &whole.ann, whole.metadata.format), (&network(), &ann, REFERRING_FORMAT));
+        assert_eq!(read_trained::<Value, Value>(&path).unwrap().tensors, ann);
+        // Another network under the same name, none, and one that lies elsewhere.
+        write_trained(folder.path(), &BTreeMap::new()).unwrap();
+        let error = read::<Value, Value>(&path).unwrap_err().to_string();
+        assert!(error.contains("trained.safetensors: not the trained network that"), "{error}");
+        std::fs::remove_file(folder.path().join(TRAINED_FILE_NAME)).unwrap();
+        let error = read_trained::<Value, Value>(&path).unwrap_err().to_string();
+        assert!(error.contains("trained.safetensors: ") && error.ends_with("simulate.reference = false"), "{error}");
+        assert_eq!(read_network::<Value, Value>(&path).unwrap().network, network());
+        let elsewhere = TrainedFile { name: "../a.safetensors".to_owned(), checksum: String::new() };
+        let elsewhere = SnnMetadata { trained: Some(elsewhere), ..referring };
+        write(&path, &network(), &BTreeMap::new(), elsewhere).unwrap();
+        let error = read::<Value, Value>(&path).unwrap_err().to_string();
+        assert!(error.contains("does not lie in the same folder"), "{error}");
     }
 
     /// The same with windows that differ from side to side and biases of single neurons.

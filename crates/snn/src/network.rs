@@ -3,6 +3,8 @@
 //! A [`SpikingNetwork`] cannot be invalid: shapes fit, all values are finite and on the grid, and the grid's limits
 //! are those of its weights. Made by conversion or read from [`crate::artefact`]; run by [`crate::engine`].
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::faults::SpikeLoss;
@@ -326,25 +328,18 @@ impl SpikingLayer {
     ) -> Result<Self, NetworkError> {
         let ChannelValues { biases, initial_potentials, thresholds, exponents } = values;
         let n_channels = initial_potentials.len();
-        let wide: Vec<Connection<f64>> = connections
-            .iter()
-            .map(|Connection { wiring, weights }| Connection {
-                wiring: wiring.clone(),
-                weights: weights.iter().map(|&weight| f64::from(weight)).collect(),
-            })
-            .collect();
-        let shape = check_sizes(name, &wide, n_channels, &thresholds)?;
+        let shape = check_sizes(name, &connections, n_channels, &thresholds)?;
         let biases = check_biases(name, biases, shape)?;
         if exponents.len() != n_channels {
             let found = format!("{} grids for {n_channels} channels", exponents.len());
             return Err(NetworkError::Misshapen { layer: name.to_owned(), found });
         }
         let n_positions = shape[1] * shape[2];
-        check_finite(name, &wide, &biases.map(n_positions, |_, &bias| f64::from(bias)), shape)?;
+        check_finite(name, &connections, &biases.map(n_positions, |_, &bias| f64::from(bias)), shape)?;
         let mut grids = Vec::with_capacity(n_channels);
         for (channel, &exponent) in exponents.iter().enumerate() {
             let (range, start) = (biases.range(channel, n_positions), initial_potentials[channel]);
-            let grid = Grid::with_exponent(exponent, synapses(&wide, channel), range, f64::from(start));
+            let grid = Grid::with_exponent(exponent, synapses(&connections, channel), range, f64::from(start));
             let rows = connections.iter().flat_map(|connection| connection.row(channel));
             let mut values = rows.chain(biases.of_channel(channel, n_positions)).chain([&start]);
             let grid = grid.filter(|grid| values.all(|&value| grid.holds(value)));
@@ -511,17 +506,20 @@ impl SpikingLayer {
 }
 
 /// Weight and multiplicity of a channel's synapses, of all connections.
-fn synapses(connections: &[Connection<f64>], channel: usize) -> impl Iterator<Item = (f64, usize)> + Clone {
+fn synapses<W: Copy + Into<f64>>(
+    connections: &[Connection<W>],
+    channel: usize,
+) -> impl Iterator<Item = (f64, usize)> + Clone {
     connections.iter().flat_map(move |connection| {
         let multiplicity = connection.wiring.multiplicity();
-        connection.row(channel).iter().map(move |&weight| (weight, multiplicity))
+        connection.row(channel).iter().map(move |&weight| (weight.into(), multiplicity))
     })
 }
 
 /// The layer's shape.
-fn check_sizes(
+fn check_sizes<W>(
     layer: &str,
-    connections: &[Connection<f64>],
+    connections: &[Connection<W>],
     n_channels: usize,
     thresholds: &[f32],
 ) -> Result<[usize; 3], NetworkError> {
@@ -557,9 +555,9 @@ fn check_biases<W>(layer: &str, biases: Vec<W>, shape: [usize; 3]) -> Result<Bia
     })
 }
 
-fn check_finite(
+fn check_finite<W: Copy + Into<f64>>(
     layer: &str,
-    connections: &[Connection<f64>],
+    connections: &[Connection<W>],
     biases: &Biases<f64>,
     shape: [usize; 3],
 ) -> Result<(), NetworkError> {
@@ -580,7 +578,8 @@ fn check_finite(
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpikingNetwork {
     input: [usize; 3],
-    layers: Vec<SpikingLayer>,
+    /// Shared by all copies of the network, such as those that engines keep: none of them takes memory for weights of its own.
+    layers: Arc<Vec<SpikingLayer>>,
     spike_loss: Option<SpikeLoss>,
 }
 
@@ -613,7 +612,7 @@ impl SpikingNetwork {
                 }
             }
         }
-        Ok(Self { input, layers, spike_loss: None })
+        Ok(Self { input, layers: Arc::new(layers), spike_loss: None })
     }
 
     /// The same network, losing spikes on their way.

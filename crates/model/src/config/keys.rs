@@ -757,6 +757,14 @@ pub const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        path: "simulate.reference",
+        kind: Bool,
+        default: Some("true"),
+        doc: "run the trained network on the test samples, too: without it, its accuracy, the agreement with it and the comparison of rates with activations are left out",
+        read: |to, from| to.simulate.reference = from.bool(),
+        ..KEY
+    },
+    Key {
         path: "simulate.raster_samples",
         kind: Integer(0, 20),
         default: Some("3"),

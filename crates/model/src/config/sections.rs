@@ -211,6 +211,8 @@ pub struct SimulateConfig {
     pub batch_size: usize,
     /// Test samples that are probed.
     pub probe_samples: usize,
+    /// Whether the trained network is run on the test samples, too.
+    pub reference: bool,
     /// Test samples whose spikes are drawn.
     pub raster_samples: usize,
     /// What the hardware does to the network.

@@ -61,7 +61,7 @@ fn networks(record: &ExperimentRecord) -> Table {
                 integer(n.n_parameters),
                 integer(n.macs_per_sample),
                 if n.epochs.is_empty() { MISSING.to_owned() } else { n.epochs.len().to_string() },
-                percent(n.test_accuracy, decimals),
+                n.test_accuracy.map_or_else(|| MISSING.to_owned(), |accuracy| percent(accuracy, decimals)),
             ]
         })
         .collect();

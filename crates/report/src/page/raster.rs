@@ -127,7 +127,9 @@ fn view(
                     h3 { (name) }
                     dl.listing {
                         div { dt { "Test sample" } dd { (integer(sample.index as u64)) } }
-                        div { dt { "ANN" } dd { (class(sample.ann_decision)) (mark(sample.ann_decision)) } }
+                        @if let Some(decision) = sample.ann_decision {
+                            div { dt { "ANN" } dd { (class(decision)) (mark(decision)) } }
+                        }
                         @if let Some((decision, step)) = settled(&sample.decisions) {
                             div { dt { "SNN" } dd { (class(decision)) (mark(decision)) small { " unchanged from step " (step) " on" } } }
                         }
@@ -289,7 +291,7 @@ mod tests {
         SampleRaster {
             index: 0,
             label: 0,
-            ann_decision: 0,
+            ann_decision: Some(0),
             decisions: Vec::new(),
             shape,
             pixels,

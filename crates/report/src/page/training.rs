@@ -91,7 +91,7 @@ fn last_epochs(trained: &[(usize, &AnnRecord)]) -> Table {
                 percent(last.train_accuracy, 2),
                 last.validation_loss.map_or_else(|| MISSING.to_owned(), significant),
                 fixed_or_missing(last.validation_accuracy.map(|a| a * 100.0), 2),
-                percent(network.test_accuracy, 2),
+                network.test_accuracy.map_or_else(|| MISSING.to_owned(), |accuracy| percent(accuracy, 2)),
             ])
         })
         .collect();

@@ -172,7 +172,7 @@ fn network(seed: u64, noise: &mut Noise) -> AnnRecord {
         n_parameters: 669_706,
         macs_per_sample: MACS,
         test_top5: None,
-        test_accuracy: round_to_samples(0.8795 + 0.0015 * noise.normal()),
+        test_accuracy: Some(round_to_samples(0.8795 + 0.0015 * noise.normal())),
         epochs,
     }
 }
@@ -239,15 +239,16 @@ fn run(shape: &Shape, ann: &AnnRecord, noise: &mut Noise) -> RunRecord {
 }
 
 fn seed_record(shape: &Shape, ann: &AnnRecord, seed: u64, noise: &mut Noise) -> SeedRecord {
-    let end = ann.test_accuracy - shape.loss;
+    let trained = ann.test_accuracy.expect("every network of the sample was run");
+    let end = trained - shape.loss;
     let curve = |t: usize| (-((t - 1) as f64) / shape.time_constant).exp();
     let accuracy: Vec<f64> =
         (1..=STEPS).map(|t| round_to_samples(end - (end - shape.first) * curve(t) + 0.0008 * noise.normal())).collect();
     SeedRecord {
         seed,
-        loss: losses(ann.test_accuracy, &accuracy),
+        loss: losses(trained, &accuracy),
         top5: Vec::new(),
-        agreement: accuracy.iter().map(|a| (a / ann.test_accuracy * 0.985).min(1.0)).collect(),
+        agreement: accuracy.iter().map(|a| (a / trained * 0.985).min(1.0)).collect(),
         accuracy,
         synaptic_operations: (1..=STEPS)
             .map(|t| shape.operations * (t as f64 + 0.3) * (1.0 + 0.004 * noise.normal()))
@@ -470,7 +471,7 @@ fn raster(
     SampleRaster {
         index,
         label,
-        ann_decision: if index == 42 { 6 } else { label },
+        ann_decision: Some(if index == 42 { 6 } else { label }),
         decisions,
         shape: [1, 28, 28],
         pixels,
