@@ -9,7 +9,7 @@
 #
 # Seen on 2026-12-01, Linux x86-64. 100 steps of 1 ms, C_m = 1 pF; I_e = 0.25 pA, so 25 mV expected; or a synapse of 0.25 mV, 100 spikes:
 #
-#   tau_m 1e+03 I_e 23.7906 spikes 23.7905
+#   tau_m 1000 I_e 23.7906 spikes 23.8025
 #   tau_m 1e+09 I_e 25.0000 spikes 25.0000
 #   tau_m 1e+16 I_e 27.7556 spikes 25.0000
 #   tau_m 1e+17 I_e 0.0000 spikes 25.0000

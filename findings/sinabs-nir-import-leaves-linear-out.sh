@@ -3,7 +3,7 @@
 #
 # Linear is NIR's matrix without a bias; with a bias it is Affine, which sinabs reads. Its import answers nothing for the kinds of node that
 # it does not know, and nirtorch 2.0.2, which walks the graph, leaves such nodes out. Behind a square Linear the neurons then receive the
-# graph's input as if the weights were those of the identity matrix. Norse, SpikingJelly and snnTorch do read Linear.
+# graph's input as if the weights were those of the identity matrix. Norse 1.1.0 and snnTorch 1.0.0 do read Linear.
 #
 # Seen on 2026-12-01, Linux x86-64. Weights 2 and 4 on the diagonal, threshold 1, 8 steps of 0.25, spikes of the two neurons:
 #
