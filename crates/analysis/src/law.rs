@@ -1,6 +1,7 @@
 //! Why the noise of a layer follows one norm of its weights or another: the exact prediction, the angle between weights and
 //! rates, the membrane potential, and rates that know nothing of the weights.
 
+use crate::measure::sampled_neurons;
 use crate::probe::{CurrentVariance, InputMeans, PotentialVariance};
 use results::record::{Angle, Fit, LayerLaw, NormFit, PotentialLaw};
 use results::statistic::correlation;
@@ -15,18 +16,41 @@ const DRAWS: u32 = 8;
 /// Key of the random rates: they are part of the measure, and the same for every network.
 const KEY: u64 = 0x4c34;
 
+/// Weights of a layer above which some of its channels are looked at, with as many weights in all.
+const MANY_WEIGHTS: usize = 1 << 22;
+
+/// Channels whose weights are looked at: all of a layer, or some that are drawn with [`crate::measure::SAMPLING_SEED`] where it has more than
+/// 2²² weights, whose statistics would take minutes.
+fn channels_looked_at(layer: &SpikingLayer) -> Vec<usize> {
+    let n_channels = layer.shape()[0];
+    let n = MANY_WEIGHTS / layer.weight_vector(0).count().max(1);
+    sampled_neurons(0, n_channels, n.max(1)).unwrap_or_else(|| (0..n_channels).collect())
+}
+
 /// Norms of each channel's weights, in units of activations: converted weights times the channel's threshold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Norms {
-    /// `[p][C]`, in the order of [`ORDERS`].
+    /// Channels that are looked at, in order.
+    channels: Vec<usize>,
+    /// `[p][C]`, in the order of [`ORDERS`]; 0 for channels that are not looked at.
     of_order: Vec<Vec<f64>>,
 }
 
 impl Norms {
     /// Of all orders.
     pub fn new(layer: &SpikingLayer) -> Self {
-        let of = |p: f64| (0..layer.shape()[0]).map(|channel| norm(weights(layer, channel), p)).collect();
-        Self { of_order: ORDERS.into_iter().map(of).collect() }
+        let channels = channels_looked_at(layer);
+        let mut of_order: Vec<Vec<f64>> = vec![vec![0.0; layer.shape()[0]]; ORDERS.len()];
+        for &channel in &channels {
+            let norms = norms(weights(layer, channel));
+            of_order.iter_mut().zip(norms).for_each(|(of_order, norm)| of_order[channel] = norm);
+        }
+        Self { channels, of_order }
+    }
+
+    /// Channels that are looked at, in order: all, but of layers with millions of weights.
+    pub fn channels(&self) -> &[usize] {
+        &self.channels
     }
 
     /// Of order 4, `[C]`.
@@ -46,6 +70,23 @@ impl Norms {
         };
         ORDERS.iter().zip(&self.of_order).map(fit).collect()
     }
+}
+
+/// Norms of all [`ORDERS`], as [`snn::norm`] tells each: in one pass and by multiplication, as a power takes as long as a hundred of
+/// those and large layers have millions of weights.
+fn norms(values: impl Iterator<Item = f64> + Clone) -> [f64; ORDERS.len()] {
+    let largest = values.clone().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 {
+        return [0.0; ORDERS.len()];
+    }
+    let mut sums = [0.0; ORDERS.len() - 1];
+    for value in values {
+        let x = value.abs() / largest;
+        let square = x * x;
+        let powers = [x, square, square * x, square * square, square * square * square];
+        sums.iter_mut().zip(powers).for_each(|(sum, power)| *sum += power);
+    }
+    std::array::from_fn(|at| sums.get(at).map_or(largest, |sum| largest * sum.powf(1.0 / ORDERS[at])))
 }
 
 fn weights(layer: &SpikingLayer, channel: usize) -> impl Iterator<Item = f64> + Clone {
@@ -94,7 +135,7 @@ pub fn law(
     Some(LayerLaw {
         prediction: fit(&current, &roots(&variance.bernoulli))?,
         dependence: mean(pairs.map(|(measured, bernoulli)| measured / bernoulli))?,
-        angle: angle(layer, means)?,
+        angle: angle(layer, norms, means)?,
         potential: potential.and_then(|variance| potential_law(layer, norms, &current, variance)),
         uniform_rates: uniformly_drawn(layer, norms)?,
         shuffled_rates: shuffled(layer, norms, means)?,
@@ -105,8 +146,8 @@ fn roots(variances: &[f64]) -> Vec<f64> {
     variances.iter().map(|variance| variance.sqrt()).collect()
 }
 
-fn angle(layer: &SpikingLayer, means: &InputMeans) -> Option<Angle> {
-    let channels = || 0..layer.shape()[0];
+fn angle(layer: &SpikingLayer, norms: &Norms, means: &InputMeans) -> Option<Angle> {
+    let channels = || norms.channels.iter().copied();
     let squares = |channel: usize| weights(layer, channel).map(|weight| weight * weight);
     let cosines = |inputs: &dyn Fn(usize) -> Vec<f64>| -> Vec<f64> {
         channels().filter_map(|channel| cosine(squares(channel), inputs(channel).into_iter())).collect()
@@ -186,7 +227,9 @@ fn drawn(layer: &SpikingLayer, norms: &Norms, variance: impl Fn(usize, u32, usiz
             let products = weights(layer, channel).enumerate().map(|(input, w)| w * w * variance(channel, draw, input));
             products.sum::<f64>().sqrt()
         };
-        norms.fits(&(0..layer.shape()[0]).map(sigma).collect::<Vec<_>>())
+        let mut sigmas = vec![f64::NAN; layer.shape()[0]];
+        norms.channels.iter().for_each(|&channel| sigmas[channel] = sigma(channel));
+        norms.fits(&sigmas)
     };
     let draws: Vec<Vec<NormFit>> = (0..DRAWS).map(of_draw).collect::<Option<_>>()?;
     let of_order = |idx: usize| {
@@ -211,8 +254,9 @@ fn uniformly_drawn(layer: &SpikingLayer, norms: &Norms) -> Option<Vec<NormFit>> 
 
 /// The inputs' own variances, dealt out anew: the same order for every neuron, for they share their inputs.
 fn shuffled(layer: &SpikingLayer, norms: &Norms, means: &InputMeans) -> Option<Vec<NormFit>> {
-    let variances: Vec<Vec<f64>> = (0..layer.shape()[0]).map(|channel| means.variances(channel).collect()).collect();
-    let n_inputs = variances.first()?.len();
+    let mut variances: Vec<Vec<f64>> = vec![Vec::new(); layer.shape()[0]];
+    norms.channels.iter().for_each(|&channel| variances[channel] = means.variances(channel).collect());
+    let n_inputs = layer.weight_vector(0).count();
     let orders: Vec<Vec<usize>> = (0..DRAWS)
         .map(|draw| {
             let mut order: Vec<usize> = (0..n_inputs).collect();
@@ -265,6 +309,36 @@ mod tests {
             train.add(step, neuron);
         }
         train
+    }
+
+    #[test]
+    fn of_a_layer_with_millions_of_weights_some_channels_tell_what_all_do() {
+        // 5.1 million weights: 64 inputs, each neuron with its own spread.
+        let (n_in, n_out) = (64, 80_000);
+        let weight = |at: usize| {
+            let spread = 0.5 + uniform(5, 1, at / n_in);
+            spread * (uniform(5, 0, at) - 0.5)
+        };
+        let layer = layer(n_in, (0..n_in * n_out).map(weight).collect());
+        let norms = Norms::new(&layer);
+        assert_eq!(norms.channels().len(), MANY_WEIGHTS / n_in);
+        assert!(norms.channels().is_sorted_by(|a, b| a < b));
+        let l2 = ORDERS.iter().position(|p| *p == 2.0).unwrap();
+        let sigmas: Vec<f64> = (0..n_out).map(|channel| snn::norm(weights(&layer, channel), 2.0)).collect();
+        // The norm that the noise was made of predicts it without an error, also where some of all are looked at.
+        assert!(norms.fits(&sigmas).unwrap()[l2].coefficient_of_variation < ROUNDING);
+        let small = self::layer(n_in, (0..n_in * 100).map(weight).collect());
+        assert_eq!(Norms::new(&small).channels(), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn norms_of_all_orders_are_those_of_each_order() {
+        let values = [3.0, -4.0, 0.5, 0.0];
+        for (order, norm) in ORDERS.into_iter().zip(norms(values.into_iter())) {
+            let expected = snn::norm(values.into_iter(), order);
+            assert!((norm - expected).abs() <= 1e-14 * expected, "{order}: {norm} {expected}");
+        }
+        assert_eq!(norms([0.0, 0.0].into_iter()), [0.0; ORDERS.len()]);
     }
 
     #[test]

@@ -76,15 +76,18 @@ impl NoiseProbes {
         let of = |(layer, LayerNoise { current, potential }): (&SpikingLayer, LayerNoise)| {
             let (variance, means) = current.finish(layer)?;
             let norms = Norms::new(layer);
-            let neurons: Vec<NeuronVariance> = (0..layer.shape()[0])
-                .map(|neuron| NeuronVariance {
+            let neurons: Vec<NeuronVariance> = norms
+                .channels()
+                .iter()
+                .map(|&neuron| NeuronVariance {
                     l4_norm: norms.l4()[neuron],
                     sigma: variance.measured[neuron].sqrt(),
                     sigma_bernoulli: variance.bernoulli[neuron].sqrt(),
                 })
                 .collect();
             // Without any noise there is nothing to compare.
-            let fits = norms.fits(&neurons.iter().map(|neuron| neuron.sigma).collect::<Vec<_>>())?;
+            let sigmas: Vec<f64> = variance.measured.iter().map(|variance| variance.sqrt()).collect();
+            let fits = norms.fits(&sigmas)?;
             let potential = potential.and_then(|probe| probe.finish(layer));
             let law = law(layer, &norms, &variance, &means, potential.as_ref());
             Some(LayerVariance { name: layer.name().to_owned(), neurons, norms: fits, law })
@@ -123,7 +126,7 @@ pub struct RateProbes {
 /// Neurons of a layer that are compared where its activations are too many to be kept: one of each of as many stretches of equal length,
 /// drawn with [`SAMPLING_SEED`].
 ///
-/// - `idx`: of the layer
+/// - `idx`: of the layer, which draws others than the next one does
 /// - returns `None` if there are no more than `n` neurons
 pub fn sampled_neurons(idx: usize, n_neurons: usize, n: usize) -> Option<Vec<usize>> {
     (n < n_neurons).then(|| {

@@ -367,7 +367,8 @@ impl Charge {
 pub struct LayerVariance {
     /// Name of the layer whose neurons receive the current.
     pub name: String,
-    /// One point per neuron: its L4-norm and the measured and predicted standard deviation.
+    /// One point per channel, or per neuron of a fully connected layer: its L4-norm and the measured and predicted standard deviation. Of
+    /// a layer with more than 2²² weights, some that were drawn.
     pub neurons: Vec<NeuronVariance>,
     /// How well each norm predicts the measured standard deviation.
     pub norms: Vec<NormFit>,
