@@ -134,7 +134,7 @@ pub fn sampled_neurons(idx: usize, n_neurons: usize, n: usize) -> Option<Vec<usi
             let [start, end] = [k * n_neurons / n, (k + 1) * n_neurons / n];
             let [random, ..] = philox(SAMPLING_SEED, [k as u32, idx as u32, 0, 0]);
             // Uniform but for less than the length of a stretch in 2³².
-            start + (random as usize * (end - start) >> 32)
+            start + ((random as usize * (end - start)) >> 32)
         };
         (0..n).map(of_stretch).collect()
     })

@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Their function: `λ · (q + share(x/λ) − share_0)`, q and share_0 being what rounding and clamping made of x at the place itself.
+    /// Their function: `λ · (q + share(x/λ) − share_0)`, q and `share_0` being what rounding and clamping made of x at the place itself.
     #[test]
     fn gradients_are_finite_differences_of_the_surrogate() {
         let device = backend::device(backend::built_in()[0]).unwrap().autodiff();

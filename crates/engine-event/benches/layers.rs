@@ -1,4 +1,4 @@
-//! Layers and networks of the sizes of ImageNet and of MNIST, next to what the machine's caches and memory give.
+//! Layers and networks of the sizes of `ImageNet` and of MNIST, next to what the machine's caches and memory give.
 //!
 //! `cargo bench -p engine-event --bench layers` prints a table; words behind `--` choose the rows whose names hold one of them. A row
 //! says which kernel runs the layer, how many synaptic operations a second of one thread's time does, as if every spike's weights were
@@ -283,6 +283,7 @@ struct Read<'a>(&'a [u64], usize);
 impl WithSimd for Read<'_> {
     type Output = u64;
 
+    #[allow(clippy::inline_always, reason = "a kernel takes its SIMD level from the function that it is inlined into")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> u64 {
         let mut sums = [0_u64; 32];

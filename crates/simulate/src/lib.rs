@@ -154,15 +154,14 @@ pub fn run(
     let n_probed = experiment.simulate.probe_samples.min(test.samples.len());
     let reference = (runs_reference && found.is_none())
         .then(|| Reference::new(&experiment.architecture, tensors, levels, &device, &test.samples, n_probed, options));
-    let network = match network {
-        Some(network) => network,
-        None => {
-            let artefact = snn::artefact::read_network::<Value, ConversionRecord>(&snn_path)?;
-            if artefact.checksum != checksum {
-                bail!("{}: it has changed while it was read; run again once it is written", snn_path.display());
-            }
-            artefact.network
+    let network = if let Some(network) = network {
+        network
+    } else {
+        let artefact = snn::artefact::read_network::<Value, ConversionRecord>(&snn_path)?;
+        if artefact.checksum != checksum {
+            bail!("{}: it has changed while it was read; run again once it is written", snn_path.display());
         }
+        artefact.network
     };
     if !runs_reference {
         check_wirings(experiment, &network, folder)?;

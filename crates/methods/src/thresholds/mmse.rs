@@ -32,7 +32,9 @@ pub(super) fn thresholds(place: &Place<'_>) -> anyhow::Result<Vec<f64>> {
 /// - `n_steps`: or the number of levels of a quantised activation
 /// - `initial_potential`: what is rounded with, ½ for the nearest level
 pub fn least_error(mut activations: Vec<f64>, n_steps: usize, initial_potential: f64) -> Option<f64> {
-    activations.iter_mut().for_each(|value| *value = value.max(0.0));
+    for value in &mut activations {
+        *value = value.max(0.0);
+    }
     let largest = activations.iter().copied().fold(0.0, f64::max);
     if largest == 0.0 {
         return None;
