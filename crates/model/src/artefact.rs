@@ -180,7 +180,7 @@ pub fn write<M: Serialize>(
 /// The same for tensors that are kept elsewhere: none of them is copied as a whole.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_refs<M: Serialize>(
     path: &Path,
     tensors: &BTreeMap<String, TensorRef<'_>>,
