@@ -16,7 +16,7 @@ use crate::qcfs::Qcfs;
 use model::architecture::{Architecture, LayerKind};
 use model::artefact::TensorF32;
 use model::graph::{Graph, Node, Operand};
-use model::population::StandsFor;
+use model::population::{Population, StandsFor};
 use model::quantised::{self, Rectifier};
 
 /// A network of an [`Architecture`] on a burn device.
@@ -125,6 +125,19 @@ pub struct Thresholds {
     pub base: Vec<f32>,
     /// What is learned, one per channel or one for all, above 0.
     pub factors: Vec<f32>,
+}
+
+/// Activations of a forward pass above which it is of fewer samples, so many fewer that there are not more of them than [`FEW_VALUES`].
+const MANY_VALUES: usize = 1 << 27;
+
+const FEW_VALUES: usize = 1 << 24;
+
+/// Samples of a forward pass whose activations are all kept, so that those of large networks stay bounded; does not change results.
+///
+/// - `most`: of a network that is not large
+pub fn samples_at_once(populations: &[Population], most: usize) -> usize {
+    let n_neurons: usize = populations.iter().map(|population| population.shape.iter().product::<usize>()).sum();
+    if most * n_neurons <= MANY_VALUES { most } else { (FEW_VALUES / n_neurons).max(1) }
 }
 
 /// What flows between layers of a batch of N samples.

@@ -1,6 +1,6 @@
 //! Measures the trained network's activations on calibration samples.
 
-use ann::network::{Network, values};
+use ann::network::{Network, samples_at_once, values};
 use burn::tensor::{Device, Tensor, TensorData};
 use datasets::LabelledImages;
 use methods::activation::Activations;
@@ -9,15 +9,9 @@ use model::population::Population;
 /// Samples per forward pass.
 const BATCH: usize = 256;
 
-/// Activations of a forward pass above which it is of fewer samples, so many fewer that there are not more of them than [`FEW_VALUES`].
-const MANY_VALUES: usize = 1 << 27;
-
-const FEW_VALUES: usize = 1 << 24;
-
 /// Samples per forward pass of a network of some populations.
 pub(crate) fn batch(populations: &[Population]) -> usize {
-    let n_neurons: usize = populations.iter().map(|population| population.shape.iter().product::<usize>()).sum();
-    if BATCH * n_neurons <= MANY_VALUES { BATCH } else { (FEW_VALUES / n_neurons).max(1) }
+    samples_at_once(populations, BATCH)
 }
 
 /// Runs the trained network on samples; one entry per layer of neurons, the logits last.

@@ -281,7 +281,7 @@ pub fn run_imported(
     }
     let device = ann::device(experiment.backend)?;
     // The trained network's tensors are stored once, and those of a large one let go as soon as they have served.
-    let is_large = experiment.architecture.n_weights()[1] > LARGE;
+    let is_large = snn::artefact::is_large(&experiment.architecture);
     let trained = if is_large { Some(trained_file(folder, &ann)?) } else { None };
     let network = if is_large {
         Network::of_tensors(&experiment.architecture, std::mem::take(&mut ann.tensors), ann.levels(), &device)
@@ -327,9 +327,6 @@ pub fn run_imported(
     let notes = import_notes.into_iter().chain(notes).collect();
     Ok(Outcome { path, checksum, conversion: converted.record, notes, reused: false })
 }
-
-/// Weights of a network whose trained tensors are not stored a second time: 64 MB of them. A smaller one is whole in one file.
-const LARGE: u64 = 1 << 24;
 
 /// Bytes of memory that a conversion takes at its peak for each byte of the trained network's file: weights as 64-bit floats, those of the
 /// largest layer once more, and the rounded ones.

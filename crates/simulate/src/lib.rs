@@ -227,7 +227,7 @@ struct Parts {
 
 impl Parts {
     fn read(experiment: &Experiment, path: &Path) -> Result<Self> {
-        if experiment.simulate.reference && reference::is_large(&experiment.architecture) {
+        if experiment.simulate.reference && snn::artefact::is_large(&experiment.architecture) {
             return Ok(Self { network: None, trained: snn::artefact::read_trained(path)? });
         }
         // At once, where both fit or one of them is not needed.
@@ -427,10 +427,6 @@ fn recipe(experiment: &Experiment, labels: [&str; 2], snn_checksum: &str, data_c
     // Every backend and engine gives the same spikes, so neither is part of what results depend on; but the trained
     // network's decisions, which agreement is measured against, may differ in the last bit between backends.
     let mut without = vec!["engine", "batch_size"];
-    if experiment.simulate.reference {
-        // It is younger than the others: results stay what they were before it.
-        without.push("reference");
-    }
     if experiment.simulate.faults.is_none() {
         without.push("faults");
     } else {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use analysis::measure::{SAMPLING_SEED, sampled_neurons};
 use analysis::score::TOP;
-use ann::network::{Network, values};
+use ann::network::{Network, samples_at_once, values};
 use burn::tensor::{Device, Tensor, TensorData};
 use cli::Options;
 use datasets::LabelledImages;
@@ -19,14 +19,6 @@ use snn::engine::{first_largest, rank};
 
 /// Samples per forward pass of the trained network; the unfolded images of a convolution take most of a run's memory.
 const BATCH: usize = 32;
-
-/// Activations of a forward pass above which it is of fewer samples, so many fewer that there are not more of them than [`FEW_VALUES`].
-const MANY_VALUES: usize = 1 << 27;
-
-const FEW_VALUES: usize = 1 << 24;
-
-/// Weights of a network that is let go: 64 MB of them.
-const LARGE: u64 = 1 << 24;
 
 /// Activations of a large network that are kept in all, 32 MB of them.
 const KEPT: usize = 1 << 23;
@@ -54,12 +46,6 @@ enum Activations {
     Kept { n_probed: usize, chosen: Vec<Option<Vec<usize>>>, values: Vec<Vec<f32>> },
 }
 
-/// Whether a network is so large that its trained weights and those of the spiking one should not be in memory at once.
-pub(crate) fn is_large(architecture: &Architecture) -> bool {
-    let [_, composed] = architecture.n_weights();
-    composed > LARGE
-}
-
 impl Reference {
     /// Runs the trained network on all samples.
     ///
@@ -76,8 +62,8 @@ impl Reference {
     ) -> Self {
         let network = Network::of_tensors(architecture, tensors, levels, device);
         let sizes: Vec<usize> = architecture.populations().iter().map(n_neurons).collect();
-        let batch = batch(sizes.iter().sum());
-        let keeps = is_large(architecture);
+        let batch = samples_at_once(architecture.populations(), BATCH);
+        let keeps = snn::artefact::is_large(architecture);
         let n_chosen = KEPT / (n_probed * sizes.len()).max(1);
         let chosen = sizes.iter().enumerate().map(|(idx, &n)| sampled_neurons(idx, n, n_chosen.max(1)));
         let chosen: Vec<Option<Vec<usize>>> = if keeps { chosen.collect() } else { Vec::new() };
@@ -174,11 +160,6 @@ fn of_samples(values: &[f32], first: usize, end: usize, n_samples: usize) -> Vec
 
 fn n_neurons(population: &Population) -> usize {
     population.shape.iter().product()
-}
-
-/// Samples of a forward pass.
-fn batch(n_neurons: usize) -> usize {
-    if BATCH * n_neurons <= MANY_VALUES { BATCH } else { (FEW_VALUES / n_neurons).max(1) }
 }
 
 /// Images `[N, C·H·W]` of some samples on the device.

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use model::architecture::Architecture;
 use model::artefact::{self, ArtefactError, Contents, TensorF32, TensorRef};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,6 +29,15 @@ pub const FORMAT: u32 = 2;
 
 /// Format of an artefact that refers to the file of the trained network's tensors in place of holding them.
 pub const REFERRING_FORMAT: u32 = 3;
+
+/// Weights of a large network: 64 MB of them.
+const LARGE: u64 = 1 << 24;
+
+/// Whether a network is so large that its trained tensors are not stored a second time, nor kept in memory beside the spiking one.
+pub fn is_large(architecture: &Architecture) -> bool {
+    let [_, composed] = architecture.n_weights();
+    composed > LARGE
+}
 
 /// Name of the file of the trained network's tensors beside an artefact that refers to it, where it is not Quartic's own.
 pub const TRAINED_FILE_NAME: &str = "trained.safetensors";

@@ -7,7 +7,7 @@
 //! The counts are those of the network of counting neurons after T steps, for hardware whose spikes are 0 or 1. What it costs is time: a
 //! network of D such layers decides after (D + 1)·T steps, one sample every T steps if the next one follows at once.
 //!
-//! Source: it stands for the methods in which each layer waits for a whole train, such as Hao et al. 2023 (SRP, COS) and Meng et al. 2022.
+//! Source: it stands for the methods in which each layer waits for a whole train, such as SRP and COS (Hao et al. 2023).
 
 use model::config::NeuronConfig;
 
